@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class EndpointsConfig(AppConfig):
+    name = "endpoints"
+    verbose_name = "Fleet"
+
+    def ready(self) -> None:
+        from endpoints import signals  # noqa: F401, PLC0415

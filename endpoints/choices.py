@@ -1,0 +1,43 @@
+"""The words of the fleet: statuses, how an operator has set an endpoint, how a credential is sent.
+
+One place says which statuses are routable and what icon and word stand for each, so that the dashboard, the admin
+and the routing table cannot disagree.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import models
+
+
+class Status(models.TextChoices):
+    """What the health rules say of an endpoint."""
+
+    UNKNOWN = "unknown", "Unknown"
+    HEALTHY = "healthy", "Healthy"
+    WARMING = "warming", "Warming up"
+    UNHEALTHY = "unhealthy", "Unhealthy"
+    OFFLINE = "offline", "Offline"
+    CONFIG_ERROR = "config_error", "Configuration error"
+    RATE_LIMITED = "rate_limited", "Rate limited"
+
+
+ROUTABLE: Final = frozenset({Status.HEALTHY})
+
+
+class Mode(models.TextChoices):
+    """What the operator wants of an endpoint."""
+
+    ACTIVE = "active", "In service"
+    DRAINING = "draining", "Draining: running requests finish, no new ones"
+    PAUSED = "paused", "Paused: no requests, no checks"
+
+
+class AuthKind(models.TextChoices):
+    """How an endpoint's credential is sent."""
+
+    NONE = "none", "None"
+    BEARER = "bearer", "Bearer token (Authorization: Bearer …)"
+    API_KEY = "api_key", "API key in a header"
+    BASIC = "basic", "User name and password (Basic)"

@@ -1,0 +1,140 @@
+"""The fleet's tables: what an endpoint is, how it is, what it serves, and what was seen of it.
+
+What an operator configures (Endpoint) and what the checks find out (EndpointHealth) are separate rows, so that saving
+the form never overwrites a status, and a check never overwrites the form.
+"""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from endpoints.choices import AuthKind, Mode, Status
+
+MAX_NAME_LENGTH = 64
+
+
+class Endpoint(models.Model):
+    """A server of models, as an operator describes it (contract, section 8)."""
+
+    name = models.CharField(max_length=MAX_NAME_LENGTH, unique=True)
+    url = models.CharField("URL", max_length=500)
+    type = models.CharField("backend type", max_length=40, default="vllm-mlx")
+    mode = models.CharField(max_length=10, choices=Mode, default=Mode.ACTIVE)
+    priority = models.PositiveSmallIntegerField(null=True, blank=True)
+    weight = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(1000)])
+    preserve_path = models.BooleanField(default=False)
+    model_url = models.CharField("model URL", max_length=500, blank=True)
+    health_check_url = models.CharField("health check URL", max_length=500, blank=True)
+    check_interval_seconds = models.FloatField(default=5)
+    check_timeout_seconds = models.FloatField(default=2)
+    model_include = models.JSONField(default=list, blank=True)
+    model_exclude = models.JSONField(default=list, blank=True)
+    headers = models.JSONField(default=dict, blank=True)
+    auth_kind = models.CharField(max_length=10, choices=AuthKind, default=AuthKind.NONE)
+    auth_header = models.CharField(max_length=100, blank=True)
+    auth_username = models.CharField(max_length=200, blank=True)
+    encrypted_credential = models.TextField(blank=True, editable=False)
+    max_concurrent = models.PositiveIntegerField(null=True, blank=True)
+    connect_timeout_seconds = models.FloatField(null=True, blank=True)
+    first_byte_timeout_seconds = models.FloatField(null=True, blank=True)
+    idle_timeout_seconds = models.FloatField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EndpointHealth(models.Model):
+    """How an endpoint is, as far as the checks know. Written by endpoints.health only."""
+
+    endpoint = models.OneToOneField(Endpoint, on_delete=models.CASCADE, primary_key=True, related_name="health")
+    status = models.CharField(max_length=20, choices=Status, default=Status.UNKNOWN)
+    reason = models.CharField(max_length=300, blank=True)
+    since = models.DateTimeField()
+    checked_at = models.DateTimeField(null=True)
+    next_check_at = models.DateTimeField(db_index=True)
+    latency_seconds = models.FloatField(null=True)
+    consecutive_failures = models.PositiveIntegerField(default=0)
+    models_synced_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "endpoint health"
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id}: {self.status}"
+
+
+class EndpointModel(models.Model):
+    """A model that an endpoint serves, as discovery found it."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="models")
+    name = models.CharField(max_length=300)
+    created = models.BigIntegerField(help_text="Unix time, as the backend says or when it was first seen.")
+    max_model_len = models.PositiveIntegerField(null=True)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["endpoint", "name"], name="one_row_per_endpoint_and_model")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class HealthCheck(models.Model):
+    """One check and what came of it. Short-lived: endpoints.retention prunes these rows."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="checks")
+    at = models.DateTimeField()
+    status = models.CharField(max_length=20, choices=Status)
+    reason = models.CharField(max_length=300, blank=True)
+    http_status = models.PositiveSmallIntegerField(null=True)
+    latency_seconds = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["-at"]
+        indexes = [
+            models.Index(fields=["endpoint", "-at"], name="recent_checks_of_an_endpoint"),
+            models.Index(fields=["at"], name="checks_to_prune"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} at {self.at:%H:%M:%S}: {self.status}"
+
+
+class Transition(models.Model):
+    """A status that flipped. Incidents and downtime are derived from these rows, which are kept."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="transitions")
+    at = models.DateTimeField()
+    old_status = models.CharField(max_length=20, choices=Status)
+    new_status = models.CharField(max_length=20, choices=Status)
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-at"]
+        indexes = [models.Index(fields=["endpoint", "-at"], name="transitions_of_an_endpoint")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id}: {self.old_status} → {self.new_status}"
+
+
+class Revision(models.Model):
+    """One row of two counters, which every web process watches.
+
+    `routing` moves when the routing table must be rebuilt; `activity` when anything that a page shows has changed.
+    """
+
+    SINGLETON = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON)
+    routing = models.BigIntegerField(default=0)
+    activity = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"routing {self.routing}, activity {self.activity}"

@@ -1,0 +1,75 @@
+"""The routing table in memory: immutable values, built from the database, swapped whole.
+
+The request path reads `snapshot()` and never a query. Who builds and swaps it is endpoints.watch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from endpoints.choices import ROUTABLE, Mode, Status
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model that an endpoint serves. `created` is Unix time; `max_model_len` is in tokens, None when unknown."""
+
+    name: str
+    created: int
+    max_model_len: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An endpoint as the request path needs it, with the defaults of its profile filled in.
+
+    `headers` are what this gateway adds to each request: the endpoint's own headers, then its credential. Their values
+    are secret and stay out of every log, hence no repr.
+    """
+
+    id: int
+    name: str
+    type: str
+    url: str
+    priority: int
+    status: Status
+    reason: str
+    mode: Mode
+    models: tuple[ServedModel, ...]
+    preserve_path: bool
+    connect_timeout_seconds: float
+    first_byte_timeout_seconds: float
+    idle_timeout_seconds: float
+    max_concurrent: int
+    headers: tuple[tuple[str, str], ...] = field(repr=False, default=())
+    model_names: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model_names", frozenset(model.name for model in self.models))
+
+    @property
+    def routable(self) -> bool:
+        """Whether a new request may go there."""
+        return self.mode == Mode.ACTIVE and self.status in ROUTABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every endpoint at one revision, highest priority first, then by name."""
+
+    revision: int
+    targets: tuple[Target, ...]
+
+
+_current = Snapshot(revision=-1, targets=())
+
+
+def snapshot() -> Snapshot:
+    """The newest routing table of this process. Revision -1 means that none was loaded yet: see endpoints.watch."""
+    return _current
+
+
+def install(new: Snapshot) -> None:
+    """Make `new` the routing table of this process. One reference is swapped, so readers need no lock."""
+    global _current  # noqa: PLW0603
+    _current = new

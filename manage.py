@@ -1,0 +1,20 @@
+#!/usr/bin/env python
+"""Every command of the project starts here: `./manage.py --help` lists them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
+    try:
+        from django.core.management import execute_from_command_line  # noqa: PLC0415
+    except ImportError as error:
+        raise SystemExit("Django is not installed in this Python. Run `make setup`, then `.venv/bin/python manage.py`.") from error
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Reading the environment: typed, loud, and with `NAME_FILE` beside every secret.
+
+A value that does not parse stops the process with a sentence that names the variable. A variable that is set but
+empty counts as not set, so that `FOO=` in an env file means the default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+SIZE_UNITS = {"": 1, "B": 1, "KB": 1024, "KIB": 1024, "MB": 1024**2, "MIB": 1024**2, "GB": 1024**3, "GIB": 1024**3}
+
+
+def env_str(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def env_bool(name: str, *, default: bool) -> bool:
+    word = env_str(name).lower()
+    if not word:
+        return default
+    if word in TRUE_WORDS:
+        return True
+    if word in FALSE_WORDS:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {word!r}.")
+
+
+def env_int(name: str, default: int, *, minimum: int = 0) -> int:
+    word = env_str(name)
+    if not word:
+        return default
+    try:
+        number = int(word)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {word!r}.") from None
+    if number < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {number}.")
+    return number
+
+
+def env_size(name: str, default: int) -> int:
+    """A number of bytes: `1048576`, `100MiB`, `1 GB` (both mean powers of 1024)."""
+    word = env_str(name)
+    if not word:
+        return default
+    match = re.fullmatch(r"(\d+)\s*([KMG]?I?B?)", word.upper())
+    if not match or match[2] not in SIZE_UNITS:
+        raise ImproperlyConfigured(f"{name} must be a size such as 100MiB, not {word!r}.")
+    return int(match[1]) * SIZE_UNITS[match[2]]
+
+
+def env_list(name: str, default: Iterable[str] = ()) -> list[str]:
+    """A comma-separated list."""
+    word = env_str(name)
+    return [part.strip() for part in word.split(",") if part.strip()] if word else list(default)
+
+
+def env_choice(name: str, choices: Iterable[str], default: str) -> str:
+    word = env_str(name, default)
+    allowed = list(choices)
+    if word not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {word!r}.")
+    return word
+
+
+def env_path(name: str, default: Path) -> Path:
+    word = env_str(name)
+    return Path(word).expanduser().resolve() if word else default.resolve()
+
+
+def env_secret(name: str, default: str = "") -> str:
+    """The value of `name`, or what the file named by `NAME_FILE` holds.
+
+    A `NAME_FILE` that cannot be read, or both at once, is an error: a secret that silently falls back to a default
+    is worse than a process that does not start.
+    """
+    file_name = env_str(f"{name}_FILE")
+    value = env_str(name)
+    if file_name and value:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set one of them.")
+    if not file_name:
+        return value or default
+    try:
+        value = Path(file_name).expanduser().read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE points at {file_name}, which cannot be read: {error.strerror}.") from None
+    if not value:
+        raise ImproperlyConfigured(f"{name}_FILE points at {file_name}, which is empty.")
+    return value
+
+
+def kept_secret(name: str, path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(50)) -> str:
+    """The secret `name` from the environment, else the one kept at `path`, which is made on first use (mode 0600)."""
+    if value := env_secret(name):
+        return value
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(make())
+    try:
+        # link() fails when the name exists: of two processes that start at once, both use the first one's secret.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text().strip()

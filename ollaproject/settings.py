@@ -1,0 +1,227 @@
+"""Settings, all read from the environment. docs/configuration.md lists every variable; ollaproject/env.py parses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from cryptography.fernet import Fernet
+from csp.constants import NONE, SELF
+
+from ollaproject.env import (
+    env_bool,
+    env_choice,
+    env_int,
+    env_list,
+    env_path,
+    env_secret,
+    env_size,
+    env_str,
+    kept_secret,
+)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Where state lives -----------------------------------------------------------------------------------------------
+
+OLLA_HOME = env_path("OLLA_HOME", BASE_DIR / "var")
+OLLA_MODELS_DIR = env_path("OLLA_MODELS_DIR", OLLA_HOME / "models")
+OLLA_HOME.mkdir(parents=True, exist_ok=True)
+
+# --- Secrets ---------------------------------------------------------------------------------------------------------
+
+SECRET_KEY = kept_secret("OLLA_SECRET_KEY", OLLA_HOME / "secrets" / "secret-key")
+# Endpoint credentials are encrypted with the first key and read with any of them, so a key can be rotated.
+OLLA_ENCRYPTION_KEYS = [
+    key.strip()
+    for key in kept_secret(
+        "OLLA_ENCRYPTION_KEYS", OLLA_HOME / "secrets" / "encryption-keys", lambda: Fernet.generate_key().decode()
+    ).split(",")
+]
+
+# --- The gateway -----------------------------------------------------------------------------------------------------
+
+OLLA_HOST = env_str("OLLA_HOST", "127.0.0.1")
+OLLA_PORT = env_int("OLLA_PORT", 40114, minimum=1)
+OLLA_API_AUTH = env_choice("OLLA_API_AUTH", ["remote", "always", "never"], "remote")
+OLLA_ALLOWED_HOSTS = env_list("OLLA_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
+OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
+OLLA_CHECK_HISTORY_HOURS = env_int("OLLA_CHECK_HISTORY_HOURS", 24, minimum=1)
+
+# --- The local model -------------------------------------------------------------------------------------------------
+
+OLLA_MODEL = env_str("OLLA_MODEL", "demo")
+OLLA_EMBEDDING_MODEL = env_str("OLLA_EMBEDDING_MODEL", "demo" if OLLA_MODEL == "demo" else "")
+OLLA_MODEL_PORT = env_int("OLLA_MODEL_PORT", 40115, minimum=1)
+OLLA_WITHOUT_MODEL = env_bool("OLLA_WITHOUT_MODEL", default=False)
+
+# --- Django ----------------------------------------------------------------------------------------------------------
+
+DEBUG = env_bool("OLLA_DEBUG", default=False)
+ALLOWED_HOSTS = OLLA_ALLOWED_HOSTS
+ROOT_URLCONF = "ollaproject.urls"
+ASGI_APPLICATION = "ollaproject.asgi.application"
+
+INSTALLED_APPS = [
+    "daphne",  # first: it replaces runserver
+    "ollaproject",
+    "endpoints",
+    "proxy",
+    "inference",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_htmx",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database, broker, channel layer: no server needed, PostgreSQL and Redis when their URLs are set --------------------
+
+DATABASE_URL = env_secret("DATABASE_URL", f"sqlite:///{OLLA_HOME / 'olla.sqlite3'}")
+REDIS_URL = env_secret("REDIS_URL")
+
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Without all four of these, concurrent writers fail with "database is locked". Every atomic() then takes the
+    # write lock at once, so reads belong outside of it.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+    # The test database is a file too: a server, a worker and the test itself read it side by side.
+    DATABASES["default"]["TEST"] = {"NAME": str(OLLA_HOME / "test.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+if REDIS_URL:
+    CHANNEL_LAYERS: dict[str, Any] = {
+        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+    }
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+CELERY_BROKER_URL = REDIS_URL or "filesystem://"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+if not REDIS_URL:
+    _broker = OLLA_HOME / "broker"
+    for _folder in ("queue", "control", "processed"):
+        (_broker / _folder).mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+        "data_folder_in": str(_broker / "queue"),
+        "data_folder_out": str(_broker / "queue"),  # producers and the worker share one folder
+        "control_folder": str(_broker / "control"),
+        "processed_folder": str(_broker / "processed"),
+        "polling_interval": 0.1,  # seconds; 0.1 delivers in 60 ms
+    }
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+
+# --- Sign-in, cookies, transport security ------------------------------------------------------------------------------
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "dashboard"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# Set it when people reach the gateway through https: cookies then travel on https only, and http is redirected.
+OLLA_HTTPS = env_bool("OLLA_HTTPS", default=False)
+SECURE_SSL_REDIRECT = OLLA_HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if OLLA_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = OLLA_HTTPS
+SECURE_HSTS_PRELOAD = OLLA_HTTPS
+SESSION_COOKIE_SECURE = OLLA_HTTPS
+CSRF_COOKIE_SECURE = OLLA_HTTPS
+SESSION_COOKIE_NAME = "olla_session"
+CSRF_COOKIE_NAME = "olla_csrf"
+CSRF_TRUSTED_ORIGINS = env_list("OLLA_CSRF_TRUSTED_ORIGINS")
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if OLLA_TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "base-uri": [NONE],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+    }
+}
+
+# --- Pages -------------------------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Files are served straight from their apps: no collectstatic step on a fresh clone.
+WHITENOISE_USE_FINDERS = True
+
+# --- Logs --------------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s", "datefmt": "%Y-%m-%d %H:%M:%S"}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env_choice(
+        "OLLA_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO"
+    )},
+    "loggers": {
+        # httpx writes one line per request at INFO: health checks would fill the log.
+        "httpx": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,81 @@
+"""ASGI messages in a few words: read a body with a limit, answer with JSON, notice that the client has left."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    RawHeaders = Iterable[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+
+
+class ClientDisconnected(Exception):
+    """The client left before its request was whole."""
+
+
+class BodyTooLarge(Exception):
+    """The request's body is larger than it may be."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is larger than {limit} bytes")
+        self.limit = limit
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first value of the request header `name` (lower case), decoded as latin-1, or None."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value).decode("latin-1")
+    return None
+
+
+async def read_body(receive: Receive, *, limit: int) -> bytes:
+    """The whole request body.
+
+    Raises ClientDisconnected when the client leaves meanwhile, BodyTooLarge as soon as more than `limit` bytes came.
+    """
+    first = await receive()
+    if first["type"] != "http.request":
+        raise ClientDisconnected
+    parts: list[bytes] = []
+    size = 0
+    message = first
+    while True:
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise BodyTooLarge(limit)
+        if not message.get("more_body", False):
+            return part if not parts else b"".join([*parts, part])
+        parts.append(part)
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnected
+
+
+async def cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any]) -> None:
+    """Wait until the client leaves, then cancel `task`. To be run as a task of its own, beside the answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    task.cancel()
+
+
+async def send_bytes(send: Send, status: int, body: bytes, *, content_type: bytes, headers: RawHeaders = ()) -> None:
+    """A whole answer with its length."""
+    own = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_json(send: Send, status: int, payload: Any, *, headers: RawHeaders = ()) -> None:
+    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    await send_bytes(send, status, body, content_type=JSON, headers=headers)

@@ -1,0 +1,17 @@
+"""Loaded before Django: every test run has a home of its own, and no setting of the person who runs it leaks in."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+KEPT = {"OLLA_MODELS_DIR"}
+
+for name in [name for name in os.environ if name.startswith("OLLA_") and name not in KEPT]:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        del os.environ[name]
+
+os.environ.setdefault("OLLA_HOME", tempfile.mkdtemp(prefix="olla-test-"))
+# The demo models are large and never change: one copy serves every run.
+os.environ.setdefault("OLLA_MODELS_DIR", str(Path(__file__).resolve().parent.parent / "var" / "models"))
