@@ -1,0 +1,55 @@
+"""What can go wrong in the engine. One tree; inference/consumers.py turns it into HTTP, serve_model into an exit code.
+
+InferenceError
+├── ModelError             a model cannot be loaded; the message says what, where and what to try
+│   ├── ModelNotFound
+│   └── ModelBroken
+├── InputTooLong           an input has more tokens than the model can read
+└── EngineError            the engine cannot take or finish a request
+    ├── EngineNotReady     it is loading, has failed, or is stuck
+    ├── EngineStopping     the server is shutting down
+    ├── EngineOverloaded   too many requests wait already
+    └── GenerationFailed   a step of the model raised: the requests in it are lost, the next ones are not
+"""
+
+from __future__ import annotations
+
+
+class InferenceError(Exception):
+    """Its message is a sentence for the person who reads it."""
+
+
+class ModelError(InferenceError):
+    """A model cannot be loaded."""
+
+
+class ModelNotFound(ModelError):
+    """There is no such model, or it cannot be fetched."""
+
+
+class ModelBroken(ModelError):
+    """The model's files are incomplete, damaged, or of a kind that the engine cannot run."""
+
+
+class InputTooLong(InferenceError):
+    """An input has more tokens than the model can read."""
+
+
+class EngineError(InferenceError):
+    """The engine cannot take or finish a request."""
+
+
+class EngineNotReady(EngineError):
+    """The engine is loading, has failed, or is stuck."""
+
+
+class EngineStopping(EngineError):
+    """The server is shutting down."""
+
+
+class EngineOverloaded(EngineError):
+    """Too many requests wait already."""
+
+
+class GenerationFailed(EngineError):
+    """A step of the model raised. The requests in it are lost; the next ones are not."""
