@@ -1,0 +1,294 @@
+"""A fake vllm-mlx server on a loopback port, in a thread of its own, that can break the wire at will.
+
+with FakeUpstream(models=("m1",)) as upstream:
+    upstream.answer("/health", answers.health(status="unhealthy"))
+    ...
+    assert upstream.requests[0].header("host") == f"127.0.0.1:{upstream.port}"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from tests.fakes import answers
+from tests.fakes.answers import Act, Gate, Pause, SeenRequest
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Coroutine, Sequence
+    from types import TracebackType
+
+    from tests.fakes.answers import Answer, Step
+
+WAIT_SECONDS = 10.0
+LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+class _Connection(asyncio.StreamReaderProtocol):
+    """One client connection. Notices at once when the client closes, also in the middle of an answer."""
+
+    def __init__(self, upstream: FakeUpstream, number: int) -> None:
+        super().__init__(asyncio.StreamReader(limit=2**20), self._connected)
+        self.upstream = upstream
+        self.number = number
+        self.answering = False
+        self.peer_closed = False
+        self.task: asyncio.Task[None] | None = None
+        self.writer: asyncio.StreamWriter | None = None
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.task = asyncio.current_task() or asyncio.ensure_future(
+            self.upstream._serve(self, reader, writer)
+        )
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        self._client_left()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._client_left()
+        self.upstream._forget(self)
+
+    def _client_left(self) -> None:
+        if self.peer_closed:
+            return
+        self.peer_closed = True
+        if self.answering:
+            self.upstream._note_departure()
+        if self.task is not None:
+            self.task.cancel()
+
+
+class FakeUpstream:
+    """See the top of the file. Every public method may be called from any thread."""
+
+    def __init__(self, *, models: Sequence[str] = ("m1",), tls: ssl.SSLContext | None = None) -> None:
+        self.models = tuple(models)
+        self.port = 0
+        self._tls = tls
+        self._changed = threading.Condition()
+        self._requests: list[SeenRequest] = []
+        self._departures: list[float] = []
+        self._connections: set[_Connection] = set()
+        self._accepted = 0
+        self._on_accept: Act | None = None
+        self._answers: dict[str, Answer] = {
+            "/health": answers.health(model_name=self.models[0] if self.models else None),
+            "/v1/models": answers.respond(answers.models_list(self.models)),
+            "/v1/chat/completions": answers.chat,
+            "/v1/completions": answers.completion,
+            "/v1/embeddings": answers.embeddings,
+        }
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fake-upstream", daemon=True)
+        self._server: asyncio.Server | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    # --- What a test sets ---
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def answer(self, path: str, answer: Answer) -> None:
+        """From now on, requests for `path` (without its query) get `answer`."""
+        with self._changed:
+            self._answers[path] = answer
+
+    def on_accept(self, act: Act | None) -> None:
+        """What a new connection meets before a byte is read: Act.RESET, Act.CLOSE, or None to be served."""
+        with self._changed:
+            self._on_accept = act
+
+    def start(self) -> None:
+        """Listen: on the same port as before when it was stopped."""
+        self._run(self._listen())
+
+    def stop(self) -> None:
+        """Play dead: refuse new connections and reset the open ones."""
+        self._run(self._shut())
+
+    def write_to_idle(self, data: bytes) -> None:
+        """Send bytes that nobody asked for on every open connection."""
+        self._loop.call_soon_threadsafe(self._for_each_writer, lambda writer: writer.write(data))
+
+    def close_idle(self) -> None:
+        """Close every open connection in order, as a server does whose keep-alive time is over."""
+        self._loop.call_soon_threadsafe(self._for_each_writer, asyncio.StreamWriter.close)
+
+    # --- What it saw ---
+
+    @property
+    def requests(self) -> list[SeenRequest]:
+        with self._changed:
+            return list(self._requests)
+
+    def requests_for(self, path: str) -> list[SeenRequest]:
+        return [request for request in self.requests if request.path.partition("?")[0] == path]
+
+    @property
+    def open_connections(self) -> int:
+        with self._changed:
+            return len(self._connections)
+
+    @property
+    def accepted_connections(self) -> int:
+        with self._changed:
+            return self._accepted
+
+    @property
+    def departures(self) -> list[float]:
+        """When (time.monotonic) clients closed a connection whose answer was not finished."""
+        with self._changed:
+            return list(self._departures)
+
+    def wait_for(self, condition: Callable[[FakeUpstream], bool], *, seconds: float = WAIT_SECONDS) -> None:
+        """Block until `condition(self)` holds, looked at whenever something has happened; fail after `seconds`."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: condition(self), timeout=seconds):
+                raise AssertionError(f"It did not happen within {seconds} s; requests seen: {self._requests}")
+
+    def wait_for_requests(self, count: int, *, seconds: float = WAIT_SECONDS) -> list[SeenRequest]:
+        self.wait_for(lambda upstream: len(upstream._requests) >= count, seconds=seconds)
+        return self.requests
+
+    def wait_for_departure(self, *, seconds: float = WAIT_SECONDS) -> float:
+        """When the first client left in the middle of its answer."""
+        self.wait_for(lambda upstream: bool(upstream._departures), seconds=seconds)
+        return self.departures[0]
+
+    # --- Inside its loop ---
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=WAIT_SECONDS)
+
+    def _for_each_writer(self, action: Callable[[asyncio.StreamWriter], None]) -> None:
+        for connection in self._connections:
+            if connection.writer:
+                action(connection.writer)
+
+    async def _listen(self) -> None:
+        def connection() -> _Connection:
+            with self._changed:
+                self._accepted += 1
+                made = _Connection(self, self._accepted)
+                self._connections.add(made)
+                return made
+
+        self._server = await self._loop.create_server(
+            connection, "127.0.0.1", self.port, ssl=self._tls, reuse_address=True
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _shut(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        tasks = [connection.task for connection in self._connections if connection.task]
+        for connection in list(self._connections):
+            if connection.writer:
+                self._reset(connection.writer)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # connection_lost of the reset connections
+
+    def _forget(self, connection: _Connection) -> None:
+        with self._changed:
+            self._connections.discard(connection)
+            self._changed.notify_all()
+
+    def _note_departure(self) -> None:
+        with self._changed:
+            self._departures.append(time.monotonic())
+            self._changed.notify_all()
+
+    @staticmethod
+    def _reset(writer: asyncio.StreamWriter) -> None:
+        sock: socket.socket = writer.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        writer.transport.abort()
+
+    async def _serve(
+        self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            if self._on_accept is not None:
+                await self._perform(self._on_accept, connection, writer)
+            while not writer.is_closing():
+                request = await self._read_request(connection, reader, writer)
+                connection.answering = True
+                for step in self._answer_to(request)(request):
+                    await self._perform(step, connection, writer)
+                connection.answering = False
+        writer.close()
+
+    def _answer_to(self, request: SeenRequest) -> Answer:
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
+            unknown = answers.error(404, f"no route {request.path}")
+            return self._answers.get(request.path.partition("?")[0], unknown)
+
+    async def _perform(self, step: Step, connection: _Connection, writer: asyncio.StreamWriter) -> None:
+        match step:
+            case Pause(seconds):
+                await asyncio.sleep(seconds)
+            case Gate():
+                await step.passed()
+            case Act.HANG:
+                await asyncio.Event().wait()
+            case Act.RESET:
+                connection.answering = False
+                self._reset(writer)
+                raise ConnectionResetError
+            case Act.CLOSE:
+                connection.answering = False
+                writer.close()
+                raise ConnectionAbortedError
+            case bytes():
+                writer.write(step)
+                await writer.drain()
+
+    @staticmethod
+    async def _read_request(
+        connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> SeenRequest:
+        lines = (await reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
+        method, target, _version = lines[0].decode("latin-1").split(" ")
+        pairs = [line.partition(b":") for line in lines[1:]]
+        headers = tuple((key, value.strip()) for key, _, value in pairs)
+        fields = {key.lower(): value for key, value in headers}
+        if fields.get(b"expect", b"").lower() == b"100-continue":
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = b""
+        if b"chunked" in fields.get(b"transfer-encoding", b"").lower():
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                body += (await reader.readexactly(size + 2))[:-2]
+            await reader.readexactly(2)
+        elif length := int(fields.get(b"content-length", b"0")):
+            body = await reader.readexactly(length)
+        return SeenRequest(method, target, headers, body, time.monotonic(), connection.number)
