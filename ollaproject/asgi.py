@@ -20,14 +20,14 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import re_path
 
 from endpoints.live import websocket_urlpatterns
-from ollaproject.lifespan import Lifespan
+from ollaproject.lifespan import lifespan
 from proxy.routes import http_urlpatterns
 
 application = ProtocolTypeRouter(
     {
         "http": URLRouter([*http_urlpatterns, re_path(r"", django_app)]),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
-        "lifespan": Lifespan,
+        "lifespan": lifespan,
     }
 )
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from celery.signals import beat_init, worker_init
+
+from ollaproject.parent import end_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
 
@@ -15,6 +18,12 @@ app.autodiscover_tasks()
 
 def every(seconds: float, task: str) -> dict[str, object]:
     return {"task": task, "schedule": seconds, "options": {"expires": seconds * 0.95}}
+
+
+@worker_init.connect(weak=False)
+@beat_init.connect(weak=False)
+def _end_with_serve(**_kwargs: object) -> None:
+    end_with_parent()
 
 
 app.conf.beat_schedule = {

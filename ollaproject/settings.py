@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,13 @@ OLLA_ENCRYPTION_KEYS = [
 OLLA_HOST = env_str("OLLA_HOST", "127.0.0.1")
 OLLA_PORT = env_int("OLLA_PORT", 40114, minimum=1)
 OLLA_API_AUTH = env_choice("OLLA_API_AUTH", ["remote", "always", "never"], "remote")
-OLLA_ALLOWED_HOSTS = env_list("OLLA_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+# The names that this machine goes by on its network, beside what OLLA_ALLOWED_HOSTS adds. Any other Host is refused:
+# a web page must not reach the API by DNS rebinding.
+_hostname = socket.gethostname().lower().removesuffix(".local")
+OLLA_ALLOWED_HOSTS = [
+    *("localhost", "127.0.0.1", "[::1]", _hostname, f"{_hostname}.local"),
+    *env_list("OLLA_ALLOWED_HOSTS"),
+]
 OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
 OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
 OLLA_CHECK_HISTORY_HOURS = env_int("OLLA_CHECK_HISTORY_HOURS", 24, minimum=1)
@@ -211,7 +218,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s", "datefmt": "%Y-%m-%d %H:%M:%S"}
+        "line": {
+            "format": f"%(asctime)s %(levelname)-7s {env_str('OLLA_PROCESS', 'manage')}: %(name)s: %(message)s",
+            "datefmt": "%Y-%m-%d %H:%M:%S",
+        }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_choice(

@@ -1,0 +1,98 @@
+"""System checks: what a person can misconfigure, each with a hint. `manage.py check` and `serve` run them."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core import checks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LAST_GOOD_REDIS_MAJOR = 7
+BROKEN_CHANNELS_REDIS = "4.3.0"
+LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+Found = list[checks.CheckMessage]
+
+
+@checks.register
+def home_is_writable(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+    if os.access(settings.OLLA_HOME, os.W_OK | os.X_OK):
+        return []
+    return [
+        checks.Error(
+            f"OLLA_HOME is {settings.OLLA_HOME}, which this user cannot write to.",
+            hint="Set OLLA_HOME to a folder of this user: the database, models and secrets are kept there.",
+            id="olla.E001",
+        )
+    ]
+
+
+@checks.register
+def encryption_keys_are_keys(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+    for position, key in enumerate(settings.OLLA_ENCRYPTION_KEYS, 1):
+        try:
+            Fernet(key)
+        except ValueError:
+            return [
+                checks.Error(
+                    f"Key {position} of OLLA_ENCRYPTION_KEYS is not a Fernet key.",
+                    hint="Make one with: python -c 'from cryptography.fernet import Fernet; "
+                    "print(Fernet.generate_key().decode())'",
+                    id="olla.E002",
+                )
+            ]
+    return []
+
+
+@checks.register
+def trusted_proxies_are_networks(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+    found: Found = []
+    for network in settings.OLLA_TRUSTED_PROXIES:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            found.append(
+                checks.Error(
+                    f"OLLA_TRUSTED_PROXIES names {network!r}, which is no address and no network.",
+                    hint="Write addresses or CIDR networks, separated by commas: 10.0.0.5,192.168.1.0/24",
+                    id="olla.E003",
+                )
+            )
+    return found
+
+
+@checks.register
+def redis_client_fits_the_channel_layer(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+    """redis-py 8 times out a blocking read after 5 s, which is how long the channel layer blocks."""
+    if int(version("redis").split(".", 1)[0]) <= LAST_GOOD_REDIS_MAJOR:
+        return []
+    if version("channels-redis") != BROKEN_CHANNELS_REDIS:
+        return []
+    return [
+        checks.Error(
+            f"redis {version('redis')} is installed: with channels-redis {BROKEN_CHANNELS_REDIS} it drops every "
+            "websocket after five seconds.",
+            hint="Install what requirements.txt pins: pip install 'redis<8'",
+            id="olla.E004",
+        )
+    ]
+
+
+@checks.register(deploy=True)
+def remote_callers_can_be_told_apart(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+    if settings.OLLA_API_AUTH != "never" or settings.OLLA_HOST in LOCAL_HOSTS:
+        return []
+    return [
+        checks.Warning(
+            f"OLLA_API_AUTH=never on {settings.OLLA_HOST}: whoever reaches this port can use every model.",
+            hint="Set OLLA_API_AUTH=remote unless the network itself keeps strangers out.",
+            id="olla.W001",
+        )
+    ]

@@ -1,0 +1,33 @@
+"""Start and stop of a web process, as ASGI's lifespan protocol tells it (uvicorn does, daphne does not).
+
+At start the routing table is loaded before the first request is taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from endpoints import watch
+from ollaproject.parent import end_with_parent
+
+if TYPE_CHECKING:
+    from ollaproject.wire.asgi import Receive, Scope, Send
+
+
+async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
+    """The `lifespan` application. A failure to start is told to the server, which then exits with it."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            try:
+                end_with_parent()
+                watch.start()
+                await watch.ready()
+            except Exception as error:  # noqa: BLE001 - the server is told and stops
+                await send({"type": "lifespan.startup.failed", "message": f"The routing table did not load: {error}"})
+                return
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            watch.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

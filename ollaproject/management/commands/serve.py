@@ -1,0 +1,146 @@
+"""`manage.py serve`: the whole gateway on this machine, in one terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from ollaproject import announce, programs
+from ollaproject.first_run import make_first_admin
+from ollaproject.processes import Supervisor
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from io import TextIOWrapper
+
+LISTEN_BACKLOG = 2048
+
+
+class Command(BaseCommand):
+    help = (
+        "Serve the gateway: the web process, the health checks, and a model of this machine. "
+        "Example: manage.py serve --host 0.0.0.0 --port 8080 --model mlx-community/Llama-3.2-3B-Instruct-4bit"
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default=settings.OLLA_HOST, help="address to listen on [OLLA_HOST] (%(default)s)")
+        parser.add_argument(
+            "--port", type=int, default=settings.OLLA_PORT, help="port to listen on [OLLA_PORT] (%(default)s)"
+        )
+        parser.add_argument(
+            "--model",
+            default=settings.OLLA_MODEL,
+            help="model that this machine serves itself: a Hugging Face id, a folder, or demo [OLLA_MODEL] (%(default)s)",
+        )
+        parser.add_argument(
+            "--embedding-model",
+            default=settings.OLLA_EMBEDDING_MODEL,
+            help="embedding model beside it [OLLA_EMBEDDING_MODEL] (%(default)s)",
+        )
+        parser.add_argument(
+            "--model-port",
+            type=int,
+            default=settings.OLLA_MODEL_PORT,
+            help="loopback port of the model's own server [OLLA_MODEL_PORT] (%(default)s)",
+        )
+        parser.add_argument(
+            "--without-model",
+            action="store_true",
+            default=settings.OLLA_WITHOUT_MODEL,
+            help="serve the gateway only, no model of this machine [OLLA_WITHOUT_MODEL]",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        with_model = not options["without_model"]
+        lock = self._lock_home()
+        listener = self._listen(options["host"], options["port"])
+        if with_model:
+            self._refuse_taken_port(options["model_port"])
+        self._prepare_database()
+        account = make_first_admin()
+        model: programs.LocalModel | None = None
+        if with_model:
+            model = programs.LocalModel(options["model"], options["embedding_model"], options["model_port"])
+            model.prepare()
+        else:
+            programs.forget_local_model()
+        address = announce.Address(options["host"], options["port"])
+        with lock, listener:
+            asyncio.run(self._run(listener, model, address, account))
+        self.stdout.write("Stopped.")
+
+    async def _run(
+        self,
+        listener: socket.socket,
+        model: programs.LocalModel | None,
+        address: announce.Address,
+        account: tuple[str, str] | None,
+    ) -> None:
+        supervisor = Supervisor(programs.programs(listener, model))
+        banner = asyncio.create_task(announce.when_ready(self.stdout, address, model, account))
+        try:
+            await supervisor.run()
+        finally:
+            banner.cancel()
+
+    def _lock_home(self) -> TextIOWrapper:
+        path = settings.OLLA_HOME / "serve.lock"
+        lock: TextIOWrapper = path.open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise CommandError(
+                f"Another `manage.py serve` (process {lock.read().strip() or 'unknown'}) already uses "
+                f"{settings.OLLA_HOME}. Stop it, or give this one a home of its own with OLLA_HOME."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return lock
+
+    def _listen(self, host: str, port: int) -> socket.socket:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = socket.socket(family, kind, protocol)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(LISTEN_BACKLOG)
+        except OSError as error:
+            raise CommandError(
+                f"Cannot listen on {host}:{port}: {error.strerror}. Another program may use the port; "
+                "choose another one with --port (or OLLA_PORT)."
+            ) from None
+        listener.set_inheritable(True)
+        return listener
+
+    def _refuse_taken_port(self, port: int) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise CommandError(
+                    f"The model's port {port} cannot be used: {error.strerror}. "
+                    "Choose another one with --model-port (or OLLA_MODEL_PORT)."
+                ) from None
+
+    def _prepare_database(self) -> None:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            self.stdout.write("Preparing the database …")
+            call_command("migrate", interactive=False, verbosity=0)
+        connection.close()
+        sys.stdout.flush()

@@ -1,0 +1,53 @@
+"""One web process: uvicorn with uvloop and httptools, on a socket that is given or on an address of its own.
+
+`manage.py serve` opens the listening socket and hands it down (`--fd`), so a web process that dies and comes back
+loses no connection attempt. In production: `python -m ollaproject.web --host 0.0.0.0 --port 40114`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import uvicorn
+
+GRACE_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75
+
+
+def config(*, host: str, port: int, fd: int | None = None) -> uvicorn.Config:
+    """How uvicorn runs the gateway.
+
+    Forwarded headers are judged by proxy.auth, not by the server; access is logged by proxy.record, with what a
+    request log needs and without content.
+    """
+    return uvicorn.Config(
+        "ollaproject.asgi:application",
+        host=host,
+        port=port,
+        fd=fd,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m ollaproject.web", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=40114, help="the port to listen on (%(default)s)")
+    parser.add_argument("--fd", type=int, help="an open listening socket to use instead")
+    options = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
+    uvicorn.Server(config(host=options.host, port=options.port, fd=options.fd)).run()
+
+
+if __name__ == "__main__":
+    main()
