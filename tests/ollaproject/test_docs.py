@@ -1,0 +1,65 @@
+"""What is not documented does not exist: settings, commands and make targets without their words fail here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROOMS = ("ollaproject", "endpoints", "proxy", "inference")
+READ_FROM_ENVIRONMENT = re.compile(r"""(?:env_\w+|kept_secret)\(\s*["']([A-Z_]+)["']""")
+
+
+def variables() -> set[str]:
+    found: set[str] = set()
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            found |= set(READ_FROM_ENVIRONMENT.findall(path.read_text()))
+    return found - {"OLLA_PROCESS"}  # set by serve for its children, not by people
+
+
+def own_commands() -> list[str]:
+    return sorted(name for name, app in get_commands().items() if app in ROOMS)
+
+
+def test_it_finds_variables_and_commands_at_all() -> None:
+    assert {"OLLA_HOME", "DATABASE_URL", "OLLA_API_AUTH"} <= variables()
+    assert {"serve", "serve_model", "import_endpoints"} <= set(own_commands())
+
+
+@pytest.mark.parametrize("name", sorted(variables()))
+def test_every_variable_is_documented(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "configuration.md").read_text()
+
+
+def test_no_variable_is_documented_that_nothing_reads() -> None:
+    documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE))
+
+    assert documented - variables() == set()
+
+
+@pytest.mark.parametrize("name", sorted(variables()))
+def test_every_variable_is_in_the_example_file(name: str) -> None:
+    assert re.search(rf"^#{name}(_FILE)?=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", own_commands())
+def test_every_command_is_documented(name: str) -> None:
+    assert f"manage.py {name}" in (ROOT / "docs" / "commands.md").read_text()
+
+
+@pytest.mark.parametrize("name", own_commands())
+def test_the_help_of_every_command_has_an_example(name: str) -> None:
+    command = load_command_class(get_commands()[name], name)
+
+    assert f"manage.py {name}" in command.help
+
+
+@pytest.mark.parametrize("name", own_commands())
+def test_every_command_has_a_test(name: str) -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+
+    assert re.search(rf"""["']{name}["']""", tests)
