@@ -1,0 +1,133 @@
+"""The whole product in a subprocess, as a person starts it: `manage.py serve` in a home of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from tests.services import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+READY_SECONDS = 90
+STOP_SECONDS = 30
+CHAT_MODEL = "SmolLM2-135M-Instruct"
+EMBEDDING_MODEL = "all-MiniLM-L6-v2"
+
+
+@dataclass
+class Gateway:
+    """A running gateway. `environment` chooses its database and broker; `options` go to `manage.py serve`."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+    home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="olla-e2e-")))
+    port: int = field(default_factory=free_port)
+    model_port: int = field(default_factory=free_port)
+    process: subprocess.Popen[str] | None = None
+    printed: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Gateway:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """Everything that it has printed so far, standard output and error together."""
+        return "".join(self.printed)
+
+    def start(self) -> None:
+        command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port)]
+        command += ["--model-port", str(self.model_port), *self.options]
+        environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+        environment |= {"OLLA_HOME": str(self.home), "PYTHONUNBUFFERED": "1", **self.environment}
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                self.printed.append(line)
+
+    def wait_until_ready(self) -> None:
+        """Until it has printed its last line: the model answers through the gateway."""
+        eventually(lambda: "Ctrl-C stops everything" in self.output, within=READY_SECONDS, what=lambda: self.output)
+
+    def password(self) -> str:
+        found = re.search(r"Sign in as admin with the password (\S+)", self.output)
+        assert found, self.output
+        return found[1]
+
+    def client(self, **kwargs: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **kwargs)
+
+    def signed_in(self) -> httpx.Client:
+        """A browser's session of the first administrator."""
+        client = self.client(follow_redirects=True)
+        client.get("/login/")
+        form = {"username": "admin", "password": self.password(), "csrfmiddlewaretoken": client.cookies["olla_csrf"]}
+        response = client.post("/login/?next=/", data=form)
+        assert response.status_code == httpx.codes.OK
+        assert "olla_session" in client.cookies
+        return client
+
+    def processes(self) -> dict[str, int]:
+        """Its processes by name, with their ids."""
+        assert self.process is not None
+        found = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        words = {"web": "ollaproject.web", "worker": " worker ", "beat": " beat ", "model": "serve_model"}
+        children = [line.split(None, 2) for line in found]
+        return {
+            name: int(pid)
+            for pid, parent, arguments in children
+            for name, word in words.items()
+            if int(parent) == self.process.pid and word in arguments
+        }
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Stop it as Ctrl-C does, and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+
+def eventually(true: Callable[[], object], *, within: float, what: Callable[[], object] = lambda: "") -> float:
+    """Wait until `true()` is, and return how many seconds it took. For what happens in other processes."""
+    started = time.monotonic()
+    while not true():
+        waited = time.monotonic() - started
+        assert waited < within, f"not within {within} s: {what()}"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.strip().startswith("Z")

@@ -1,0 +1,209 @@
+"""What happens to a running gateway: its model dies, an endpoint is added while a stream runs, it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.e2e.gateway import CHAT_MODEL, Gateway, alive, eventually
+from tests.fakes.upstream import FakeUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(240)]
+
+# What `serve` gives its own model's endpoint.
+LOCAL_INTERVAL_SECONDS = 2
+CHAT = {"model": CHAT_MODEL, "messages": [{"role": "user", "content": "Count."}], "max_tokens": 4}
+LONG_STREAM = {
+    "model": CHAT_MODEL,
+    "messages": [{"role": "user", "content": "Tell me a very long story."}],
+    "max_tokens": 400,
+    "temperature": 0,
+    "stream": True,
+}
+
+
+def status_of(client: httpx.Client, name: str) -> str | None:
+    endpoints = client.get("/internal/status").json()["endpoints"]
+    return next((endpoint["status"] for endpoint in endpoints if endpoint["name"] == name), None)
+
+
+def endpoint_form(client: httpx.Client, **fields: Any) -> dict[str, str]:
+    """The admin's form as a browser would send it: every field with its value, then what the person typed."""
+    page = client.get("/admin/endpoints/endpoint/add/").text
+    form: dict[str, str] = {}
+    for tag in re.findall(r"<input[^>]*>", page):
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        if attributes.get("type") not in ("checkbox", "submit", "radio") and "name" in attributes:
+            form[attributes["name"]] = attributes.get("value", "")
+    for name, options in re.findall(r'<select name="([^"]+)"[^>]*>(.*?)</select>', page, re.DOTALL):
+        chosen = re.search(r'<option value="([^"]*)" selected', options)
+        form[name] = chosen[1] if chosen else ""
+    return {**form, **fields, "_save": "Save"}
+
+
+def test_it_follows_the_model_s_death_and_return(gateway: Gateway) -> None:
+    with gateway.client() as client, gateway.signed_in() as browser:
+        eventually(lambda: status_of(client, "local") == "healthy", within=10)
+
+        # Stopped, not killed: serve would have a killed one back before anybody looked.
+        model = gateway.processes()["model"]
+        os.kill(model, signal.SIGSTOP)
+        try:
+            took = eventually(lambda: status_of(client, "local") != "healthy", within=30)
+            assert took < LOCAL_INTERVAL_SECONDS + 1 + 1, "its check waits one second for an answer"
+            refused = client.post("/v1/chat/completions", json=CHAT)
+            eventually(lambda: "0 of 1" in browser.get("/").text, within=2)
+        finally:
+            os.kill(model, signal.SIGKILL)
+            os.kill(model, signal.SIGCONT)
+
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "model_unavailable"
+        assert int(refused.headers["retry-after"]) > 0
+        eventually(lambda: status_of(client, "local") == "healthy", within=60, what=lambda: gateway.output)
+        assert client.post("/v1/chat/completions", json=CHAT).status_code == 200
+        assert gateway.processes()["model"] != model
+
+
+@pytest.fixture
+def second() -> Iterator[FakeUpstream]:
+    with FakeUpstream(models=("second-model",)) as upstream:
+        yield upstream
+
+
+def test_an_endpoint_added_during_a_stream_is_used_at_once_and_disturbs_nothing(
+    gateway: Gateway, second: FakeUpstream
+) -> None:
+    pieces: list[bytes] = []
+    first_piece = threading.Event()
+
+    def read_stream() -> None:
+        with gateway.client() as client, client.stream("POST", "/v1/chat/completions", json=LONG_STREAM) as response:
+            for piece in response.iter_raw():
+                pieces.append(piece)
+                first_piece.set()
+
+    with gateway.signed_in() as browser, gateway.client() as client:
+        stream = threading.Thread(target=read_stream)
+        stream.start()
+        assert first_piece.wait(60)
+
+        saved = browser.post(
+            "/admin/endpoints/endpoint/add/",
+            data=endpoint_form(browser, name="second", url=second.url, type="vllm-mlx"),
+            headers={"referer": f"{gateway.url}/admin/endpoints/endpoint/add/"},
+        )
+        added_at = time.monotonic()
+        assert "was added successfully" in saved.text, saved.text
+
+        request = {**CHAT, "model": "second-model"}
+        eventually(lambda: client.post("/v1/chat/completions", json=request).status_code == 200, within=10)
+        took = time.monotonic() - added_at
+        assert stream.is_alive(), "the stream was over before the endpoint was there: it proves nothing"
+        stream.join(120)
+
+    assert took < 2.5, f"it took {took:.1f} s to be checked and routed to"
+    events = b"".join(pieces).decode().split("\n\n")
+    assert events[-2] == "data: [DONE]"
+    assert json.loads(events[-3].removeprefix("data: "))["choices"][0]["finish_reason"] in ("length", "stop")
+
+
+def test_ctrl_c_in_the_middle_of_a_stream_leaves_nothing_behind() -> None:
+    with Gateway() as gateway:
+        gateway.wait_until_ready()
+        processes = gateway.processes()
+        assert set(processes) == {"web", "worker", "beat", "model"}
+
+        with (
+            gateway.client() as client,
+            client.stream("POST", "/v1/chat/completions", json=LONG_STREAM) as response,
+        ):
+            pieces = response.iter_raw()
+            next(pieces)
+            started = time.monotonic()
+            assert gateway.stop() == 0
+            took = time.monotonic() - started
+            with pytest.raises(httpx.RemoteProtocolError):
+                b"".join(pieces)
+
+    assert took < 15
+    assert [name for name, pid in processes.items() if alive(pid)] == []
+    assert "Traceback" not in gateway.output
+    assert "Stopped." in gateway.output
+    shutil.rmtree(gateway.home)
+
+
+def test_a_second_start_downloads_and_says_nothing_twice() -> None:
+    with Gateway(options=("--without-model",)) as gateway:
+        eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
+        assert "Sign in as admin" in gateway.output
+        assert gateway.stop() == 0
+        gateway.printed.clear()
+
+        gateway.start()
+        eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
+
+        assert "Sign in as" not in gateway.output
+        assert "Preparing the database" not in gateway.output
+        assert gateway.stop(signal.SIGTERM) == 0
+    shutil.rmtree(gateway.home)
+
+
+def test_its_processes_end_when_it_is_killed() -> None:
+    with Gateway(options=("--without-model",)) as gateway:
+        eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
+        processes = gateway.processes()
+        assert set(processes) == {"web", "worker", "beat"}
+
+        gateway.stop(signal.SIGKILL)
+
+        for pid in processes.values():
+            eventually(lambda pid=pid: not alive(pid), within=15)
+    shutil.rmtree(gateway.home)
+
+
+def test_a_killed_web_process_is_back_by_itself() -> None:
+    with Gateway(options=("--without-model",)) as gateway, gateway.client() as client:
+        eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
+
+        os.kill(gateway.processes()["web"], signal.SIGKILL)
+
+        # The listening socket is the supervisor's: this waits for the next web process instead of being refused.
+        assert client.get("/livez").status_code == 200
+        assert "web was killed by SIGKILL" in gateway.output
+        assert gateway.stop() == 0
+    shutil.rmtree(gateway.home)
+
+
+def test_a_second_gateway_in_the_same_home_is_refused() -> None:
+    with Gateway(options=("--without-model",)) as gateway:
+        eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
+
+        with Gateway(options=("--without-model",), home=gateway.home) as second:
+            assert second.process is not None
+            assert second.process.wait(30) == 1
+            eventually(lambda: "already uses" in second.output, within=5)
+            assert "Traceback" not in second.output
+        assert gateway.stop() == 0
+    shutil.rmtree(gateway.home)
+
+
+def test_a_taken_port_is_a_sentence() -> None:
+    with FakeUpstream() as somebody, Gateway(options=("--without-model",), port=somebody.port) as gateway:
+        assert gateway.process is not None
+        assert gateway.process.wait(30) == 1
+        eventually(lambda: "choose another one with --port" in gateway.output, within=5, what=lambda: gateway.output)
+        assert "Traceback" not in gateway.output
+    shutil.rmtree(gateway.home)

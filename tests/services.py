@@ -1,0 +1,98 @@
+"""Real Redis and PostgreSQL servers for tests: each in a temporary folder, on a free loopback port, stopped at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_SECONDS = 30
+POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin")
+
+
+def missing(what: str) -> NoReturn:
+    """Skip by name on a person's machine; fail where everything is supposed to be there."""
+    reason = f"{what} is not installed; see `make services`"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on port {port}; the server's exit code is {process.poll()}")
+
+
+@contextlib.contextmanager
+def redis_server() -> Iterator[str]:
+    """The URL of a fresh Redis."""
+    binary = shutil.which("redis-server") or missing("redis-server")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="olla-redis-") as folder:
+        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            wait_for_port(port, process)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[str]:
+    """The URL of a fresh PostgreSQL. It refuses to run as root, so root runs it as the user postgres."""
+    binaries = _postgres_binaries()
+    port = free_port()
+    folder = Path(tempfile.mkdtemp(prefix="olla-postgres-"))
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+        prefix = ["runuser", "-u", "postgres", "--"]
+    data = folder / "data"
+    quiet = {"stdout": subprocess.DEVNULL, "cwd": folder, "check": True}
+    try:
+        initdb = [binaries / "initdb", "-D", data, "-U", "olla", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([*prefix, *map(str, initdb)], **quiet)  # type: ignore[call-overload]
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        start = [binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"]
+        subprocess.run([*prefix, *map(str, start)], **quiet)  # type: ignore[call-overload]
+        try:
+            yield f"postgresql://olla@127.0.0.1:{port}/postgres"
+        finally:
+            stop = [binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"]
+            subprocess.run([*prefix, *map(str, stop)], **quiet)  # type: ignore[call-overload]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _postgres_binaries() -> Path:
+    if on_path := shutil.which("initdb"):
+        return Path(on_path).parent
+    for pattern in POSTGRES_FOLDERS:
+        if found := sorted(Path("/").glob(pattern.lstrip("/"))):
+            return found[-1]
+    missing("PostgreSQL")
