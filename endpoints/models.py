@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from endpoints import secrets, validation
 from endpoints.choices import AuthKind, Mode, Status
 
 MAX_NAME_LENGTH = 64
@@ -40,12 +41,29 @@ class Endpoint(models.Model):
     first_byte_timeout_seconds = models.FloatField(null=True, blank=True)
     idle_timeout_seconds = models.FloatField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    # Also a token: a check that began before an edit says nothing of what the endpoint is now (endpoints.health).
+    edited_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        validation.validate_endpoint(self)
+
+    def set_credential(self, plain: str) -> None:
+        """Store `plain` encrypted; an empty one removes what is stored. The caller saves."""
+        self.encrypted_credential = secrets.encrypt(plain) if plain else ""
+
+    def credential(self) -> str:
+        """The credential in the clear, empty when there is none. Raises CredentialError when no key opens it."""
+        return secrets.decrypt(self.encrypted_credential, owner=self.name) if self.encrypted_credential else ""
+
+    @property
+    def has_credential(self) -> bool:
+        return bool(self.encrypted_credential)
 
 
 class EndpointHealth(models.Model):

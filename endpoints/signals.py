@@ -1,3 +1,28 @@
-"""Signals do one thing only: they bump the version of the routing table."""
+"""Signals do one thing only: they announce that an endpoint was saved or deleted.
+
+A saved endpoint gets its health row, a check that is due at once, and a new routing table. Whoever saves it, the admin
+or a command, need not think of that.
+"""
 
 from __future__ import annotations
+
+from typing import Any
+
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
+
+from endpoints import revision, schedule
+from endpoints.models import Endpoint
+
+
+@receiver(post_save, sender=Endpoint, dispatch_uid="endpoints.saved")
+def announce_saved(instance: Endpoint, *, raw: bool = False, **_: Any) -> None:
+    if raw:  # a fixture brings its own rows
+        return
+    schedule.check_anew(instance)
+    revision.bump(routing=True)
+
+
+@receiver(post_delete, sender=Endpoint, dispatch_uid="endpoints.deleted")
+def announce_deleted(**_: Any) -> None:
+    revision.bump(routing=True)

@@ -1,0 +1,38 @@
+"""Turns an endpoint's row into what a check needs: whole URLs, headers with the credential, filters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from endpoints import profiles, secrets
+from endpoints.findings import CheckTarget
+
+if TYPE_CHECKING:
+    from endpoints.models import Endpoint
+
+
+def check_target(endpoint: Endpoint) -> CheckTarget:
+    """Raises a FleetError when its type is unknown or its credential cannot be decrypted."""
+    profile = profiles.profile(endpoint.type)
+    return CheckTarget(
+        name=endpoint.name,
+        profile=profile,
+        health_url=_whole_url(endpoint, endpoint.health_check_url or profile.health_path),
+        models_url=_whole_url(endpoint, endpoint.model_url or profile.models_path),
+        timeout_seconds=endpoint.check_timeout_seconds,
+        include=tuple(endpoint.model_include),
+        exclude=tuple(endpoint.model_exclude),
+        has_credential=endpoint.has_credential,
+        headers=secrets.request_headers(endpoint),
+    )
+
+
+def _whole_url(endpoint: Endpoint, path_or_url: str) -> str:
+    """A whole URL as it is; a path below the endpoint's origin, or below its own path when that is preserved."""
+    if not path_or_url.startswith("/"):
+        return path_or_url
+    if endpoint.preserve_path:
+        return endpoint.url.rstrip("/") + path_or_url
+    parts = urlsplit(endpoint.url)
+    return f"{parts.scheme}://{parts.netloc}{path_or_url}"

@@ -1,0 +1,45 @@
+"""Durations as operators write them, `5s`, `500ms`, `1m30s`, `2h`, to seconds and back (Go's notation, as Olla's YAML)."""
+
+from __future__ import annotations
+
+import re
+
+from endpoints.errors import DurationError
+
+SECONDS_OF_UNIT = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+MICROSECONDS = 1_000_000
+MAX_TEXT_LENGTH = 40
+PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(us|µs|ms|s|m|h)", re.ASCII)
+WHOLE = re.compile(rf"(?:{PART.pattern})+", re.ASCII)
+ADVICE = "Write a number and a unit, such as 500ms, 5s, 1m30s or 2h."
+
+
+def parse_duration(text: str) -> float:
+    """Seconds, exact to the microsecond. Raises DurationError with a sentence that says how to write one."""
+    word = text.strip()
+    if word == "0":
+        return 0.0
+    if len(word) > MAX_TEXT_LENGTH or not WHOLE.fullmatch(word):
+        raise DurationError(f"{word[:MAX_TEXT_LENGTH]!r} is not a duration. {ADVICE}")
+    seconds = sum(float(number) * SECONDS_OF_UNIT[unit] for number, unit in PART.findall(word))
+    return round(seconds, 6)
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads as the same number of seconds: `90` is `1m30s`, `0.5` is `500ms`."""
+    total = round(seconds * MICROSECONDS)
+    if total < 0:
+        raise ValueError("A duration cannot be negative.")
+    if total < MICROSECONDS:
+        return f"{_plain(total / 1000)}ms" if total else "0s"
+    whole, micro = divmod(total, MICROSECONDS)
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else ""]
+    if rest or micro:
+        parts.append(f"{_plain(rest + micro / MICROSECONDS)}s")
+    return "".join(parts)
+
+
+def _plain(number: float) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".")

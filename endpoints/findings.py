@@ -1,0 +1,52 @@
+"""What a check asks, and what it finds: the values that cross between the network side and the database side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from endpoints.choices import Status
+    from endpoints.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTarget:
+    """An endpoint as a check needs it. The header values are secret, hence no repr."""
+
+    name: str
+    profile: Profile
+    health_url: str
+    models_url: str
+    timeout_seconds: float
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    has_credential: bool = False
+    headers: tuple[tuple[str, str], ...] = field(repr=False, default=())
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """How an endpoint answered. `reason` is plain words for a person, empty when all is well."""
+
+    status: Status
+    reason: str = ""
+    http_status: int | None = None
+    latency_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model in an endpoint's own list. What the list does not say is None."""
+
+    name: str
+    created: int | None = None
+    max_model_len: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found. `models` is None when they were not asked for, or could not be read."""
+
+    result: ProbeResult
+    models: tuple[FoundModel, ...] | None = None

@@ -1,0 +1,91 @@
+"""What an operator does with endpoints: put in service, drain, pause, check now. Pages, commands and tasks call these."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from endpoints import health, schedule
+from endpoints.choices import Mode
+from endpoints.models import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+logger = logging.getLogger(__name__)
+
+LOCAL_TYPE = "vllm-mlx"
+LOCAL_CHECK_INTERVAL_SECONDS = 2.0
+LOCAL_CHECK_TIMEOUT_SECONDS = 1.5
+TASK_EXPIRES_SECONDS = 10
+
+
+def activate(*, endpoint: Endpoint) -> None:
+    """Put `endpoint` into service. After a pause it is checked at once, and routed to when that went well."""
+    _set_mode(endpoint, Mode.ACTIVE)
+
+
+def drain(*, endpoint: Endpoint) -> None:
+    """Let the running requests of `endpoint` finish and send it no new ones. It is still checked."""
+    _set_mode(endpoint, Mode.DRAINING)
+
+
+def pause(*, endpoint: Endpoint) -> None:
+    """Send `endpoint` no requests and no checks. What was known of it is forgotten, for it will be out of date."""
+    with transaction.atomic():
+        _set_mode(endpoint, Mode.PAUSED)
+        health.forget(endpoint_id=endpoint.pk, reason="paused by an operator")
+
+
+def check_now(*, endpoints: Iterable[Endpoint]) -> int:
+    """Check these endpoints at once, once the current transaction is committed. Returns how many: paused ones are left out.
+
+    The check is due in the database as well, so it happens within a second of a worker running, broker or not.
+    """
+    ids = [endpoint.pk for endpoint in endpoints]
+    count = schedule.bring_forward(ids)
+    if count:
+        transaction.on_commit(partial(_send_check_now, ids))
+    return count
+
+
+def register_local(*, name: str, url: str) -> Endpoint:
+    """The endpoint of this machine's own model: made on the first start, later only its URL follows.
+
+    Everything else is the operator's to edit. One that was renamed is recognised by its URL.
+    """
+    known = Endpoint.objects.filter(name=name).first() or Endpoint.objects.filter(url=url).first()
+    if known is None:
+        made = Endpoint(
+            name=name,
+            url=url,
+            type=LOCAL_TYPE,
+            check_interval_seconds=LOCAL_CHECK_INTERVAL_SECONDS,
+            check_timeout_seconds=LOCAL_CHECK_TIMEOUT_SECONDS,
+        )
+        made.full_clean()
+        made.save()
+        return made
+    if known.url != url:
+        known.url = url
+        known.full_clean()
+        known.save()
+    return known
+
+
+def _set_mode(endpoint: Endpoint, mode: Mode) -> None:
+    endpoint.mode = mode
+    endpoint.save(update_fields=["mode"])
+
+
+def _send_check_now(endpoint_ids: list[int]) -> None:
+    from endpoints import tasks  # noqa: PLC0415  # tasks are an interface to this module
+
+    try:
+        tasks.check_now.apply_async((endpoint_ids,), retry=False, expires=TASK_EXPIRES_SECONDS)
+    except (OperationalError, OSError) as error:
+        logger.warning("The broker does not answer (%s). The check waits for the next tick.", error)

@@ -1,0 +1,226 @@
+"""Asks an endpoint how it is and what it serves. The only room of the fleet that speaks HTTP.
+
+A probe opens a connection of its own (a kept one says nothing about whether new ones are accepted), follows no
+redirect, reads no more than it must, and ends in time even when the answer trickles in byte by byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import socket
+import ssl
+import time
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from endpoints import discovery
+from endpoints.choices import Status
+from endpoints.durations import format_duration
+from endpoints.errors import DiscoveryError
+from endpoints.findings import CheckTarget, Finding, FoundModel, ProbeResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from endpoints.profiles import HealthBody
+
+MAX_HEALTH_BYTES = 64 * 1024
+MAX_MODEL_LIST_BYTES = 4 * 1024**2
+USER_AGENT = "olla-health-check"
+UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
+REFUSED_CREDENTIAL = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+class AnswerTooLarge(Exception):
+    """A body that is longer than anything we asked for. `status` is the code that came with it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+    latency_seconds: float
+
+
+class Checker:
+    """One HTTP client for many checks: `async with Checker() as checker`. It belongs to the event loop that it is opened in."""
+
+    def __init__(self) -> None:
+        self._client = httpx.AsyncClient(
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113  # one wall-clock limit holds for the whole exchange, see _get
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._client.__aexit__(kind, error, traceback)
+
+    async def check(self, target: CheckTarget, *, with_models: bool) -> Finding:
+        """Probe `target`, and read its models when it is well and `with_models` asks for them.
+
+        A list that cannot be read leaves the endpoint healthy, for its health route says so, with the reason shown.
+        """
+        result = await self.probe(target)
+        if result.status != Status.HEALTHY or not with_models:
+            return Finding(result)
+        try:
+            return Finding(result, models=await self.discover(target))
+        except DiscoveryError as error:
+            return Finding(replace(result, reason=f"its list of models cannot be read: {error}"))
+
+    async def probe(self, target: CheckTarget) -> ProbeResult:
+        """How `target` is. Raises nothing that the network does: every failure is a result."""
+        body = target.profile.health_body
+        try:
+            answer = await self._get(target, target.health_url, limit=MAX_HEALTH_BYTES if body else 0)
+        except AnswerTooLarge as error:
+            kilobytes = MAX_HEALTH_BYTES // 1024
+            reason = f"its health answer is longer than {kilobytes} KiB: is the health check URL right?"
+            return ProbeResult(Status.UNHEALTHY, reason, http_status=error.status)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
+            return ProbeResult(Status.OFFLINE, failure_in_words(error, target.timeout_seconds))
+        status, reason = read_status(answer.status, has_credential=target.has_credential)
+        if status == Status.HEALTHY and body:
+            status, reason = read_health_body(answer.body, body)
+        return ProbeResult(status, reason, http_status=answer.status, latency_seconds=answer.latency_seconds)
+
+    async def discover(self, target: CheckTarget) -> tuple[FoundModel, ...]:
+        """What `target` serves, after its filters. Raises DiscoveryError with the reason in plain words."""
+        try:
+            answer = await self._get(target, target.models_url, limit=MAX_MODEL_LIST_BYTES)
+        except AnswerTooLarge:
+            raise DiscoveryError(f"it is longer than {MAX_MODEL_LIST_BYTES // 1024**2} MiB") from None
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
+            raise DiscoveryError(failure_in_words(error, target.timeout_seconds)) from None
+        status, reason = read_status(answer.status, has_credential=target.has_credential)
+        if status != Status.HEALTHY:
+            raise DiscoveryError(reason)
+        return discovery.let_through(discovery.parse(answer.body), include=target.include, exclude=target.exclude)
+
+    async def _get(self, target: CheckTarget, url: str, *, limit: int) -> Answer:
+        """GET `url` and read up to `limit` bytes of its body; with a limit of 0 the body stays unread."""
+        started = time.perf_counter()
+        async with (
+            asyncio.timeout(target.timeout_seconds),
+            self._client.stream("GET", url, headers=list(target.headers)) as response,
+        ):
+            body = bytearray()
+            if limit:
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > limit:
+                        raise AnswerTooLarge(response.status_code)
+            return Answer(response.status_code, bytes(body), time.perf_counter() - started)
+
+
+def read_status(status: int, *, has_credential: bool) -> tuple[Status, str]:
+    """What a status code alone says."""
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return Status.HEALTHY, ""
+    if status in REFUSED_CREDENTIAL:
+        what = "the endpoint refused our credential" if has_credential else "the endpoint asks for a credential"
+        return Status.CONFIG_ERROR, f"{what} ({status})"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Status.RATE_LIMITED, "the endpoint limits our requests (429)"
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return Status.UNHEALTHY, f"it redirects elsewhere ({status}), and checks follow no redirects"
+    return Status.UNHEALTHY, f"it answered {_phrase(status)}"
+
+
+def read_health_body(raw: bytes, body: HealthBody) -> tuple[Status, str]:
+    """What the JSON of a 2xx health answer says, by the profile's words. A body that is not JSON says nothing more."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return Status.HEALTHY, ""
+    if not isinstance(document, dict):
+        return Status.HEALTHY, ""
+    word, residency = _word(document, body.status_key), _word(document, body.residency_key)
+    if word in body.warming or residency in body.residency_warming:
+        return Status.WARMING, "its model is loading"
+    if word and word not in body.healthy:
+        return Status.UNHEALTHY, f"it says of itself: {word}"
+    if residency in body.residency_asleep:
+        return Status.HEALTHY, "asleep: the next request loads its model"
+    if body.loaded_key and document.get(body.loaded_key) is False:
+        return Status.UNHEALTHY, "it runs, but no model is loaded"
+    return Status.HEALTHY, ""
+
+
+def failure_in_words(error: BaseException, timeout_seconds: float) -> str:
+    """Why there was no answer, as a person would say it."""
+    for cause in _causes(error):
+        if words := _cause_in_words(cause):
+            return words
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return f"no answer within {format_duration(timeout_seconds)}"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "it closed the connection without an answer, or does not speak HTTP"
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return "its URL cannot be used"
+    return "the connection failed"
+
+
+def _cause_in_words(cause: BaseException) -> str:
+    match cause:
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ssl.SSLCertVerificationError():
+            return f"its TLS certificate is not trusted: {cause.verify_message}"
+        case ssl.SSLError():
+            return "the TLS handshake failed: is it really https?"
+        case socket.gaierror():
+            return "name not known"
+        case ConnectionResetError() | BrokenPipeError():
+            return "it reset the connection"
+        case OSError(errno=number) if number in UNREACHABLE:
+            return "no route to the host"
+    return ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it came from, and the members of groups (one for each address that was tried)."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop(0)
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [cause.__cause__, cause.__context__]
+        if isinstance(cause, BaseExceptionGroup):
+            waiting += cause.exceptions
+
+
+def _word(document: dict[str, Any], key: str) -> str:
+    value = document.get(key) if key else None
+    return value.strip().lower()[:40] if isinstance(value, str) else ""
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

@@ -1,0 +1,73 @@
+"""Builds the routing table from the database: two queries, the defaults of the profiles filled in."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+
+from endpoints import profiles, secrets
+from endpoints.choices import Mode, Status
+from endpoints.errors import FleetError
+from endpoints.models import Endpoint, EndpointModel
+from endpoints.snapshot import ServedModel, Snapshot, Target
+
+logger = logging.getLogger(__name__)
+
+
+def build(revision: int) -> Snapshot:
+    """Every endpoint as it is stored now. One that cannot be used is in the table too, not routable, with the reason.
+
+    Only a type that no profile describes leaves an endpoint out: nothing could be said of it.
+    """
+    served = _served_models()
+    targets = [
+        _target(row, served.get(row.pk, ()))
+        for row in Endpoint.objects.filter(health__isnull=False).select_related("health")
+        if _has_profile(row)
+    ]
+    targets.sort(key=lambda target: (-target.priority, target.name))
+    return Snapshot(revision=revision, targets=tuple(targets))
+
+
+def _served_models() -> dict[int, tuple[ServedModel, ...]]:
+    served: defaultdict[int, list[ServedModel]] = defaultdict(list)
+    rows = EndpointModel.objects.order_by("name").values_list("endpoint_id", "name", "created", "max_model_len")
+    for endpoint_id, name, created, max_model_len in rows:
+        served[endpoint_id].append(ServedModel(name=name, created=created, max_model_len=max_model_len))
+    return {endpoint_id: tuple(models) for endpoint_id, models in served.items()}
+
+
+def _has_profile(endpoint: Endpoint) -> bool:
+    try:
+        profiles.profile(endpoint.type)
+    except FleetError as error:
+        logger.error("Endpoint %s cannot be routed to: %s", endpoint.name, error)
+        return False
+    return True
+
+
+def _target(endpoint: Endpoint, models: tuple[ServedModel, ...]) -> Target:
+    profile = profiles.profile(endpoint.type)
+    status, reason = Status(endpoint.health.status), endpoint.health.reason
+    headers: tuple[tuple[str, str], ...] = ()
+    try:
+        headers = secrets.request_headers(endpoint)
+    except FleetError as error:
+        status, reason = Status.CONFIG_ERROR, str(error)
+    return Target(
+        id=endpoint.pk,
+        name=endpoint.name,
+        type=endpoint.type,
+        url=endpoint.url,
+        priority=profile.default_priority if endpoint.priority is None else endpoint.priority,
+        status=status,
+        reason=reason,
+        mode=Mode(endpoint.mode),
+        models=models,
+        preserve_path=endpoint.preserve_path,
+        connect_timeout_seconds=endpoint.connect_timeout_seconds or profile.connect_timeout_seconds,
+        first_byte_timeout_seconds=endpoint.first_byte_timeout_seconds or profile.first_byte_timeout_seconds,
+        idle_timeout_seconds=endpoint.idle_timeout_seconds or profile.idle_timeout_seconds,
+        max_concurrent=endpoint.max_concurrent or profile.max_concurrent,
+        headers=headers,
+    )

@@ -1,0 +1,88 @@
+"""When each endpoint is checked: `next_check_at` is the plan, and a check belongs to whoever moves it on.
+
+Beat ticks every second. A tick claims what falls due before the next one, with its exact time, so that an interval of
+one second means one second although ticks come as they please. The plan is anchored to the due time and not to the
+moment of the check, so intervals do not drift. A check that is lost in a crash is simply due again one interval later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from endpoints.choices import Mode, Status
+from endpoints.models import Endpoint, EndpointHealth
+from ollaproject.wire import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models import QuerySet
+
+CHECKED_MODES = (Mode.ACTIVE, Mode.DRAINING)
+# One tick, and some more for a tick that is late or takes its time through the broker.
+LOOKAHEAD_SECONDS = 1.5
+WAITING_FOR_FIRST_CHECK = "waiting for its first check"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to check `endpoint` (its health row loaded with it) at `due`, which may lie a moment ahead."""
+
+    endpoint: Endpoint
+    due: datetime
+
+
+def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]:
+    """Claim every check that falls due before the next tick, or of those the endpoints `only`."""
+    due = _due(at + timedelta(seconds=LOOKAHEAD_SECONDS))
+    if only is not None:
+        due = due.filter(pk__in=list(only))
+    if not due.exists():  # a read: on SQLite a transaction would take the write lock, every second, for nothing
+        return []
+    with transaction.atomic():
+        # Another worker that claims at the same moment waits here, and then sees that nothing is due any more.
+        rows = list(due.select_related("endpoint").select_for_update(of=("self",)).order_by("pk"))
+        claims = [Claim(endpoint=row.endpoint, due=max(row.next_check_at, at)) for row in rows]
+        for row in rows:
+            row.next_check_at = following(row.next_check_at, interval=row.endpoint.check_interval_seconds, at=at)
+        EndpointHealth.objects.bulk_update(rows, ["next_check_at"])
+    return claims
+
+
+def following(due: datetime, *, interval: float, at: datetime) -> datetime:
+    """When the check after the one at `due` is due.
+
+    One interval later, unless that has passed already: then the plan starts anew from `at`, so that a long pause is
+    not made up for by a storm of checks.
+    """
+    anchored = due + timedelta(seconds=interval)
+    return anchored if anchored > at else at + timedelta(seconds=interval)
+
+
+def check_anew(endpoint: Endpoint) -> None:
+    """Make a check and a look at the models due now, because the endpoint is new or was edited."""
+    now = clock.now()
+    EndpointHealth.objects.update_or_create(
+        endpoint=endpoint,
+        defaults={"next_check_at": now, "models_synced_at": None},
+        create_defaults={
+            "status": Status.UNKNOWN,
+            "reason": WAITING_FOR_FIRST_CHECK,
+            "since": now,
+            "next_check_at": now,
+        },
+    )
+
+
+def bring_forward(endpoint_ids: Iterable[int]) -> int:
+    """Make a check of these endpoints due now, unless they are paused. Returns how many will be checked."""
+    rows = EndpointHealth.objects.filter(pk__in=list(endpoint_ids), endpoint__mode__in=CHECKED_MODES)
+    return rows.update(next_check_at=clock.now())
+
+
+def _due(before: datetime) -> QuerySet[EndpointHealth]:
+    return EndpointHealth.objects.filter(next_check_at__lt=before, endpoint__mode__in=CHECKED_MODES)

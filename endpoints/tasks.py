@@ -1,0 +1,26 @@
+"""The Celery tasks: thin, each one calls the rule that it is named after."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from endpoints import prober, retention, schedule
+from ollaproject.wire import clock
+
+
+@shared_task(name="endpoints.check_due")
+def check_due() -> None:
+    """Start every check that falls due before the next tick."""
+    prober.submit(schedule.claim_due(clock.now()))
+
+
+@shared_task(name="endpoints.check_now")
+def check_now(endpoint_ids: list[int]) -> None:
+    """Start the checks of these endpoints, as far as no tick has taken them already."""
+    prober.submit(schedule.claim_due(clock.now(), only=endpoint_ids))
+
+
+@shared_task(name="endpoints.prune_history")
+def prune_history() -> None:
+    """Delete the checks that are older than OLLA_CHECK_HISTORY_HOURS."""
+    retention.prune(clock.now())

@@ -1,0 +1,242 @@
+"""What an endpoint may be. Every refusal is a sentence that names the field's value and says what to do instead."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+from django.core.exceptions import ValidationError
+
+from endpoints import profiles
+from endpoints.choices import AuthKind
+from endpoints.durations import format_duration
+from endpoints.errors import ProfileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from endpoints.models import Endpoint
+
+MIN_INTERVAL_SECONDS = 1.0
+MAX_INTERVAL_SECONDS = 24 * 3600.0
+MAX_PORT = 65535
+
+NAME = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?", re.ASCII)
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)  # a token of RFC 9110, section 5.6.2
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+HOST = re.compile(r"[A-Za-z0-9._:%-]+", re.ASCII)
+
+MANAGED_HEADERS = frozenset(
+    "connection content-length expect host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    "transfer-encoding upgrade".split()
+)
+CREDENTIAL_HEADERS = frozenset("authorization x-api-key api-key x-auth-token cookie".split())
+
+
+def validate_endpoint(endpoint: Endpoint) -> None:
+    """Check every field and raise one ValidationError that holds every mistake, by field."""
+    mistakes: dict[str, list[str]] = {}
+    for field, check in CHECKS:
+        try:
+            check(endpoint)
+        except ValidationError as error:
+            mistakes.setdefault(field, []).extend(error.messages)
+    if mistakes:
+        raise ValidationError(mistakes)  # type: ignore[arg-type]  # the stubs know no dict of lists
+
+
+def check_name(endpoint: Endpoint) -> None:
+    if not NAME.fullmatch(endpoint.name):
+        raise ValidationError(
+            "A name is 1 to 64 printable ASCII characters without spaces at its ends: it is sent to clients in the "
+            "header X-Olla-Endpoint. Try something like mac-mini-1."
+        )
+
+
+def check_url(endpoint: Endpoint) -> None:
+    parts = _split(endpoint.url, field="URL")
+    if "?" in endpoint.url or "#" in endpoint.url:
+        raise ValidationError("The URL must not have a query or a fragment. Leave out what follows the path.")
+    if parts.path.strip("/") and not endpoint.preserve_path:
+        raise ValidationError(
+            f"The URL has the path {parts.path}, which is not used unless “preserve path” is on. Turn it on, or leave "
+            "the path out (requests for /v1/… bring their own)."
+        )
+
+
+def check_type(endpoint: Endpoint) -> None:
+    try:
+        profiles.profile(endpoint.type)
+    except ProfileError as error:
+        raise ValidationError(str(error)) from None
+
+
+def check_interval(endpoint: Endpoint) -> None:
+    seconds = endpoint.check_interval_seconds
+    if not _is_number(seconds) or not MIN_INTERVAL_SECONDS <= seconds <= MAX_INTERVAL_SECONDS:
+        raise ValidationError("The check interval must be between 1s and 24h, for example 5s.")
+
+
+def check_timeout(endpoint: Endpoint) -> None:
+    seconds, interval = endpoint.check_timeout_seconds, endpoint.check_interval_seconds
+    if not _is_number(seconds) or seconds <= 0:
+        raise ValidationError("The check timeout must be longer than nothing, for example 2s.")
+    if _is_number(interval) and seconds >= interval:
+        raise ValidationError(
+            f"The check timeout ({format_duration(seconds)}) must be shorter than the check interval "
+            f"({format_duration(interval)}), or one check would run into the next."
+        )
+
+
+def check_health_check_url(endpoint: Endpoint) -> None:
+    _check_path_or_url(endpoint.health_check_url, field="health check URL", example="/health")
+
+
+def check_model_url(endpoint: Endpoint) -> None:
+    _check_path_or_url(endpoint.model_url, field="model URL", example="/v1/models")
+
+
+def check_model_include(endpoint: Endpoint) -> None:
+    _check_globs(endpoint.model_include)
+
+
+def check_model_exclude(endpoint: Endpoint) -> None:
+    _check_globs(endpoint.model_exclude)
+
+
+def check_headers(endpoint: Endpoint) -> None:
+    headers: Any = endpoint.headers
+    if not isinstance(headers, dict):
+        raise ValidationError("Headers must be a mapping of names to values.")
+    mistakes = [mistake for name, value in headers.items() if (mistake := _header_mistake(name, value))]
+    lowered = [str(name).lower() for name in headers]
+    mistakes += [f"The header {name} is given twice." for name in sorted(set(lowered)) if lowered.count(name) > 1]
+    if mistakes:
+        raise ValidationError(mistakes)
+
+
+def check_auth_kind(endpoint: Endpoint) -> None:
+    if endpoint.auth_kind == AuthKind.NONE and endpoint.has_credential:
+        raise ValidationError("A credential is stored but “none” is chosen. Choose how it is sent, or remove it.")
+    if endpoint.auth_kind != AuthKind.NONE and not endpoint.has_credential:
+        raise ValidationError("This way of signing in needs a credential. Enter one, or choose “none”.")
+
+
+def check_auth_header(endpoint: Endpoint) -> None:
+    name = endpoint.auth_header
+    if not name:
+        return
+    if endpoint.auth_kind != AuthKind.API_KEY:
+        raise ValidationError("Only an API key is sent in a header of its own. Leave this empty.")
+    if not HEADER_NAME.fullmatch(name) or name.lower() in MANAGED_HEADERS:
+        raise ValidationError(f"{name!r} cannot carry an API key. Use a header name such as X-Api-Key.")
+
+
+def check_auth_username(endpoint: Endpoint) -> None:
+    name = endpoint.auth_username
+    if endpoint.auth_kind == AuthKind.BASIC and not name:
+        raise ValidationError("Basic sign-in needs a user name.")
+    if name and endpoint.auth_kind != AuthKind.BASIC:
+        raise ValidationError("A user name is only used with Basic sign-in. Leave this empty.")
+    if ":" in name or not HEADER_VALUE.fullmatch(name):
+        raise ValidationError("A user name cannot hold a colon or a line break: it is sent as name:password.")
+
+
+def _positive(field: str, example: str) -> Callable[[Endpoint], None]:
+    def check(endpoint: Endpoint) -> None:
+        seconds = getattr(endpoint, field)
+        if seconds is not None and (not _is_number(seconds) or not 0 < seconds <= MAX_INTERVAL_SECONDS):
+            raise ValidationError(f"This timeout must be longer than nothing and at most 24h, for example {example}.")
+
+    return check
+
+
+def check_max_concurrent(endpoint: Endpoint) -> None:
+    if endpoint.max_concurrent is not None and endpoint.max_concurrent < 1:
+        raise ValidationError("At least one request must be allowed. To let none through, pause the endpoint.")
+
+
+def check_credential(plain: str) -> None:
+    """A credential as typed, before it is encrypted. The message never repeats it."""
+    if not plain.isascii() or not plain.isprintable() or plain != plain.strip():
+        raise ValidationError("A credential is printable ASCII without spaces at its ends or line breaks. Copy it again.")
+
+
+CHECKS: tuple[tuple[str, Callable[[Endpoint], None]], ...] = (
+    ("name", check_name),
+    ("url", check_url),
+    ("type", check_type),
+    ("check_interval_seconds", check_interval),
+    ("check_timeout_seconds", check_timeout),
+    ("health_check_url", check_health_check_url),
+    ("model_url", check_model_url),
+    ("model_include", check_model_include),
+    ("model_exclude", check_model_exclude),
+    ("headers", check_headers),
+    ("auth_kind", check_auth_kind),
+    ("auth_header", check_auth_header),
+    ("auth_username", check_auth_username),
+    ("max_concurrent", check_max_concurrent),
+    ("connect_timeout_seconds", _positive("connect_timeout_seconds", "2s")),
+    ("first_byte_timeout_seconds", _positive("first_byte_timeout_seconds", "5m")),
+    ("idle_timeout_seconds", _positive("idle_timeout_seconds", "2m")),
+)
+
+
+def _split(url: str, *, field: str) -> SplitResult:
+    """The parts of an absolute http(s) URL. The messages never repeat it: it may hold a password."""
+    advice = "Write it like http://192.168.0.100:8000."
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValidationError(f"The {field} does not parse. {advice}") from None
+    if url != url.strip() or any(character.isspace() or not character.isprintable() for character in url):
+        raise ValidationError(f"The {field} must not hold spaces. {advice}")
+    if parts.scheme not in {"http", "https"}:
+        raise ValidationError(f"The {field} must start with http:// or https://. {advice}")
+    if "@" in parts.netloc:
+        raise ValidationError(
+            f"The {field} must not hold credentials: it is shown on pages and in logs. Use the authentication fields, "
+            "where they are stored encrypted."
+        )
+    if not parts.hostname or not HOST.fullmatch(parts.hostname):
+        raise ValidationError(f"The {field} has no valid host. {advice}")
+    if parts.netloc.endswith(":") or (port is not None and not 1 <= port <= MAX_PORT):
+        raise ValidationError(f"The port of the {field} must be between 1 and {MAX_PORT}.")
+    return parts
+
+
+def _check_path_or_url(value: str, *, field: str, example: str) -> None:
+    if not value:
+        return
+    if "://" in value and not value.startswith("/"):
+        _split(value, field=field)
+    elif not value.startswith("/") or value.startswith("//"):
+        raise ValidationError(f"The {field} must be a path such as {example}, or a whole URL.")
+    elif not value.isascii() or not value.isprintable() or " " in value or "#" in value:
+        raise ValidationError(f"The {field} must not hold spaces, a fragment or characters outside ASCII.")
+
+
+def _check_globs(globs: Any) -> None:
+    if not isinstance(globs, list) or not all(isinstance(glob, str) and glob.strip() for glob in globs):
+        raise ValidationError("This must be a list of patterns such as mlx-community/* (one per line).")
+
+
+def _header_mistake(name: Any, value: Any) -> str:
+    """What is wrong with one header, empty when nothing is. The value may be secret and is never repeated."""
+    if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
+        return f"{name!r} is not a header name."
+    if name.lower() in CREDENTIAL_HEADERS:
+        return f"{name} carries a credential. Use the authentication fields, where it is stored encrypted."
+    if name.lower() in MANAGED_HEADERS:
+        return f"{name} is set by the gateway itself and cannot be given here."
+    if not isinstance(value, str) or not HEADER_VALUE.fullmatch(value) or value != value.strip():
+        return f"The value of {name} must be one line of text without spaces at its ends."
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
