@@ -1,0 +1,191 @@
+"""Loads a chat model: its folder is checked, its weights are made fit for this machine, its kernels are warm.
+
+Only the process that runs the model imports this room, after `blas.accelerate()`: it brings MLX. Load on the
+thread that will generate, and call `mx.synchronize(); mx.clear_streams()` before that thread ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+
+# Transformers is here for its tokenizers; that PyTorch is absent is no news.
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.utils import dequantize_model, get_total_parameters, load_model, load_tokenizer
+
+from inference import model_folder
+from inference.demo import demo_chat_model
+from inference.errors import ModelBroken
+
+if TYPE_CHECKING:
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+logger = logging.getLogger(__name__)
+
+# How configurations name the longest context, the commonest first.
+CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "seq_length",
+    "n_ctx",
+)
+# Some models have no limit of their own, and say so with a number like 1e30.
+DEFAULT_CONTEXT_LENGTH = 8192
+SANE_CONTEXT_LENGTH = 100_000_000
+FLOAT32_BYTES = 4
+# What must stay free beside dense weights, for caches and everyone else on the machine.
+MEMORY_SHARE_FOR_WEIGHTS = 0.7
+WARM_UP_PROMPT_LENGTHS = (24, 3)  # unequal, so that padding is warm too
+WARM_UP_TOKENS = 3
+ENCODER_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
+MEMORY_INFO = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready to generate.
+
+    `name` is what clients call it. `context_length` counts prompt and completion together. `vocabulary_size`
+    is the width of the logits (a tokenizer may know fewer). `created` is Unix time, the same at every start.
+    """
+
+    name: str
+    path: Path
+    model: Any
+    tokenizer: TokenizerWrapper
+    context_length: int
+    vocabulary_size: int
+    created: int
+
+
+def load_chat_model(
+    name: str, *, models_dir: Path, served_name: str | None = None, dense: bool | None = None
+) -> LoadedModel:
+    """Load `demo`, a local folder or a Hugging Face id, ready for its first request.
+
+    `models_dir` keeps the demo model. `dense` makes quantised weights float32, on a CPU only: many times
+    faster, so it is done when memory allows, unless `dense` says True or False.
+
+    Raises ModelNotFound, ModelBroken or another ModelError with a sentence that says what to try.
+    """
+    folder = model_folder.locate(name, demo=partial(demo_chat_model, models_dir))
+    config = model_folder.read_config(folder)
+    _check_kind(config, folder)
+    weight_files = model_folder.check_weights(folder)
+    model_folder.check_tokenizer(folder)
+    model, tokenizer = _load(folder)
+    if mx.default_device() == mx.Device(mx.cpu):
+        suit_cpu(model, dense=_fits_dense(model) if dense is None else dense)
+    if not tokenizer.has_chat_template:
+        logger.warning("%s has no chat template: it serves completions, and refuses chat.", folder)
+    vocabulary_size = _warm_up(model, folder)
+    return LoadedModel(
+        name=served_name or model_folder.default_name(name, folder),
+        path=folder,
+        model=model,
+        tokenizer=tokenizer,
+        context_length=_context_length(config, tokenizer),
+        vocabulary_size=vocabulary_size,
+        created=model_folder.modified_at(weight_files),
+    )
+
+
+def suit_cpu(model: Any, *, dense: bool) -> None:
+    """Make the weights what MLX computes fastest with on a CPU; changes `model` in place.
+
+    Half precision is computed number by number there, and so are quantised weights, anew for every row of a
+    batch; only float32 products go to the BLAS. With `dense` every weight becomes float32. Without, quantised
+    weights stay, and their scales, the other weights and so all activations become float32.
+    """
+    # Scales first: dequantised in half precision, each weight would be rounded a second time.
+    model.set_dtype(mx.float32)
+    if dense:
+        dequantize_model(model)
+        model.set_dtype(mx.float32)
+    mx.eval(model.parameters())
+
+
+def _check_kind(config: dict[str, Any], folder: Path) -> None:
+    kind = config["model_type"]
+    if kind in ENCODER_TYPES:
+        raise ModelBroken(f"{folder} holds an embedding model ({kind}): give it with --embedding-model.")
+    if config.get("model_file"):
+        raise ModelBroken(
+            f"{folder} wants to run code of its own ({config['model_file']}), which is never done."
+        )
+
+
+def _load(folder: Path) -> tuple[Any, TokenizerWrapper]:
+    try:
+        model, config = load_model(folder)
+        # A local tokenizer must not make transformers ask the hub for news.
+        tokenizer = load_tokenizer(
+            folder, {"local_files_only": True}, eos_token_ids=config.get("eos_token_id")
+        )
+    except Exception as error:  # a hundred model files raise what they like about a bad configuration
+        raise ModelBroken(
+            f"{folder} could not be loaded: {type(error).__name__}: {error}. Download it again, or look for "
+            "a version of it that mlx-lm supports."
+        ) from error
+    return model, tokenizer
+
+
+def _fits_dense(model: Any) -> bool:
+    """Whether float32 weights leave room in memory; says so when they do not."""
+    needed = get_total_parameters(model) * FLOAT32_BYTES
+    free = _available_memory()
+    if free is None or needed <= free * MEMORY_SHARE_FOR_WEIGHTS:
+        return True
+    logger.warning(
+        "The weights stay quantised, which is slow on a CPU: float32 takes %.1f GB, and %.1f GB are free.",
+        needed / 1e9,
+        free / 1e9,
+    )
+    return False
+
+
+def _available_memory() -> int | None:
+    """Bytes that can be had without swapping, or None where the system does not say."""
+    try:
+        lines = MEMORY_INFO.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _context_length(config: dict[str, Any], tokenizer: TokenizerWrapper) -> int:
+    """From the configuration (of its text part, in a model that also sees), else from the tokenizer."""
+    for section in (config, config.get("text_config") or {}):
+        for key in CONTEXT_KEYS:
+            if isinstance(section.get(key), int):
+                return int(section[key])
+    limit = getattr(tokenizer, "model_max_length", None)
+    return int(limit) if limit and limit < SANE_CONTEXT_LENGTH else DEFAULT_CONTEXT_LENGTH
+
+
+def _warm_up(model: Any, folder: Path) -> int:
+    """Generate a few tokens for two prompts, lest a client wait for kernels. Return the logits' width."""
+    generator = BatchGenerator(model, max_tokens=WARM_UP_TOKENS)
+    try:
+        vocabulary_size = int(model(mx.array([[0]])).shape[-1])
+        generator.insert([[0] * length for length in WARM_UP_PROMPT_LENGTHS])
+        unfinished = len(WARM_UP_PROMPT_LENGTHS)
+        while unfinished:
+            unfinished -= sum(response.finish_reason is not None for response in generator.next_generated())
+    except Exception as error:  # the model's own code runs here for the first time
+        raise ModelBroken(
+            f"{folder} was loaded but cannot generate: {type(error).__name__}: {error}."
+        ) from error
+    finally:
+        generator.close()
+    return vocabulary_size
