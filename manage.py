@@ -12,7 +12,9 @@ def main() -> None:
     try:
         from django.core.management import execute_from_command_line  # noqa: PLC0415
     except ImportError as error:
-        raise SystemExit("Django is not installed in this Python. Run `make setup`, then `.venv/bin/python manage.py`.") from error
+        raise SystemExit(
+            "Django is not installed in this Python. Run `make setup`, then `.venv/bin/python manage.py`."
+        ) from error
     execute_from_command_line(sys.argv)
 
 

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 
-from endpoints.models import EndpointModel
-from endpoints.operations import LOCAL_NAME
 from endpoints.choices import Status
+from endpoints.models import EndpointModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.core.management.base import OutputWrapper
 
-    from ollaproject.programs import LocalModel
+    from endpoints.models import Endpoint
 
 POLL_SECONDS = 0.3
 PATIENCE_SECONDS = 20.0
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104
+HTTP_OK = 200
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,70 +36,76 @@ class Address:
     def url(self) -> str:
         """Where a browser on this machine finds the gateway."""
         host = ANY_ADDRESS.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host.strip("[]") and "[" not in host else f"http://{host}:{self.port}"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
-async def when_ready(
-    out: OutputWrapper, address: Address, model: LocalModel | None, account: tuple[str, str] | None
-) -> None:
-    """Say where the gateway is as soon as it answers, and how to try it as soon as its model does."""
-    while not await asyncio.to_thread(_answers, address.url):
-        await asyncio.sleep(POLL_SECONDS)
-    out.write(_where(address, account))
-    if model is None:
-        out.write(f"No model of its own (--without-model). Add your servers at {address.url}/admin/endpoints/endpoint/\n")
-        return
-    out.write("Loading the model …")
-    started = time.monotonic()
-    said = False
-    while not (names := await sync_to_async(_served_models)()):
-        await asyncio.sleep(POLL_SECONDS)
-        if not said and time.monotonic() - started > PATIENCE_SECONDS:
-            said = True
-            out.write("The model is still loading; large ones take minutes. The dashboard shows how it is.")
-    out.write(_try_it(address, names))
+@dataclass(slots=True)
+class Announcement:
+    """`account` is the administrator that this start made, `local_endpoint` this machine's own model."""
+
+    address: Address
+    account: tuple[str, str] | None = None
+    local_endpoint: Endpoint | None = None
+
+    async def when_ready(self, out: OutputWrapper) -> None:
+        """Say where the gateway is as soon as it answers, and how to try it as soon as its model does."""
+        while not await asyncio.to_thread(_answers, self.address.url):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL_SECONDS)
+        out.write(self._where())
+        if self.local_endpoint is None:
+            out.write(f"Add your servers at {self.address.url}/admin/endpoints/endpoint/\n")
+            return
+        names = await self._names_when_served(self.local_endpoint, out.write)
+        out.write(self._try_it(names))
+
+    async def _names_when_served(self, endpoint: Endpoint, say: Callable[[str], None]) -> list[str]:
+        started = time.monotonic()
+        patient = True
+        while not (names := await sync_to_async(_served_models)(endpoint)):
+            await asyncio.sleep(POLL_SECONDS)
+            if patient and time.monotonic() - started > PATIENCE_SECONDS:
+                patient = False
+                say("The model is not ready yet; a large one takes minutes. The dashboard shows how it is.")
+        return names
+
+    def _where(self) -> str:
+        url = self.address.url
+        lines = ["", f"  Dashboard  {url}/", f"  Admin      {url}/admin/", f"  API        {url}/v1", ""]
+        if self.account:
+            name, password = self.account
+            lines += [
+                f"  Sign in as {name} with the password {password}",
+                "  It is shown this once. It can be changed in the admin.",
+                "",
+            ]
+        return "\n".join(lines)
+
+    def _try_it(self, names: list[str]) -> str:
+        question = {"role": "user", "content": "What is the capital of France?"}
+        body = json.dumps({"model": names[0], "messages": [question]})
+        url = f"{self.address.url}/v1/chat/completions"
+        return "\n".join(
+            [
+                f"Serving {', '.join(names)}. Try it:",
+                "",
+                f"curl {url} -H 'Content-Type: application/json' -d '{body}'",
+                "",
+                "Ctrl-C stops everything.",
+            ]
+        )
 
 
 def _answers(url: str) -> bool:
-    request = urllib.request.Request(f"{url}/livez")  # noqa: S310 - our own address
+    # A proxy that the environment names is not for our own address.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=1) as response:
-            return bool(response.status == 200)  # noqa: PLR2004
+        with opener.open(f"{url}/livez", timeout=1) as response:
+            return bool(response.status == HTTP_OK)
     except OSError:
         return False
 
 
-def _served_models() -> list[str]:
-    return list(
-        EndpointModel.objects.filter(
-            endpoint__name=LOCAL_NAME, endpoint__health__status=Status.HEALTHY
-        ).values_list("name", flat=True)
-    )
-
-
-def _where(address: Address, account: tuple[str, str] | None) -> str:
-    lines = [
-        "",
-        f"  Dashboard  {address.url}/",
-        f"  Admin      {address.url}/admin/",
-        f"  API        {address.url}/v1",
-        "",
-    ]
-    if account:
-        lines += [f"  Sign in as {account[0]} with the password {account[1]}", "  It is shown this once. Change it in the admin.", ""]
-    return "\n".join(lines)
-
-
-def _try_it(address: Address, names: list[str]) -> str:
-    chat = next((name for name in names if "embed" not in name.lower() and "minilm" not in name.lower()), names[0])
-    body = json.dumps({"model": chat, "messages": [{"role": "user", "content": "What is the capital of France?"}]})
-    return "\n".join(
-        [
-            f"Serving {', '.join(names)}. Try it:",
-            "",
-            f"curl {address.url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'",
-            "",
-            "Ctrl-C stops everything.",
-        ]
-    )
+def _served_models(endpoint: Endpoint) -> list[str]:
+    """What the local model's server serves once it is healthy, in the order of its list: chat first."""
+    served = EndpointModel.objects.filter(endpoint=endpoint, endpoint__health__status=Status.HEALTHY)
+    return list(served.order_by("pk").values_list("name", flat=True))

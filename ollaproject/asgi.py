@@ -1,6 +1,7 @@
 """The ASGI application: the gateway's routes, the live channel, and Django for the pages.
 
-The order matters: `URLRouter` raises on a path that it does not know, so Django, which answers 404, comes last.
+The order matters: `URLRouter` raises on a path that it does not know, so Django, which answers 404,
+comes last.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import re_path
+from proxy.routes import http_urlpatterns
 
 from endpoints.live import websocket_urlpatterns
 from ollaproject.lifespan import lifespan
-from proxy.routes import http_urlpatterns
 
 application = ProtocolTypeRouter(
     {
@@ -31,6 +32,7 @@ application = ProtocolTypeRouter(
     }
 )
 
-# What is loaded now lives as long as the process. Taken out of the collector's sight it costs no 50 ms pauses.
+# What is loaded now lives as long as the process. Taken out of the collector's sight it costs no pauses
+# of 50 ms.
 gc.collect()
 gc.freeze()

@@ -1,4 +1,4 @@
-"""The Celery app. Every beat entry expires just below its period, so that a stopped worker leaves no backlog."""
+"""The Celery app. Every beat entry expires just below its period, so that no backlog builds up."""
 
 from __future__ import annotations
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import ipaddress
 import os
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import checks
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LAST_GOOD_REDIS_MAJOR = 7
 BROKEN_CHANNELS_REDIS = "4.3.0"
@@ -22,7 +19,7 @@ Found = list[checks.CheckMessage]
 
 
 @checks.register
-def home_is_writable(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+def home_is_writable(**_kwargs: Any) -> Found:
     if os.access(settings.OLLA_HOME, os.W_OK | os.X_OK):
         return []
     return [
@@ -35,7 +32,7 @@ def home_is_writable(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
 
 
 @checks.register
-def encryption_keys_are_keys(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+def encryption_keys_are_keys(**_kwargs: Any) -> Found:
     for position, key in enumerate(settings.OLLA_ENCRYPTION_KEYS, 1):
         try:
             Fernet(key)
@@ -52,7 +49,7 @@ def encryption_keys_are_keys(app_configs: Sequence[Any] | None, **kwargs: Any) -
 
 
 @checks.register
-def trusted_proxies_are_networks(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+def trusted_proxies_are_networks(**_kwargs: Any) -> Found:
     found: Found = []
     for network in settings.OLLA_TRUSTED_PROXIES:
         try:
@@ -69,7 +66,7 @@ def trusted_proxies_are_networks(app_configs: Sequence[Any] | None, **kwargs: An
 
 
 @checks.register
-def redis_client_fits_the_channel_layer(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+def redis_client_fits_the_channel_layer(**_kwargs: Any) -> Found:
     """redis-py 8 times out a blocking read after 5 s, which is how long the channel layer blocks."""
     if int(version("redis").split(".", 1)[0]) <= LAST_GOOD_REDIS_MAJOR:
         return []
@@ -77,8 +74,8 @@ def redis_client_fits_the_channel_layer(app_configs: Sequence[Any] | None, **kwa
         return []
     return [
         checks.Error(
-            f"redis {version('redis')} is installed: with channels-redis {BROKEN_CHANNELS_REDIS} it drops every "
-            "websocket after five seconds.",
+            f"redis {version('redis')} is installed: with channels-redis {BROKEN_CHANNELS_REDIS} "
+            "it drops every websocket after five seconds.",
             hint="Install what requirements.txt pins: pip install 'redis<8'",
             id="olla.E004",
         )
@@ -86,7 +83,7 @@ def redis_client_fits_the_channel_layer(app_configs: Sequence[Any] | None, **kwa
 
 
 @checks.register(deploy=True)
-def remote_callers_can_be_told_apart(app_configs: Sequence[Any] | None, **kwargs: Any) -> Found:
+def remote_callers_can_be_told_apart(**_kwargs: Any) -> Found:
     if settings.OLLA_API_AUTH != "never" or settings.OLLA_HOST in LOCAL_HOSTS:
         return []
     return [

@@ -1,7 +1,7 @@
 """Reading the environment: typed, loud, and with `NAME_FILE` beside every secret.
 
-A value that does not parse stops the process with a sentence that names the variable. A variable that is set but
-empty counts as not set, so that `FOO=` in an env file means the default.
+A value that does not parse stops the process with a sentence that names the variable. A variable that is
+set but empty counts as not set, so that `FOO=` in an env file means the default.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
-SIZE_UNITS = {"": 1, "B": 1, "KB": 1024, "KIB": 1024, "MB": 1024**2, "MIB": 1024**2, "GB": 1024**3, "GIB": 1024**3}
+SIZE_PREFIXES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def env_str(name: str, default: str = "") -> str:
@@ -55,10 +55,10 @@ def env_size(name: str, default: int) -> int:
     word = env_str(name)
     if not word:
         return default
-    match = re.fullmatch(r"(\d+)\s*([KMG]?I?B?)", word.upper())
-    if not match or match[2] not in SIZE_UNITS:
+    match = re.fullmatch(r"(\d+)\s*([KMG]?)I?B?", word.upper())
+    if not match:
         raise ImproperlyConfigured(f"{name} must be a size such as 100MiB, not {word!r}.")
-    return int(match[1]) * SIZE_UNITS[match[2]]
+    return int(match[1]) * SIZE_PREFIXES[match[2]]
 
 
 def env_list(name: str, default: Iterable[str] = ()) -> list[str]:
@@ -83,8 +83,8 @@ def env_path(name: str, default: Path) -> Path:
 def env_secret(name: str, default: str = "") -> str:
     """The value of `name`, or what the file named by `NAME_FILE` holds.
 
-    A `NAME_FILE` that cannot be read, or both at once, is an error: a secret that silently falls back to a default
-    is worse than a process that does not start.
+    A `NAME_FILE` that cannot be read, or both at once, is an error: a secret that silently falls back to a
+    default is worse than a process that does not start.
     """
     file_name = env_str(f"{name}_FILE")
     value = env_str(name)
@@ -95,14 +95,16 @@ def env_secret(name: str, default: str = "") -> str:
     try:
         value = Path(file_name).expanduser().read_text().strip()
     except OSError as error:
-        raise ImproperlyConfigured(f"{name}_FILE points at {file_name}, which cannot be read: {error.strerror}.") from None
+        raise ImproperlyConfigured(
+            f"{name}_FILE points at {file_name}, which cannot be read: {error.strerror}."
+        ) from None
     if not value:
         raise ImproperlyConfigured(f"{name}_FILE points at {file_name}, which is empty.")
     return value
 
 
 def kept_secret(name: str, path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(50)) -> str:
-    """The secret `name` from the environment, else the one kept at `path`, which is made on first use (mode 0600)."""
+    """The secret `name` from the environment, else the one kept at `path`: made on first use, mode 0600."""
     if value := env_secret(name):
         return value
     try:
@@ -115,7 +117,7 @@ def kept_secret(name: str, path: Path, make: Callable[[], str] = lambda: secrets
     with os.fdopen(descriptor, "w") as file:
         file.write(make())
     try:
-        # link() fails when the name exists: of two processes that start at once, both use the first one's secret.
+        # link() fails when the name exists: two processes that start at once both use the first one's.
         os.link(draft, path)
     except FileExistsError:
         pass

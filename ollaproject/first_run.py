@@ -14,8 +14,8 @@ PASSWORD_BYTES = 12
 def make_first_admin() -> tuple[str, str] | None:
     """Make an administrator if there is none, and return name and password; else None.
 
-    OLLA_ADMIN_USERNAME and OLLA_ADMIN_PASSWORD (or OLLA_ADMIN_PASSWORD_FILE) decide them, else the name is `admin`
-    and the password is random: it is stored hashed only, so this is the one time that anybody can read it.
+    OLLA_ADMIN_USERNAME and OLLA_ADMIN_PASSWORD (or OLLA_ADMIN_PASSWORD_FILE) decide them, else the name is
+    `admin` and the password is random: it is stored hashed only, so this is the one time to read it.
     """
     users = get_user_model()._default_manager
     if users.filter(is_superuser=True).exists():

@@ -24,7 +24,9 @@ async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
                 watch.start()
                 await watch.ready()
             except Exception as error:  # noqa: BLE001 - the server is told and stops
-                await send({"type": "lifespan.startup.failed", "message": f"The routing table did not load: {error}"})
+                await send(
+                    {"type": "lifespan.startup.failed", "message": f"The routing table did not load: {error}"}
+                )
                 return
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":

@@ -1,7 +1,7 @@
 """A process that `manage.py serve` started ends with it, also when serve is killed and cannot say goodbye.
 
-serve puts its process id into OLLA_PARENT_PID. A thread watches whether that process is still the parent; this works
-on every Unix, where Linux's PR_SET_PDEATHSIG would not on macOS.
+serve puts its process id into OLLA_PARENT_PID. A thread watches whether that process is still the parent;
+this works on every Unix, where Linux's PR_SET_PDEATHSIG would not on macOS.
 """
 
 from __future__ import annotations

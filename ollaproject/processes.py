@@ -1,7 +1,7 @@
 """Keeping processes running: start, restart with back-off, stop in order, leave no orphan.
 
-Children run in sessions of their own, so that Ctrl-C in a terminal reaches the supervisor alone and it decides who
-stops when. A child that dies takes nobody along.
+Children run in sessions of their own, so that Ctrl-C in a terminal reaches the supervisor alone and it
+decides who stops when. A child that dies takes nobody along.
 """
 
 from __future__ import annotations

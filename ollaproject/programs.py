@@ -1,4 +1,4 @@
-"""What `manage.py serve` runs: the web process, the worker and beat of Celery, and this machine's own model."""
+"""What `manage.py serve` runs: the web process, Celery's worker and beat, this machine's model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,21 @@ from ollaproject.processes import Program
 if TYPE_CHECKING:
     import socket
 
+    from endpoints.models import Endpoint
+
 DEMO = "demo"
+LOCAL_NAME = "local"
 MANAGE = (sys.executable, str(settings.BASE_DIR / "manage.py"))
-CELERY = (sys.executable, "-m", "celery", "--app", "ollaproject", "--quiet", "--workdir", str(settings.BASE_DIR))
+CELERY = (
+    sys.executable,
+    "-m",
+    "celery",
+    "--app",
+    "ollaproject",
+    "--quiet",
+    "--workdir",
+    str(settings.BASE_DIR),
+)
 WORKER_THREADS = 4
 
 # The web process stops first, while the model can still finish what is streaming.
@@ -37,23 +49,18 @@ class LocalModel:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def prepare(self) -> None:
+    def prepare(self) -> Endpoint:
         """Fetch the demo models if they are wanted and missing, and register the endpoint."""
         if DEMO in (self.chat, self.embedding):
             fetched = subprocess.run([*MANAGE, "fetch_demo_models"], check=False)  # noqa: S603
             if fetched.returncode != 0:
                 raise CommandError("The demo models could not be fetched; the reason is above.")
-        operations.register_local(url=self.url)
+        return operations.register_local(name=LOCAL_NAME, url=self.url)
 
     def program(self) -> Program:
         embedding = ("--embedding-model", self.embedding) if self.embedding else ()
         command = (*MANAGE, "serve_model", self.chat, "--port", str(self.port), *embedding)
         return Program("model", command, THE_REST_STOPS)
-
-
-def forget_local_model() -> None:
-    """The gateway runs without a model of its own: its endpoint would only be shown as down."""
-    operations.unregister_local()
 
 
 def programs(listener: socket.socket, model: LocalModel | None) -> list[Program]:

@@ -1,4 +1,4 @@
-"""Settings, all read from the environment. docs/configuration.md lists every variable; ollaproject/env.py parses them."""
+"""Settings, all read from the environment: docs/configuration.md lists every variable, env.py parses them."""
 
 from __future__ import annotations
 
@@ -24,30 +24,32 @@ from ollaproject.env import (
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# --- Where state lives -----------------------------------------------------------------------------------------------
+# --- Where state lives ------------------------------------------------------------------------------------
 
 OLLA_HOME = env_path("OLLA_HOME", BASE_DIR / "var")
 OLLA_MODELS_DIR = env_path("OLLA_MODELS_DIR", OLLA_HOME / "models")
 OLLA_HOME.mkdir(parents=True, exist_ok=True)
 
-# --- Secrets ---------------------------------------------------------------------------------------------------------
+# --- Secrets ----------------------------------------------------------------------------------------------
 
 SECRET_KEY = kept_secret("OLLA_SECRET_KEY", OLLA_HOME / "secrets" / "secret-key")
 # Endpoint credentials are encrypted with the first key and read with any of them, so a key can be rotated.
 OLLA_ENCRYPTION_KEYS = [
     key.strip()
     for key in kept_secret(
-        "OLLA_ENCRYPTION_KEYS", OLLA_HOME / "secrets" / "encryption-keys", lambda: Fernet.generate_key().decode()
+        "OLLA_ENCRYPTION_KEYS",
+        OLLA_HOME / "secrets" / "encryption-keys",
+        lambda: Fernet.generate_key().decode(),
     ).split(",")
 ]
 
-# --- The gateway -----------------------------------------------------------------------------------------------------
+# --- The gateway ------------------------------------------------------------------------------------------
 
 OLLA_HOST = env_str("OLLA_HOST", "127.0.0.1")
 OLLA_PORT = env_int("OLLA_PORT", 40114, minimum=1)
 OLLA_API_AUTH = env_choice("OLLA_API_AUTH", ["remote", "always", "never"], "remote")
-# The names that this machine goes by on its network, beside what OLLA_ALLOWED_HOSTS adds. Any other Host is refused:
-# a web page must not reach the API by DNS rebinding.
+# The names that this machine goes by on its network, beside what OLLA_ALLOWED_HOSTS adds. Any other Host is
+# refused: a web page must not reach the API by DNS rebinding.
 _hostname = socket.gethostname().lower().removesuffix(".local")
 OLLA_ALLOWED_HOSTS = [
     *("localhost", "127.0.0.1", "[::1]", _hostname, f"{_hostname}.local"),
@@ -57,14 +59,14 @@ OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
 OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
 OLLA_CHECK_HISTORY_HOURS = env_int("OLLA_CHECK_HISTORY_HOURS", 24, minimum=1)
 
-# --- The local model -------------------------------------------------------------------------------------------------
+# --- The local model --------------------------------------------------------------------------------------
 
 OLLA_MODEL = env_str("OLLA_MODEL", "demo")
 OLLA_EMBEDDING_MODEL = env_str("OLLA_EMBEDDING_MODEL", "demo" if OLLA_MODEL == "demo" else "")
 OLLA_MODEL_PORT = env_int("OLLA_MODEL_PORT", 40115, minimum=1)
 OLLA_WITHOUT_MODEL = env_bool("OLLA_WITHOUT_MODEL", default=False)
 
-# --- Django ----------------------------------------------------------------------------------------------------------
+# --- Django -----------------------------------------------------------------------------------------------
 
 DEBUG = env_bool("OLLA_DEBUG", default=False)
 ALLOWED_HOSTS = OLLA_ALLOWED_HOSTS
@@ -118,15 +120,15 @@ TEMPLATES = [
     },
 ]
 
-# --- Database, broker, channel layer: no server needed, PostgreSQL and Redis when their URLs are set --------------------
+# --- Database, broker, channel layer: no server needed, PostgreSQL and Redis when their URLs are set ------
 
 DATABASE_URL = env_secret("DATABASE_URL", f"sqlite:///{OLLA_HOME / 'olla.sqlite3'}")
 REDIS_URL = env_secret("REDIS_URL")
 
 DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Without all four of these, concurrent writers fail with "database is locked". Every atomic() then takes the
-    # write lock at once, so reads belong outside of it.
+    # Without all four of these, concurrent writers fail with "database is locked". Every atomic() then takes
+    # the write lock at once, so reads belong outside of it.
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
@@ -162,7 +164,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 
-# --- Sign-in, cookies, transport security ------------------------------------------------------------------------------
+# --- Sign-in, cookies, transport security -----------------------------------------------------------------
 
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "dashboard"
@@ -173,7 +175,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-# Set it when people reach the gateway through https: cookies then travel on https only, and http is redirected.
+# Set it when people reach the gateway through https: cookies then travel on https only, and http is
+# redirected.
 OLLA_HTTPS = env_bool("OLLA_HTTPS", default=False)
 SECURE_SSL_REDIRECT = OLLA_HTTPS
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if OLLA_HTTPS else 0
@@ -201,7 +204,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# --- Pages -------------------------------------------------------------------------------------------------------------
+# --- Pages ------------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -212,21 +215,25 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 # Files are served straight from their apps: no collectstatic step on a fresh clone.
 WHITENOISE_USE_FINDERS = True
 
-# --- Logs --------------------------------------------------------------------------------------------------------------
+# --- Logs -------------------------------------------------------------------------------------------------
+
+# Which process of `manage.py serve` is speaking.
+_process = env_str("OLLA_PROCESS", "manage")
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "format": f"%(asctime)s %(levelname)-7s {env_str('OLLA_PROCESS', 'manage')}: %(name)s: %(message)s",
+            "format": f"%(asctime)s %(levelname)-7s {_process}: %(name)s: %(message)s",
             "datefmt": "%Y-%m-%d %H:%M:%S",
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env_choice(
-        "OLLA_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO"
-    )},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env_choice("OLLA_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO"),
+    },
     "loggers": {
         # httpx writes one line per request at INFO: health checks would fill the log.
         "httpx": {"level": "WARNING"},

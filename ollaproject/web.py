@@ -1,7 +1,7 @@
 """One web process: uvicorn with uvloop and httptools, on a socket that is given or on an address of its own.
 
-`manage.py serve` opens the listening socket and hands it down (`--fd`), so a web process that dies and comes back
-loses no connection attempt. In production: `python -m ollaproject.web --host 0.0.0.0 --port 40114`.
+`manage.py serve` opens the listening socket and hands it down (`--fd`), so a web process that dies and comes
+back loses no connection attempt. In production: `python -m ollaproject.web --host 0.0.0.0 --port 40114`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ KEEP_ALIVE_SECONDS = 75
 def config(*, host: str, port: int, fd: int | None = None) -> uvicorn.Config:
     """How uvicorn runs the gateway.
 
-    Forwarded headers are judged by proxy.auth, not by the server; access is logged by proxy.record, with what a
-    request log needs and without content.
+    Forwarded headers are judged by proxy.auth, not by the server; requests are logged by proxy.record, with
+    what a request log needs and without content.
     """
     return uvicorn.Config(
         "ollaproject.asgi:application",

@@ -1,4 +1,4 @@
-"""Loaded before Django: every test run has a home of its own, and no setting of the person who runs it leaks in."""
+"""Loaded before Django: every test run has a home of its own, and no setting of the person's leaks in."""
 
 from __future__ import annotations
 

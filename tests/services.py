@@ -1,4 +1,4 @@
-"""Real Redis and PostgreSQL servers for tests: each in a temporary folder, on a free loopback port, stopped at the end."""
+"""Real Redis and PostgreSQL servers for tests: each in a temporary folder and on a free loopback port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_SECONDS = 30
-POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin")
+POSTGRES_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+)
 
 
 def missing(what: str) -> NoReturn:
@@ -73,18 +77,42 @@ def postgres_server() -> Iterator[str]:
         shutil.chown(folder, "postgres")
         prefix = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
-    quiet = {"stdout": subprocess.DEVNULL, "cwd": folder, "check": True}
+
+    def run(command: list[str | Path]) -> None:
+        subprocess.run([*prefix, *map(str, command)], stdout=subprocess.DEVNULL, cwd=folder, check=True)
+
     try:
-        initdb = [binaries / "initdb", "-D", data, "-U", "olla", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*prefix, *map(str, initdb)], **quiet)  # type: ignore[call-overload]
+        initdb: list[str | Path] = [
+            binaries / "initdb",
+            "-D",
+            data,
+            "-U",
+            "olla",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
+        run(initdb)
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        start = [binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"]
-        subprocess.run([*prefix, *map(str, start)], **quiet)  # type: ignore[call-overload]
+        start: list[str | Path] = [
+            binaries / "pg_ctl",
+            "-D",
+            data,
+            "-l",
+            folder / "log",
+            "-w",
+            "-o",
+            options,
+            "start",
+        ]
+        run(start)
         try:
             yield f"postgresql://olla@127.0.0.1:{port}/postgres"
         finally:
-            stop = [binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"]
-            subprocess.run([*prefix, *map(str, stop)], **quiet)  # type: ignore[call-overload]
+            stop: list[str | Path] = [binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"]
+            run(stop)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""ASGI messages in a few words: read a body with a limit, answer with JSON, notice that the client has left."""
+"""ASGI messages in a few words: read a body, answer with JSON, notice that the client has left."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def header(scope: Scope, name: bytes) -> str | None:
 async def read_body(receive: Receive, *, limit: int) -> bytes:
     """The whole request body.
 
-    Raises ClientDisconnected when the client leaves meanwhile, BodyTooLarge as soon as more than `limit` bytes came.
+    Raises ClientDisconnected when the client leaves meanwhile, BodyTooLarge as soon as more than `limit`
+    bytes came.
     """
     first = await receive()
     if first["type"] != "http.request":
@@ -69,7 +70,9 @@ async def cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any]) -> Non
     task.cancel()
 
 
-async def send_bytes(send: Send, status: int, body: bytes, *, content_type: bytes, headers: RawHeaders = ()) -> None:
+async def send_bytes(
+    send: Send, status: int, body: bytes, *, content_type: bytes, headers: RawHeaders = ()
+) -> None:
     """A whole answer with its length."""
     own = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})

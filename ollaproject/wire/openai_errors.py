@@ -26,8 +26,8 @@ class ErrorBody(TypedDict):
 class ApiError(Exception):
     """A failure that the client is told about.
 
-    `message` is a sentence for the person who reads it: what happened and what to try. `code` is the machine's word
-    for it, `param` the request field at fault. `headers` go out beside the answer.
+    `message` is a sentence for the person who reads it: what happened and what to try. `code` is the
+    machine's word for it, `param` the request field at fault. `headers` go out beside the answer.
     """
 
     def __init__(

@@ -10,5 +10,5 @@ DONE = b"data: [DONE]\n\n"
 
 
 def event(payload: Any) -> bytes:
-    """One event. Some clients strip exactly `data: ` and split on a blank line, so the space and the LFs stay."""
+    """One event. Some clients strip exactly `data: ` and split on a blank line: space and LFs stay."""
     return b"data: " + json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"

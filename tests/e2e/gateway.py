@@ -60,7 +60,9 @@ class Gateway:
     def start(self) -> None:
         command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port)]
         command += ["--model-port", str(self.model_port), *self.options]
-        environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
+        }
         environment |= {"OLLA_HOME": str(self.home), "PYTHONUNBUFFERED": "1", **self.environment}
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -75,7 +77,9 @@ class Gateway:
 
     def wait_until_ready(self) -> None:
         """Until it has printed its last line: the model answers through the gateway."""
-        eventually(lambda: "Ctrl-C stops everything" in self.output, within=READY_SECONDS, what=lambda: self.output)
+        eventually(
+            lambda: "Ctrl-C stops everything" in self.output, within=READY_SECONDS, what=lambda: self.output
+        )
 
     def password(self) -> str:
         found = re.search(r"Sign in as admin with the password (\S+)", self.output)
@@ -89,7 +93,11 @@ class Gateway:
         """A browser's session of the first administrator."""
         client = self.client(follow_redirects=True)
         client.get("/login/")
-        form = {"username": "admin", "password": self.password(), "csrfmiddlewaretoken": client.cookies["olla_csrf"]}
+        form = {
+            "username": "admin",
+            "password": self.password(),
+            "csrfmiddlewaretoken": client.cookies["olla_csrf"],
+        }
         response = client.post("/login/?next=/", data=form)
         assert response.status_code == httpx.codes.OK
         assert "olla_session" in client.cookies
@@ -117,7 +125,9 @@ class Gateway:
         return self.process.wait(STOP_SECONDS)
 
 
-def eventually(true: Callable[[], object], *, within: float, what: Callable[[], object] = lambda: "") -> float:
+def eventually(
+    true: Callable[[], object], *, within: float, what: Callable[[], object] = lambda: ""
+) -> float:
     """Wait until `true()` is, and return how many seconds it took. For what happens in other processes."""
     started = time.monotonic()
     while not true():
@@ -129,5 +139,11 @@ def eventually(true: Callable[[], object], *, within: float, what: Callable[[], 
 
 def alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
     return bool(state.strip()) and not state.strip().startswith("Z")
+
+
+def dead(pid: int) -> bool:
+    return not alive(pid)

@@ -1,7 +1,8 @@
-"""What happens to a running gateway: its model dies, an endpoint is added while a stream runs, it is stopped."""
+"""What happens to a running gateway: its model dies, an endpoint is added in mid-stream, it is stopped."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.e2e.gateway import CHAT_MODEL, Gateway, alive, eventually
+from tests.e2e.gateway import CHAT_MODEL, Gateway, alive, dead, eventually
 from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def test_an_endpoint_added_during_a_stream_is_used_at_once_and_disturbs_nothing(
     first_piece = threading.Event()
 
     def read_stream() -> None:
-        with gateway.client() as client, client.stream("POST", "/v1/chat/completions", json=LONG_STREAM) as response:
+        with (
+            gateway.client() as client,
+            client.stream("POST", "/v1/chat/completions", json=LONG_STREAM) as response,
+        ):
             for piece in response.iter_raw():
                 pieces.append(piece)
                 first_piece.set()
@@ -170,7 +174,7 @@ def test_its_processes_end_when_it_is_killed() -> None:
         gateway.stop(signal.SIGKILL)
 
         for pid in processes.values():
-            eventually(lambda pid=pid: not alive(pid), within=15)
+            eventually(functools.partial(dead, pid), within=15)
     shutil.rmtree(gateway.home)
 
 
@@ -180,7 +184,7 @@ def test_a_killed_web_process_is_back_by_itself() -> None:
 
         os.kill(gateway.processes()["web"], signal.SIGKILL)
 
-        # The listening socket is the supervisor's: this waits for the next web process instead of being refused.
+        # The listening socket is the supervisor's: this waits for the next web process, it is not refused.
         assert client.get("/livez").status_code == 200
         assert "web was killed by SIGKILL" in gateway.output
         assert gateway.stop() == 0
@@ -204,6 +208,8 @@ def test_a_taken_port_is_a_sentence() -> None:
     with FakeUpstream() as somebody, Gateway(options=("--without-model",), port=somebody.port) as gateway:
         assert gateway.process is not None
         assert gateway.process.wait(30) == 1
-        eventually(lambda: "choose another one with --port" in gateway.output, within=5, what=lambda: gateway.output)
+        eventually(
+            lambda: "choose another one with --port" in gateway.output, within=5, what=lambda: gateway.output
+        )
         assert "Traceback" not in gateway.output
     shutil.rmtree(gateway.home)

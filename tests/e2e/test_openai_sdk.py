@@ -62,7 +62,9 @@ def test_it_streams_with_usage(client: openai.OpenAI) -> None:
 
 
 def test_it_completes(client: openai.OpenAI) -> None:
-    answer = client.completions.create(model=CHAT_MODEL, prompt="One, two, three,", max_tokens=8, temperature=0)
+    answer = client.completions.create(
+        model=CHAT_MODEL, prompt="One, two, three,", max_tokens=8, temperature=0
+    )
 
     assert "four" in answer.choices[0].text
 

@@ -1,4 +1,4 @@
-"""Every request of the API page that the product answers to, against the real thing: gateway, checks, MLX model."""
+"""Every request of the API page that we answer to, against the real thing: gateway, checks, MLX model."""
 
 from __future__ import annotations
 
@@ -67,13 +67,16 @@ def test_models_are_listed_in_the_seed_s_shape(gateway: Gateway) -> None:
     assert body["object"] == "list"
     assert [model["id"] for model in body["data"]] == sorted([CHAT_MODEL, EMBEDDING_MODEL])
     for model in body["data"]:
-        assert model.items() >= {
-            "object": "model",
-            "owned_by": "vllm-mlx",
-            "root": model["id"],
-            "parent": None,
-            "permission": [],
-        }.items()
+        assert (
+            model.items()
+            >= {
+                "object": "model",
+                "owned_by": "vllm-mlx",
+                "root": model["id"],
+                "parent": None,
+                "permission": [],
+            }.items()
+        )
         assert isinstance(model["created"], int)
 
 

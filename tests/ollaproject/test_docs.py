@@ -1,4 +1,4 @@
-"""What is not documented does not exist: settings, commands and make targets without their words fail here."""
+"""What is not documented does not exist: settings and commands without their words fail here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def test_every_variable_is_documented(name: str) -> None:
 
 
 def test_no_variable_is_documented_that_nothing_reads() -> None:
-    documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE))
+    documented = set(
+        re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
+    )
 
     assert documented - variables() == set()
 
@@ -60,6 +62,8 @@ def test_the_help_of_every_command_has_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", own_commands())
 def test_every_command_has_a_test(name: str) -> None:
-    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+    tests = "\n".join(
+        path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)
+    )
 
     assert re.search(rf"""["']{name}["']""", tests)

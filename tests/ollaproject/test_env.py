@@ -35,7 +35,9 @@ def test_it_takes_an_empty_variable_for_an_unset_one(monkeypatch: pytest.MonkeyP
         (lambda: env.env_choice("BAD", ["a", "b"], "a"), "c"),
     ],
 )
-def test_it_names_the_variable_that_does_not_parse(monkeypatch: pytest.MonkeyPatch, read: object, word: str) -> None:
+def test_it_names_the_variable_that_does_not_parse(
+    monkeypatch: pytest.MonkeyPatch, read: object, word: str
+) -> None:
     monkeypatch.setenv("BAD", word)
 
     with pytest.raises(ImproperlyConfigured, match=r"^BAD must"):
@@ -43,7 +45,8 @@ def test_it_names_the_variable_that_does_not_parse(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("word", "size"), [("1048576", 1048576), ("100MiB", 100 * 1024**2), ("1 gb", 1024**3), ("2k", 2048), ("7B", 7)]
+    ("word", "size"),
+    [("1048576", 1048576), ("100MiB", 100 * 1024**2), ("1 gb", 1024**3), ("2k", 2048), ("7B", 7)],
 )
 def test_it_reads_a_size(monkeypatch: pytest.MonkeyPatch, word: str, size: int) -> None:
     monkeypatch.setenv("SIZE", word)
@@ -66,10 +69,12 @@ def test_it_refuses_a_secret_that_is_given_twice(monkeypatch: pytest.MonkeyPatch
         env.env_secret("TOKEN")
 
 
-def test_it_does_not_fall_back_when_a_secret_file_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_does_not_fall_back_when_a_secret_file_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TOKEN_FILE", str(tmp_path / "nowhere"))
 
-    with pytest.raises(ImproperlyConfigured, match="TOKEN_FILE points at .*nowhere"):
+    with pytest.raises(ImproperlyConfigured, match=r"TOKEN_FILE points at .*nowhere"):
         env.env_secret("TOKEN", "a default")
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from io import TextIOWrapper
 
+    from ollaproject.processes import Program
+
 LISTEN_BACKLOG = 2048
 
 
@@ -33,14 +35,17 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--host", default=settings.OLLA_HOST, help="address to listen on [OLLA_HOST] (%(default)s)")
+        parser.add_argument(
+            "--host", default=settings.OLLA_HOST, help="address to listen on [OLLA_HOST] (%(default)s)"
+        )
         parser.add_argument(
             "--port", type=int, default=settings.OLLA_PORT, help="port to listen on [OLLA_PORT] (%(default)s)"
         )
         parser.add_argument(
             "--model",
             default=settings.OLLA_MODEL,
-            help="model that this machine serves itself: a Hugging Face id, a folder, or demo [OLLA_MODEL] (%(default)s)",
+            help="model that this machine serves itself: a Hugging Face id, a folder or demo "
+            "[OLLA_MODEL] (%(default)s)",
         )
         parser.add_argument(
             "--embedding-model",
@@ -68,26 +73,18 @@ class Command(BaseCommand):
             self._refuse_taken_port(options["model_port"])
         self._prepare_database()
         account = make_first_admin()
+        announcement = announce.Announcement(announce.Address(options["host"], options["port"]), account)
         model: programs.LocalModel | None = None
         if with_model:
             model = programs.LocalModel(options["model"], options["embedding_model"], options["model_port"])
-            model.prepare()
-        else:
-            programs.forget_local_model()
-        address = announce.Address(options["host"], options["port"])
+            announcement.local_endpoint = model.prepare()
         with lock, listener:
-            asyncio.run(self._run(listener, model, address, account))
+            asyncio.run(self._run(programs.programs(listener, model), announcement))
         self.stdout.write("Stopped.")
 
-    async def _run(
-        self,
-        listener: socket.socket,
-        model: programs.LocalModel | None,
-        address: announce.Address,
-        account: tuple[str, str] | None,
-    ) -> None:
-        supervisor = Supervisor(programs.programs(listener, model))
-        banner = asyncio.create_task(announce.when_ready(self.stdout, address, model, account))
+    async def _run(self, wanted: list[Program], announcement: announce.Announcement) -> None:
+        supervisor = Supervisor(wanted)
+        banner = asyncio.create_task(announcement.when_ready(self.stdout))
         try:
             await supervisor.run()
         finally:
