@@ -43,7 +43,9 @@ def parse(body: bytes) -> tuple[FoundModel, ...]:
     return tuple(found.values())
 
 
-def let_through(models: Iterable[FoundModel], *, include: Iterable[str], exclude: Iterable[str]) -> tuple[FoundModel, ...]:
+def let_through(
+    models: Iterable[FoundModel], *, include: Iterable[str], exclude: Iterable[str]
+) -> tuple[FoundModel, ...]:
     """The models whose names match one of `include` (empty: all) and none of `exclude`. Case does not matter."""
     wanted, unwanted = _lowered(include), _lowered(exclude)
     return tuple(

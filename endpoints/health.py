@@ -1,7 +1,7 @@
 """The health rules, pure, and the one writer that stores what they say.
 
-A status flips with a compare-and-swap, and only who wins it writes the transition: two workers, or a worker and an
-operator who pauses, never write two stories of the same moment.
+A status flips with a compare-and-swap, and only who wins it writes the transition: two workers, or a worker
+and an operator who pauses, never write two stories of the same moment.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def judge(state: HealthState, result: ProbeResult, at: datetime) -> HealthState:
 def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> bool:
     """Store what a check of `endpoint`, begun at `at`, found. Returns whether it was stored.
 
-    It is not when it says nothing of the endpoint as it is now: deleted, paused or edited since, or overtaken by a
-    later check.
+    It is not when it says nothing of the endpoint as it is now: deleted, paused or edited since, or overtaken
+    by a later check.
     """
     with transaction.atomic():
         row = EndpointHealth.objects.select_related("endpoint").filter(pk=endpoint.pk).first()
@@ -71,7 +71,9 @@ def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> bool:
             http_status=finding.result.http_status,
             latency_seconds=finding.result.latency_seconds,
         )
-        models_changed = finding.models is not None and discovery.store(row, found=finding.models, at=clock.now())
+        models_changed = finding.models is not None and discovery.store(
+            row, found=finding.models, at=clock.now()
+        )
         revision.bump(routing=models_changed or (new.status, new.reason) != (old.status, old.reason))
     return True
 
@@ -121,5 +123,7 @@ def _swap(endpoint_id: int, *, old: HealthState, new: HealthState, at: datetime,
             new_status=new.status,
             reason=new.reason,
         )
-        logger.info("Endpoint %s: %s -> %s (%s)", endpoint_id, old.status, new.status, new.reason or "no reason given")
+        logger.info(
+            "Endpoint %s: %s -> %s (%s)", endpoint_id, old.status, new.status, new.reason or "no reason given"
+        )
     return swapped == 1

@@ -1,7 +1,7 @@
 """The fleet's tables: what an endpoint is, how it is, what it serves, and what was seen of it.
 
-What an operator configures (Endpoint) and what the checks find out (EndpointHealth) are separate rows, so that saving
-the form never overwrites a status, and a check never overwrites the form.
+What an operator configures (Endpoint) and what the checks find out (EndpointHealth) are separate rows, so
+that saving the form never overwrites a status, and a check never overwrites the form.
 """
 
 from __future__ import annotations
@@ -18,12 +18,18 @@ MAX_NAME_LENGTH = 64
 class Endpoint(models.Model):
     """A server of models, as an operator describes it (contract, section 8)."""
 
-    name = models.CharField(max_length=MAX_NAME_LENGTH, unique=True)
+    name = models.CharField(
+        max_length=MAX_NAME_LENGTH,
+        unique=True,
+        error_messages={"unique": "Another endpoint has this name. Names must differ: clients see them."},
+    )
     url = models.CharField("URL", max_length=500)
     type = models.CharField("backend type", max_length=40, default="vllm-mlx")
     mode = models.CharField(max_length=10, choices=Mode, default=Mode.ACTIVE)
     priority = models.PositiveSmallIntegerField(null=True, blank=True)
-    weight = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(1000)])
+    weight = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+    )
     preserve_path = models.BooleanField(default=False)
     model_url = models.CharField("model URL", max_length=500, blank=True)
     health_check_url = models.CharField("health check URL", max_length=500, blank=True)
@@ -40,8 +46,10 @@ class Endpoint(models.Model):
     connect_timeout_seconds = models.FloatField(null=True, blank=True)
     first_byte_timeout_seconds = models.FloatField(null=True, blank=True)
     idle_timeout_seconds = models.FloatField(null=True, blank=True)
+    is_local = models.BooleanField("this machine's own model", default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
-    # Also a token: a check that began before an edit says nothing of what the endpoint is now (endpoints.health).
+    # Also a token: a check that began before an edit says nothing of what the endpoint is now
+    # (endpoints.health).
     edited_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -59,7 +67,9 @@ class Endpoint(models.Model):
 
     def credential(self) -> str:
         """The credential in the clear, empty when there is none. Raises CredentialError when no key opens it."""
-        return secrets.decrypt(self.encrypted_credential, owner=self.name) if self.encrypted_credential else ""
+        return (
+            secrets.decrypt(self.encrypted_credential, owner=self.name) if self.encrypted_credential else ""
+        )
 
     @property
     def has_credential(self) -> bool:
@@ -69,7 +79,9 @@ class Endpoint(models.Model):
 class EndpointHealth(models.Model):
     """How an endpoint is, as far as the checks know. Written by endpoints.health only."""
 
-    endpoint = models.OneToOneField(Endpoint, on_delete=models.CASCADE, primary_key=True, related_name="health")
+    endpoint = models.OneToOneField(
+        Endpoint, on_delete=models.CASCADE, primary_key=True, related_name="health"
+    )
     status = models.CharField(max_length=20, choices=Status, default=Status.UNKNOWN)
     reason = models.CharField(max_length=300, blank=True)
     since = models.DateTimeField()
@@ -98,7 +110,9 @@ class EndpointModel(models.Model):
 
     class Meta:
         ordering = ["name"]
-        constraints = [models.UniqueConstraint(fields=["endpoint", "name"], name="one_row_per_endpoint_and_model")]
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint", "name"], name="one_row_per_endpoint_and_model")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -145,7 +159,8 @@ class Transition(models.Model):
 class Revision(models.Model):
     """One row of two counters, which every web process watches.
 
-    `routing` moves when the routing table must be rebuilt; `activity` when anything that a page shows has changed.
+    `routing` moves when the routing table must be rebuilt; `activity` when anything that a page shows has
+    changed.
     """
 
     SINGLETON = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LOCAL_NAME = "local"
 LOCAL_TYPE = "vllm-mlx"
 LOCAL_CHECK_INTERVAL_SECONDS = 2.0
-LOCAL_CHECK_TIMEOUT_SECONDS = 1.5
+LOCAL_CHECK_TIMEOUT_SECONDS = 1.0
+WITHOUT_LOCAL_MODEL = "this machine runs without a model of its own"
 TASK_EXPIRES_SECONDS = 10
 
 
@@ -36,45 +39,75 @@ def drain(*, endpoint: Endpoint) -> None:
 
 def pause(*, endpoint: Endpoint) -> None:
     """Send `endpoint` no requests and no checks. What was known of it is forgotten, for it will be out of date."""
-    with transaction.atomic():
-        _set_mode(endpoint, Mode.PAUSED)
-        health.forget(endpoint_id=endpoint.pk, reason="paused by an operator")
+    _pause(endpoint, reason="paused by an operator")
 
 
-def check_now(*, endpoints: Iterable[Endpoint]) -> int:
-    """Check these endpoints at once, once the current transaction is committed. Returns how many: paused ones are left out.
+def check_now(endpoints: Iterable[Endpoint]) -> int:
+    """Check these endpoints at once, once the current transaction is committed. Returns how many: paused ones
+    are left out.
 
-    The check is due in the database as well, so it happens within a second of a worker running, broker or not.
+    The check is due in the database as well, so it happens within a second of a worker running, broker or
+    not.
     """
     ids = [endpoint.pk for endpoint in endpoints]
-    count = schedule.bring_forward(ids)
-    if count:
+    checked = schedule.bring_forward(ids)
+    if checked:
         transaction.on_commit(partial(_send_check_now, ids))
-    return count
+    return checked
 
 
-def register_local(*, name: str, url: str) -> Endpoint:
+def register_local(*, url: str) -> Endpoint:
     """The endpoint of this machine's own model: made on the first start, later only its URL follows.
 
-    Everything else is the operator's to edit. One that was renamed is recognised by its URL.
+    Everything else, its name included, is the operator's to edit.
     """
-    known = Endpoint.objects.filter(name=name).first() or Endpoint.objects.filter(url=url).first()
+    known = Endpoint.objects.filter(is_local=True).select_related("health").first()
     if known is None:
-        made = Endpoint(
-            name=name,
-            url=url,
-            type=LOCAL_TYPE,
-            check_interval_seconds=LOCAL_CHECK_INTERVAL_SECONDS,
-            check_timeout_seconds=LOCAL_CHECK_TIMEOUT_SECONDS,
-        )
-        made.full_clean()
-        made.save()
-        return made
+        return _make_local(url)
     if known.url != url:
         known.url = url
         known.full_clean()
         known.save()
+    if known.mode == Mode.PAUSED and known.health.reason == WITHOUT_LOCAL_MODEL:
+        activate(endpoint=known)
     return known
+
+
+def unregister_local() -> None:
+    """Take the endpoint of this machine's own model out of service, because the model is not started.
+
+    It is paused and not deleted, so that what an operator has set, and its history, are there when the model
+    is back.
+    """
+    known = Endpoint.objects.filter(is_local=True).exclude(mode=Mode.PAUSED).first()
+    if known is not None:
+        _pause(known, reason=WITHOUT_LOCAL_MODEL)
+
+
+def _make_local(url: str) -> Endpoint:
+    made = Endpoint(
+        name=_free_name(LOCAL_NAME),
+        url=url,
+        type=LOCAL_TYPE,
+        check_interval_seconds=LOCAL_CHECK_INTERVAL_SECONDS,
+        check_timeout_seconds=LOCAL_CHECK_TIMEOUT_SECONDS,
+        is_local=True,
+    )
+    made.full_clean()
+    made.save()
+    return made
+
+
+def _free_name(wanted: str) -> str:
+    taken = set(Endpoint.objects.filter(name__startswith=wanted).values_list("name", flat=True))
+    numbered = (f"{wanted}-{number}" for number in count(2))
+    return next(name for name in chain([wanted], numbered) if name not in taken)
+
+
+def _pause(endpoint: Endpoint, *, reason: str) -> None:
+    with transaction.atomic():
+        _set_mode(endpoint, Mode.PAUSED)
+        health.forget(endpoint_id=endpoint.pk, reason=reason)
 
 
 def _set_mode(endpoint: Endpoint, mode: Mode) -> None:

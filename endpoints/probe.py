@@ -1,7 +1,7 @@
 """Asks an endpoint how it is and what it serves. The only room of the fleet that speaks HTTP.
 
-A probe opens a connection of its own (a kept one says nothing about whether new ones are accepted), follows no
-redirect, reads no more than it must, and ends in time even when the answer trickles in byte by byte.
+A probe opens a connection of its own (a kept one says nothing about whether new ones are accepted), follows
+no redirect, reads no more than it must, and ends in time even when the answer trickles in byte by byte.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Checker:
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(
             trust_env=False,
+            verify=httpx.create_ssl_context(),  # verifies; honours SSL_CERT_FILE, as the upstream side does
             follow_redirects=False,
             timeout=None,  # noqa: S113  # one wall-clock limit holds for the whole exchange, see _get
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
@@ -79,7 +80,8 @@ class Checker:
     async def check(self, target: CheckTarget, *, with_models: bool) -> Finding:
         """Probe `target`, and read its models when it is well and `with_models` asks for them.
 
-        A list that cannot be read leaves the endpoint healthy, for its health route says so, with the reason shown.
+        A list that cannot be read leaves the endpoint healthy, for its health route says so, with the reason
+        shown.
         """
         result = await self.probe(target)
         if result.status != Status.HEALTHY or not with_models:
@@ -116,7 +118,9 @@ class Checker:
         status, reason = read_status(answer.status, has_credential=target.has_credential)
         if status != Status.HEALTHY:
             raise DiscoveryError(reason)
-        return discovery.let_through(discovery.parse(answer.body), include=target.include, exclude=target.exclude)
+        return discovery.let_through(
+            discovery.parse(answer.body), include=target.include, exclude=target.exclude
+        )
 
     async def _get(self, target: CheckTarget, url: str, *, limit: int) -> Answer:
         """GET `url` and read up to `limit` bytes of its body; with a limit of 0 the body stays unread."""
@@ -139,7 +143,9 @@ def read_status(status: int, *, has_credential: bool) -> tuple[Status, str]:
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Status.HEALTHY, ""
     if status in REFUSED_CREDENTIAL:
-        what = "the endpoint refused our credential" if has_credential else "the endpoint asks for a credential"
+        what = (
+            "the endpoint refused our credential" if has_credential else "the endpoint asks for a credential"
+        )
         return Status.CONFIG_ERROR, f"{what} ({status})"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Status.RATE_LIMITED, "the endpoint limits our requests (429)"

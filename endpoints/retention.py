@@ -19,7 +19,9 @@ def prune(at: datetime) -> int:
     """Delete the checks that are too old at `at`. Returns how many there were."""
     before = at - timedelta(hours=settings.OLLA_CHECK_HISTORY_HOURS)
     total = 0
-    while batch := list(HealthCheck.objects.filter(at__lt=before).order_by("at").values_list("pk", flat=True)[:BATCH_ROWS]):
+    while batch := list(
+        HealthCheck.objects.filter(at__lt=before).order_by("at").values_list("pk", flat=True)[:BATCH_ROWS]
+    ):
         total += HealthCheck.objects.filter(pk__in=batch).delete()[0]
     if total:
         logger.info("Deleted %s checks from before %s.", total, before.isoformat(timespec="seconds"))

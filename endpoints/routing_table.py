@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 def build(revision: int) -> Snapshot:
-    """Every endpoint as it is stored now. One that cannot be used is in the table too, not routable, with the reason.
+    """Every endpoint as it is stored now. One that cannot be used is in the table too, not routable, with the
+    reason.
 
     Only a type that no profile describes leaves an endpoint out: nothing could be said of it.
     """
@@ -31,7 +32,9 @@ def build(revision: int) -> Snapshot:
 
 def _served_models() -> dict[int, tuple[ServedModel, ...]]:
     served: defaultdict[int, list[ServedModel]] = defaultdict(list)
-    rows = EndpointModel.objects.order_by("name").values_list("endpoint_id", "name", "created", "max_model_len")
+    rows = EndpointModel.objects.order_by("name").values_list(
+        "endpoint_id", "name", "created", "max_model_len"
+    )
     for endpoint_id, name, created, max_model_len in rows:
         served[endpoint_id].append(ServedModel(name=name, created=created, max_model_len=max_model_len))
     return {endpoint_id: tuple(models) for endpoint_id, models in served.items()}

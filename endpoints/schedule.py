@@ -1,8 +1,9 @@
 """When each endpoint is checked: `next_check_at` is the plan, and a check belongs to whoever moves it on.
 
-Beat ticks every second. A tick claims what falls due before the next one, with its exact time, so that an interval of
-one second means one second although ticks come as they please. The plan is anchored to the due time and not to the
-moment of the check, so intervals do not drift. A check that is lost in a crash is simply due again one interval later.
+Beat ticks every second. A tick claims what falls due before the next one, with its exact time, so that an
+interval of one second means one second although ticks come as they please. The plan is anchored to the due
+time and not to the moment of the check, so intervals do not drift. A check that is lost in a crash is simply
+due again one interval later.
 """
 
 from __future__ import annotations
@@ -41,14 +42,19 @@ def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]
     due = _due(at + timedelta(seconds=LOOKAHEAD_SECONDS))
     if only is not None:
         due = due.filter(pk__in=list(only))
-    if not due.exists():  # a read: on SQLite a transaction would take the write lock, every second, for nothing
+    if (
+        not due.exists()
+    ):  # a read: on SQLite a transaction would take the write lock, every second, for nothing
         return []
     with transaction.atomic():
-        # Another worker that claims at the same moment waits here, and then sees that nothing is due any more.
+        # Another worker that claims at the same moment waits here, and then sees that nothing is due any
+        # more.
         rows = list(due.select_related("endpoint").select_for_update(of=("self",)).order_by("pk"))
         claims = [Claim(endpoint=row.endpoint, due=max(row.next_check_at, at)) for row in rows]
         for row in rows:
-            row.next_check_at = following(row.next_check_at, interval=row.endpoint.check_interval_seconds, at=at)
+            row.next_check_at = following(
+                row.next_check_at, interval=row.endpoint.check_interval_seconds, at=at
+            )
         EndpointHealth.objects.bulk_update(rows, ["next_check_at"])
     return claims
 
@@ -56,8 +62,8 @@ def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]
 def following(due: datetime, *, interval: float, at: datetime) -> datetime:
     """When the check after the one at `due` is due.
 
-    One interval later, unless that has passed already: then the plan starts anew from `at`, so that a long pause is
-    not made up for by a storm of checks.
+    One interval later, unless that has passed already: then the plan starts anew from `at`, so that a long
+    pause is not made up for by a storm of checks.
     """
     anchored = due + timedelta(seconds=interval)
     return anchored if anchored > at else at + timedelta(seconds=interval)

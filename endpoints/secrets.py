@@ -1,6 +1,7 @@
 """Credentials of endpoints: encrypted at rest, opened only to be sent, and shown to nobody.
 
-The first of OLLA_ENCRYPTION_KEYS encrypts and any of them opens, so that a key is rotated by putting a new one first.
+The first of OLLA_ENCRYPTION_KEYS encrypts and any of them opens, so that a key is rotated by putting a new
+one first.
 """
 
 from __future__ import annotations
@@ -37,12 +38,17 @@ def decrypt(token: str, *, owner: str) -> str:
 
 
 def request_headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
-    """What this gateway adds to every request to `endpoint`: its own headers, then its credential, which wins.
+    """What this gateway adds to every request to `endpoint`: its own headers, then its credential, which
+    wins.
 
     Raises CredentialError when there is a credential that no key opens.
     """
     auth = _auth_header(endpoint)
-    own = [(name, value) for name, value in endpoint.headers.items() if not auth or name.lower() != auth[0].lower()]
+    own = [
+        (name, value)
+        for name, value in endpoint.headers.items()
+        if not auth or name.lower() != auth[0].lower()
+    ]
     return (*own, auth) if auth else tuple(own)
 
 

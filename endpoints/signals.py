@@ -1,7 +1,7 @@
 """Signals do one thing only: they announce that an endpoint was saved or deleted.
 
-A saved endpoint gets its health row, a check that is due at once, and a new routing table. Whoever saves it, the admin
-or a command, need not think of that.
+A saved endpoint gets its health row, a check that is due at once, and a new routing table. Whoever saves it,
+the admin or a command, need not think of that.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ class ServedModel:
 class Target:
     """An endpoint as the request path needs it, with the defaults of its profile filled in.
 
-    `headers` are what this gateway adds to each request: the endpoint's own headers, then its credential. Their values
-    are secret and stay out of every log, hence no repr.
+    `headers` are what this gateway adds to each request: the endpoint's own headers, then its credential.
+    Their values are secret and stay out of every log, hence no repr.
     """
 
     id: int

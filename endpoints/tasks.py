@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import shared_task
+from celery.signals import worker_process_shutdown, worker_shutdown
 
 from endpoints import prober, retention, schedule
 from ollaproject.wire import clock
@@ -24,3 +27,10 @@ def check_now(endpoint_ids: list[int]) -> None:
 def prune_history() -> None:
     """Delete the checks that are older than OLLA_CHECK_HISTORY_HOURS."""
     retention.prune(clock.now())
+
+
+@worker_shutdown.connect
+@worker_process_shutdown.connect
+def stop_prober(**_: Any) -> None:
+    """The checks end with the process that makes them: the worker, or a child of a prefork pool."""
+    prober.stop()

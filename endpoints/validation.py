@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from endpoints import profiles
 from endpoints.choices import AuthKind
 from endpoints.durations import format_duration
-from endpoints.errors import ProfileError
+from endpoints.errors import CredentialError, ProfileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ MAX_PORT = 65535
 
 NAME = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?", re.ASCII)
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)  # a token of RFC 9110, section 5.6.2
-HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9._:%-]+", re.ASCII)
 
 MANAGED_HEADERS = frozenset(
@@ -61,8 +61,8 @@ def check_url(endpoint: Endpoint) -> None:
         raise ValidationError("The URL must not have a query or a fragment. Leave out what follows the path.")
     if parts.path.strip("/") and not endpoint.preserve_path:
         raise ValidationError(
-            f"The URL has the path {parts.path}, which is not used unless “preserve path” is on. Turn it on, or leave "
-            "the path out (requests for /v1/… bring their own)."
+            f"The URL has the path {parts.path}, which is not used unless “preserve path” is on. Turn it on,
+            or leave " "the path out (requests for /v1/… bring their own)."
         )
 
 
@@ -112,16 +112,27 @@ def check_headers(endpoint: Endpoint) -> None:
         raise ValidationError("Headers must be a mapping of names to values.")
     mistakes = [mistake for name, value in headers.items() if (mistake := _header_mistake(name, value))]
     lowered = [str(name).lower() for name in headers]
-    mistakes += [f"The header {name} is given twice." for name in sorted(set(lowered)) if lowered.count(name) > 1]
+    mistakes += [
+        f"The header {name} is given twice." for name in sorted(set(lowered)) if lowered.count(name) > 1
+    ]
     if mistakes:
         raise ValidationError(mistakes)
 
 
 def check_auth_kind(endpoint: Endpoint) -> None:
     if endpoint.auth_kind == AuthKind.NONE and endpoint.has_credential:
-        raise ValidationError("A credential is stored but “none” is chosen. Choose how it is sent, or remove it.")
+        raise ValidationError(
+            "A credential is stored but “none” is chosen. Choose how it is sent, or remove it."
+        )
     if endpoint.auth_kind != AuthKind.NONE and not endpoint.has_credential:
         raise ValidationError("This way of signing in needs a credential. Enter one, or choose “none”.")
+    try:
+        plain = endpoint.credential()
+    except CredentialError as error:
+        raise ValidationError(str(error)) from None
+    # A password travels in base64, so it may hold anything; the other kinds are header values as they are.
+    if endpoint.auth_kind != AuthKind.BASIC:
+        check_credential(plain)
 
 
 def check_auth_header(endpoint: Endpoint) -> None:
@@ -140,7 +151,7 @@ def check_auth_username(endpoint: Endpoint) -> None:
         raise ValidationError("Basic sign-in needs a user name.")
     if name and endpoint.auth_kind != AuthKind.BASIC:
         raise ValidationError("A user name is only used with Basic sign-in. Leave this empty.")
-    if ":" in name or not HEADER_VALUE.fullmatch(name):
+    if ":" in name or not name.isprintable():
         raise ValidationError("A user name cannot hold a colon or a line break: it is sent as name:password.")
 
 
@@ -148,20 +159,26 @@ def _positive(field: str, example: str) -> Callable[[Endpoint], None]:
     def check(endpoint: Endpoint) -> None:
         seconds = getattr(endpoint, field)
         if seconds is not None and (not _is_number(seconds) or not 0 < seconds <= MAX_INTERVAL_SECONDS):
-            raise ValidationError(f"This timeout must be longer than nothing and at most 24h, for example {example}.")
+            raise ValidationError(
+                f"This timeout must be longer than nothing and at most 24h, for example {example}."
+            )
 
     return check
 
 
 def check_max_concurrent(endpoint: Endpoint) -> None:
     if endpoint.max_concurrent is not None and endpoint.max_concurrent < 1:
-        raise ValidationError("At least one request must be allowed. To let none through, pause the endpoint.")
+        raise ValidationError(
+            "At least one request must be allowed. To let none through, pause the endpoint."
+        )
 
 
 def check_credential(plain: str) -> None:
-    """A credential as typed, before it is encrypted. The message never repeats it."""
+    """A token or key, as it will stand in a header. The message never repeats it."""
     if not plain.isascii() or not plain.isprintable() or plain != plain.strip():
-        raise ValidationError("A credential is printable ASCII without spaces at its ends or line breaks. Copy it again.")
+        raise ValidationError(
+            "A credential is printable ASCII without spaces at its ends or line breaks. Copy it again."
+        )
 
 
 CHECKS: tuple[tuple[str, Callable[[Endpoint], None]], ...] = (
@@ -199,8 +216,8 @@ def _split(url: str, *, field: str) -> SplitResult:
         raise ValidationError(f"The {field} must start with http:// or https://. {advice}")
     if "@" in parts.netloc:
         raise ValidationError(
-            f"The {field} must not hold credentials: it is shown on pages and in logs. Use the authentication fields, "
-            "where they are stored encrypted."
+            f"The {field} must not hold credentials: it is shown on pages and in logs. Use the authentication
+            fields, " "where they are stored encrypted."
         )
     if not parts.hostname or not HOST.fullmatch(parts.hostname):
         raise ValidationError(f"The {field} has no valid host. {advice}")

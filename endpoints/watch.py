@@ -1,8 +1,9 @@
-"""Keeps this process's routing table new: one thread asks the database every 250 ms whether anything has changed.
+"""Keeps this process's routing table new: one thread asks the database every 250 ms whether anything has
+changed.
 
-That finds every change by any process, lost messages or not. On SQLite the question is `PRAGMA data_version`, which
-costs microseconds. It does not move for a connection's own writes, so the thread has a connection of its own and only
-reads on it; to it, the writes of this process's other threads are somebody else's.
+That finds every change by any process, lost messages or not. On SQLite the question is `PRAGMA data_version`,
+which costs microseconds. It does not move for a connection's own writes, so the thread has a connection of
+its own and only reads on it; to it, the writes of this process's other threads are somebody else's.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ class Watcher:
             self._poll()
         except Error as error:
             if not self._failing:
-                logger.error("The database does not answer (%s). The last routing table stays in use until it does.", error)
+                logger.error(
+                    "The database does not answer (%s). The last routing table stays in use until it does.",
+                    error,
+                )
             self._failing = True
             self._data_version = None  # it counts per connection
             connection.close()

@@ -1,4 +1,5 @@
-"""What is known of each backend type. A type is data: one YAML file beside this one, read once, refused loudly if wrong.
+"""What is known of each backend type. A type is data: one YAML file beside this one, read once, refused
+loudly if wrong.
 
 Adding a type means adding a file. Nothing else names types, apart from the default of a new endpoint.
 """
@@ -35,8 +36,8 @@ class HealthBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A backend type, with the defaults of its endpoints.
 
-    `prefixes` are the words it answers to in `/olla/<prefix>/`. `health_body` is None where the status code alone
-    says how the server is.
+    `prefixes` are the words it answers to in `/olla/<prefix>/`. `health_body` is None where the status code
+    alone says how the server is.
     """
 
     name: Word

@@ -1,0 +1,171 @@
+"""Runs the checks of a worker process: one thread with one event loop asks, one thread writes down what was
+found.
+
+The loop waits for no database and the writer for no network, so a slow endpoint delays no other and a slow
+disk no check. Both threads start with the first check and end with the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import Error, connection
+
+from endpoints import discovery, health
+from endpoints.check_target import check_target
+from endpoints.choices import Status
+from endpoints.errors import FleetError
+from endpoints.findings import Finding, ProbeResult
+from endpoints.probe import Checker
+from ollaproject.wire import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from endpoints.schedule import Claim
+
+logger = logging.getLogger(__name__)
+
+MAX_CONCURRENT_CHECKS = 200
+# Names are looked up in threads. A resolver that does not answer must not keep the other endpoints waiting.
+LOOKUP_THREADS = 64
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A check that was made, on its way to the writer."""
+
+    claim: Claim
+    finding: Finding
+    at: datetime
+
+
+class Prober:
+    """The two threads. Submitting is safe from any thread."""
+
+    def __init__(self) -> None:
+        self._results: queue.SimpleQueue[Checked | None] = queue.SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="fleet-lookup"))
+        self._stopping = asyncio.Event()
+        self._running: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asker = threading.Thread(target=self._ask, name="fleet-prober", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="fleet-health-writer", daemon=True)
+        self._asker.start()
+        self._writer.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._asker.is_alive() and self._writer.is_alive()
+
+    def submit(self, claims: Iterable[Claim]) -> None:
+        """Check each claim at its due time."""
+        self._loop.call_soon_threadsafe(self._start, list(claims))
+
+    def stop(self) -> None:
+        """Drop the checks that are under way, write down what was found, and end both threads."""
+        if self._asker.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._asker.join(STOP_SECONDS)
+        self._results.put(None)
+        self._writer.join(STOP_SECONDS)
+
+    def _ask(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        except Exception:
+            logger.exception("The checks of this process have stopped. The next one starts them again.")
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_CHECKS)
+        async with Checker() as self._checker:
+            await self._stopping.wait()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            # A list of models that takes long may outlast the interval. The next check then waits for its
+            # turn.
+            if claim.endpoint.pk in self._running:
+                continue
+            self._running.add(claim.endpoint.pk)
+            task = self._loop.create_task(self._check(claim))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _check(self, claim: Claim) -> None:
+        try:
+            await asyncio.sleep((claim.due - clock.now()).total_seconds())
+            async with self._slots:
+                at = clock.now()
+                finding = await self._find(claim, at)
+            self._results.put(Checked(claim=claim, finding=finding, at=at))
+        except Exception:
+            logger.exception("The check of endpoint %s failed in an unexpected way.", claim.endpoint.name)
+        finally:
+            self._running.discard(claim.endpoint.pk)
+
+    async def _find(self, claim: Claim, at: datetime) -> Finding:
+        try:
+            target = check_target(claim.endpoint)
+        except FleetError as error:
+            return Finding(ProbeResult(Status.CONFIG_ERROR, str(error)))
+        return await self._checker.check(
+            target, with_models=discovery.is_wanted(claim.endpoint.health, at=at)
+        )
+
+    def _write(self) -> None:
+        failing = False
+        while (checked := self._results.get()) is not None:
+            try:
+                health.record(endpoint=checked.claim.endpoint, finding=checked.finding, at=checked.at)
+                failing = False
+            except Error as error:
+                if not failing:
+                    logger.error(
+                        "The database does not answer (%s). What the checks find is lost until it does.",
+                        error,
+                    )
+                failing = True
+                connection.close()
+            except Exception:
+                logger.exception("The result of a check of %s was not stored.", checked.claim.endpoint.name)
+        connection.close()
+
+
+_lock = threading.Lock()
+_prober: Prober | None = None
+
+
+def submit(claims: list[Claim]) -> None:
+    """Have this process make the checks of `claims`, each at its due time. Returns at once."""
+    global _prober  # noqa: PLW0603
+    if not claims:
+        return
+    with _lock:
+        if _prober is None or not _prober.alive:
+            _prober = Prober()
+        _prober.submit(claims)
+
+
+def stop() -> None:
+    """End the checks of this process. Called when the worker shuts down."""
+    global _prober  # noqa: PLW0603
+    with _lock:
+        stopping, _prober = _prober, None
+    if stopping is not None:
+        stopping.stop()
