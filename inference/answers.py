@@ -1,0 +1,154 @@
+"""Tokens to text: the choices of one request as they grow, on the event loop.
+
+Here tokens become characters, stop strings end a choice, and tokens are counted. The wire shapes are in
+inference/shapes.py, and the engine knows nothing of either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from inference.stops import StopMatcher
+from inference.work import Row, Step, Token
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from inference.backend import Backend
+    from inference.engine import Engine
+    from inference.schema import Generating
+
+
+class ShownToken(NamedTuple):
+    """A token whose text is being shown, for logprobs. `offset` is where it begins in the choice's text."""
+
+    token: Token
+    offset: int
+
+
+class Piece(NamedTuple):
+    """What a choice has grown by. `tokens` is empty unless logprobs were asked for."""
+
+    choice: Choice
+    text: str
+    tokens: list[ShownToken]
+    finish_reason: str | None
+
+
+class Choice:
+    """One answer in the making. `index` is its place in the response, `prompt_tokens` the length of its prompt."""
+
+    def __init__(self, row: Row, generating: Generating, backend: Backend, *, index: int) -> None:
+        self.row = row
+        self.index = index
+        self.completion_tokens = 0
+        self.finish_reason: str | None = None
+        self._detokenizer = backend.vocabulary.detokenizer()
+        self._stops = StopMatcher(generating.stops)
+        self._with_tokens = generating.top_logprobs is not None
+        self._pending: list[ShownToken] = []
+        self._read = 0  # characters that the tokens have said
+        self._shown = 0  # characters given out
+
+    def grow(self, step: Step) -> Piece | None:
+        """What the step adds to what is shown; None when nothing yet. Raises the error that ended the row."""
+        if step.error is not None:
+            raise step.error
+        self.completion_tokens += 1
+        said = self._say(step.token) if step.token is not None else ""
+        text = self._stops.feed(said)
+        if self._stops.matched is None and step.finish_reason is not None:
+            text += self._stops.feed(self._detokenizer.flush())
+        if self._stops.matched is not None:
+            self.finish_reason = "stop"
+        elif step.finish_reason is not None:
+            self.finish_reason = step.finish_reason
+            text += self._stops.flush()
+        self._shown += len(text)
+        tokens = self._tokens_shown()
+        if text or tokens or self.finish_reason:
+            return Piece(self, text, tokens, self.finish_reason)
+        return None
+
+    def _say(self, token: Token) -> str:
+        if self._with_tokens:
+            self._pending.append(ShownToken(token, self._read))
+        said = self._detokenizer.add(token.id)
+        self._read += len(said)
+        return said
+
+    def _tokens_shown(self) -> list[ShownToken]:
+        """Tokens come with the first of their characters; those of a stop string never do."""
+        ended_by_itself = self.finish_reason is not None and self._stops.matched is None
+        shown = [one for one in self._pending if ended_by_itself or one.offset < self._shown]
+        self._pending = self._pending[len(shown) :]
+        return shown
+
+
+class Answer:
+    """All choices of one request. A context manager: leaving it early tells the engine that nobody waits any more."""
+
+    def __init__(self, engine: Engine, generating: Generating, prompts: list[list[int]], room: list[int]) -> None:
+        """`room` is how many tokens each prompt's choices may have."""
+        self._engine = engine
+        self._queue: asyncio.Queue[tuple[Choice, Step]] = asyncio.Queue()
+        self.prompt_tokens = sum(map(len, prompts))
+        self.began = time.monotonic()
+        self.first_token_at: float | None = None
+        backend = engine.backend
+        self.choices = [
+            self._choice(generating, backend, prompt, max_tokens, place * generating.n + choice)
+            for place, (prompt, max_tokens) in enumerate(zip(prompts, room, strict=True))
+            for choice in range(generating.n)
+        ]
+        engine.submit([choice.row for choice in self.choices])
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.cancel([choice.row for choice in self.choices if choice.finish_reason is None])
+
+    @property
+    def completion_tokens(self) -> int:
+        return sum(choice.completion_tokens for choice in self.choices)
+
+    async def pieces(self) -> AsyncIterator[list[Piece]]:
+        """What has grown since the last time, until every choice has its end. Raises EngineError."""
+        unfinished = len(self.choices)
+        while unfinished:
+            batch = [await self._queue.get()]
+            self.first_token_at = self.first_token_at or time.monotonic()
+            while not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            pieces = [piece for choice, step in batch if (piece := self._grow(choice, step)) is not None]
+            unfinished -= sum(piece.finish_reason is not None for piece in pieces)
+            if pieces:
+                yield pieces
+
+    def _grow(self, choice: Choice, step: Step) -> Piece | None:
+        if choice.finish_reason is not None:
+            return None  # the engine was one step ahead of a stop string
+        piece = choice.grow(step)
+        if choice.finish_reason is not None and not step.is_last:
+            self._engine.cancel([choice.row])
+        return piece
+
+    def _choice(
+        self, generating: Generating, backend: Backend, prompt: list[int], max_tokens: int, index: int
+    ) -> Choice:
+        stop_tokens = () if generating.ignore_eos else backend.stop_tokens
+        row = Row(
+            prompt=prompt,
+            max_tokens=max_tokens,
+            sampling=generating.sampling,
+            stop_tokens=(*stop_tokens, *generating.stop_tokens),
+            choice=index,
+            min_tokens=generating.min_tokens,
+            top_logprobs=generating.top_logprobs,
+            deliver=lambda step: self._queue.put_nowait((choice, step)),
+        )
+        choice = Choice(row, generating, backend, index=index)
+        return choice

@@ -1,0 +1,199 @@
+"""The engine: one thread that owns the model, fed by a queue, and the event loop's handle on it.
+
+Everything that touches MLX, embeddings included, happens on that thread. Whatever a step produced for all rows crosses
+to the event loop in one call. The loop never waits for the thread, and the thread never waits for the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from inference.errors import (
+    EngineError,
+    EngineNotReady,
+    EngineOverloaded,
+    EngineStopping,
+    GenerationFailed,
+    InferenceError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from inference.backend import Backend
+    from inference.work import Message, Work
+
+logger = logging.getLogger(__name__)
+
+LOADING = "The model is being loaded. Try again in a moment."
+STOPPING = "The server is shutting down. Try again in a moment, or on another one."
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`reason` is a sentence when `status` is not `healthy`."""
+
+    status: Literal["healthy", "loading", "unhealthy"]
+    reason: str = ""
+
+
+class Engine:
+    """To be made on the event loop. `start` begins the thread, which loads the model and then generates.
+
+    `build` and `leave` run on the thread, first and last.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Backend],
+        leave: Callable[[], None],
+        *,
+        max_waiting: int,
+        stuck_after_seconds: float,
+    ) -> None:
+        self._build = build
+        self._leave = leave
+        self._max_waiting = max_waiting
+        self._stuck_after_seconds = stuck_after_seconds
+        self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._open: set[Work] = set()  # touched by the loop only
+        self._health = Health("loading", LOADING)
+        self._backend: Backend | None = None
+        self._step_began: float | None = None
+        self._stop_at: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.loaded = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.failure: InferenceError | None = None
+        """Why the thread ended by itself."""
+
+    # --- On the event loop -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def health(self) -> Health:
+        """Whether the engine can generate, as of this moment."""
+        began = self._step_began
+        seconds = 0.0 if began is None else time.monotonic() - began
+        if seconds > self._stuck_after_seconds:
+            return Health("unhealthy", f"The engine is stuck: its current step has taken {seconds:.0f} s so far.")
+        return self._health
+
+    @property
+    def backend(self) -> Backend:
+        """The loaded models. Raises EngineNotReady or EngineStopping while nothing can be generated."""
+        health = self.health()
+        if self._stop_at is not None:
+            raise EngineStopping(STOPPING)
+        if self._backend is None or health.status != "healthy":
+            raise EngineNotReady(health.reason)
+        return self._backend
+
+    def submit(self, work: Sequence[Work]) -> None:
+        """Queue `work`. Raises EngineNotReady, EngineStopping, or EngineOverloaded when too much waits already."""
+        waiting = self._inbox.qsize() + self.backend.waiting
+        if waiting + len(work) > self._max_waiting:
+            raise EngineOverloaded(f"{waiting} requests wait already, and at most {self._max_waiting} may.")
+        for item in work:
+            self._open.add(item)
+            self._inbox.put(item)
+
+    def cancel(self, work: Sequence[Work]) -> None:
+        """Nobody waits for `work` any more: the engine drops it at its next step."""
+        for item in work:
+            item.cancelled = True
+            self._open.discard(item)
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """Take no more work, give what runs `grace_seconds` to finish, fail the rest."""
+        self._stop_at = time.monotonic() + grace_seconds
+        self._health = Health("unhealthy", STOPPING)
+        self._inbox.put(None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self.ended.wait()
+        self._fail_open(EngineStopping(STOPPING))
+
+    def hurry(self) -> None:
+        """End the grace that `close` gives now."""
+        self._stop_at = time.monotonic()
+        self._inbox.put(None)
+        self._fail_open(EngineStopping(STOPPING))
+
+    def join(self, *, timeout_seconds: float) -> bool:
+        """Wait for the thread. Whether it has ended."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _deliver(self, messages: list[Message]) -> None:
+        for work, message in messages:
+            if work.cancelled or work not in self._open:
+                continue
+            if message.is_last:
+                self._open.discard(work)
+            work.deliver(message)
+
+    def _fail_open(self, error: EngineError) -> None:
+        failed, self._open = self._open, set()
+        for work in failed:
+            work.cancelled = True
+            work.fail(error)
+
+    # --- On the engine thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            backend = self._backend = self._build()
+            if self._stop_at is None:
+                self._health = Health("healthy")
+            self._call_loop(self.loaded.set)
+            self._generate(backend)
+        except InferenceError as error:
+            self._die(error)
+        except Exception as error:
+            logger.exception("The engine has failed.")
+            self._die(GenerationFailed(f"The engine has failed: {error}. Restart the server."))
+        finally:
+            if self._backend is not None:
+                self._backend.close()
+            self._leave()
+            self._call_loop(self.ended.set)
+
+    def _generate(self, backend: Backend) -> None:
+        while not self._is_over(backend):
+            self._take_work(backend)
+            self._step_began = time.monotonic()
+            messages = backend.step()
+            self._step_began = None
+            if messages:
+                self._call_loop(self._deliver, messages)
+
+    def _is_over(self, backend: Backend) -> bool:
+        stop_at = self._stop_at
+        return stop_at is not None and (time.monotonic() >= stop_at or not backend.has_work)
+
+    def _take_work(self, backend: Backend) -> None:
+        """Everything that has come in. Waits for something to come when there is nothing to do."""
+        try:
+            while work := self._inbox.get(block=not backend.has_work):
+                backend.add(work)
+        except queue.Empty:
+            return
+
+    def _die(self, error: InferenceError) -> None:
+        self.failure = error
+        self._health = Health("unhealthy", str(error))
+        self._call_loop(self._fail_open, GenerationFailed(str(error)))
+
+    def _call_loop(self, function: Callable[..., Any], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(function, *arguments)

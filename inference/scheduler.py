@@ -1,0 +1,169 @@
+"""Which rows the model works on: they wait, join, leave and fail here, around mlx-lm's continuous batch.
+
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread. Prompts are read in
+chunks between the decoding steps of the others, so the chunk is what a long prompt costs everybody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator, StopSequences
+
+from inference.errors import EngineError, GenerationFailed
+from inference.sampling import greedy, processors_for, sampler_for, top_tokens
+from inference.work import Row, Step, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+logger = logging.getLogger(__name__)
+
+PROMPTS_AT_ONCE = 4
+"""How many prompts share a chunk. More would make each of many equal prompts wait for all of them."""
+SMALLEST_CHUNK_TOKENS = 16
+IDLE_CHUNK_FACTOR = 2
+"""How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
+
+
+class Scheduler:
+    """Rows in, events out. `chunk_tokens` is how much prompt is read between two decoding steps of running rows."""
+
+    def __init__(self, model: Any, *, max_rows: int, chunk_tokens: int) -> None:
+        self._model = model
+        self._max_rows = max_rows
+        self._chunk_tokens = chunk_tokens
+        self._waiting: deque[Row] = deque()
+        self._running: dict[int, Row] = {}  # by the generator's id
+        self._reading: set[int] = set()  # those of the running rows whose prompt is not read yet
+        self._generator = self._new_generator()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._running or self._waiting)
+
+    def add(self, row: Row) -> None:
+        self._waiting.append(row)
+
+    def step(self) -> list[tuple[Row, Step]]:
+        """One step of the model for all rows: each decodes a token, waiting ones join, prompts are read on.
+
+        Never raises. When the model does, the rows in its batch fail, and the next step starts from a new batch.
+        """
+        self._drop_cancelled()
+        steps = self._join()
+        if not self._running:
+            return steps
+        try:
+            self._generator.prefill_step_size = self._chunk()
+            prompts, tokens = self._generator.next()
+            self._reading.difference_update(prompt.uid for prompt in prompts if prompt.end_of_prompt)
+            return steps + [self._step_of(response) for response in tokens]
+        except Exception:
+            logger.exception("A step of the model failed. Its %d requests are lost.", len(self._running))
+            message = "The model failed while it was working on this request. Try again."
+            return steps + self._fail_running(GenerationFailed(message))
+
+    def close(self) -> None:
+        self._running.clear()
+        self._waiting.clear()
+        self._generator.close()
+
+    def _new_generator(self) -> BatchGenerator:
+        return BatchGenerator(
+            self._model,
+            sampler=greedy,
+            completion_batch_size=self._max_rows,
+            prefill_batch_size=min(PROMPTS_AT_ONCE, self._max_rows),
+            prefill_step_size=self._chunk_tokens * IDLE_CHUNK_FACTOR,
+        )
+
+    def _chunk(self) -> int:
+        """How many tokens of each prompt the next step may read: those at work share one chunk."""
+        decoding = len(self._running) > len(self._reading)
+        tokens = self._chunk_tokens if decoding else self._chunk_tokens * IDLE_CHUNK_FACTOR
+        return max(tokens // max(1, min(len(self._reading), PROMPTS_AT_ONCE)), SMALLEST_CHUNK_TOKENS)
+
+    def _drop_cancelled(self) -> None:
+        if any(row.cancelled for row in self._waiting):
+            self._waiting = deque(row for row in self._waiting if not row.cancelled)
+        left = [uid for uid, row in self._running.items() if row.cancelled]
+        if left:
+            self._generator.remove(left)
+            self._forget(left)
+
+    def _join(self) -> list[tuple[Row, Step]]:
+        """Rows that wait join while there is room. One that the generator refuses fails alone."""
+        failed = []
+        while self._waiting and len(self._running) < self._max_rows:
+            row = self._waiting.popleft()
+            try:
+                uid = self._insert(row)
+            except Exception as error:
+                logger.exception("A request could not be started.")
+                failed.append((row, Step(error=GenerationFailed(f"This request could not be started: {error}."))))
+                continue
+            self._running[uid] = row
+            self._reading.add(uid)
+        return failed
+
+    def _insert(self, row: Row) -> int:
+        processors = processors_for(
+            row.sampling, prompt_length=len(row.prompt), min_tokens=row.min_tokens, stop_tokens=row.stop_tokens
+        )
+        (uid,) = self._generator.insert(
+            [row.prompt],
+            max_tokens=[row.max_tokens],
+            samplers=[sampler_for(row.sampling, row.choice)],
+            logits_processors=[processors],
+            stop_sequences=[_stop_sequences(row.stop_tokens)],
+        )
+        return int(uid)
+
+    def _step_of(self, response: Any) -> tuple[Row, Step]:
+        row = self._running[response.uid]
+        if response.finish_reason is not None:
+            self._forget([response.uid])
+        if response.finish_reason == "stop":
+            return row, Step(finish_reason="stop", stop_token=response.token)
+        return row, Step(_token(row, response), response.finish_reason)
+
+    def _fail_running(self, error: EngineError) -> list[tuple[Row, Step]]:
+        failed = [(row, Step(error=error)) for row in self._running.values()]
+        self._forget(list(self._running))
+        self._generator.close()
+        self._generator = self._new_generator()
+        mx.clear_cache()
+        return failed
+
+    def _forget(self, uids: Iterable[int]) -> None:
+        for uid in uids:
+            del self._running[uid]
+            self._reading.discard(uid)
+
+
+@lru_cache(maxsize=64)
+def _stop_sequences(stop_tokens: tuple[int, ...]) -> StopSequences:
+    return StopSequences([[token] for token in stop_tokens])
+
+
+def _token(row: Row, response: Any) -> Token:
+    if row.top_logprobs is None:
+        return Token(response.token)
+    logprob = response.logprobs[response.token].item()
+    if row.top_logprobs == 0:
+        return Token(response.token, logprob)
+    tokens, values = top_tokens(response.logprobs, row.top_logprobs)
+    return Token(response.token, logprob, tuple(zip(tokens.tolist(), values.tolist(), strict=True)))

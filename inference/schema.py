@@ -1,0 +1,249 @@
+"""Requests as the engine understands them, read from OpenAI's JSON.
+
+What is not supported is refused with a sentence, never silently ignored. Fields that only describe the caller (`user`,
+`metadata`, `store: false`) and unknown ones are let through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from inference.fields import Fields, invalid_type, invalid_value, unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_CHOICES = 16
+MAX_STOPS = 16
+MAX_STOP_CHARACTERS = 1000
+MAX_TOP_LOGPROBS = 20
+MAX_COMPLETION_LOGPROBS = 5
+MAX_PROMPTS = 64
+MAX_EMBEDDING_INPUTS = 2048
+MAX_LOGIT_BIASES = 1024
+LARGEST_SEED = 2**63 - 1
+DEFAULT_COMPLETION_TOKENS = 16
+"""What OpenAI's /v1/completions generates when `max_tokens` is not given."""
+
+# Fields that would change the answer if they were honoured, with the values that ask for nothing.
+REFUSED: Mapping[str, tuple[Any, ...]] = {
+    "audio": (),
+    "function_call": ("none",),
+    "functions": ([],),
+    "modalities": (["text"],),
+    "prediction": (),
+    "reasoning_effort": (),
+    "response_format": ({"type": "text"},),
+    "store": (False,),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "verbosity": (),
+    "web_search_options": (),
+}
+REFUSED_ON_COMPLETIONS: Mapping[str, tuple[Any, ...]] = {
+    "suffix": ("",),
+    "response_format": ({"type": "text"},),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. The defaults are OpenAI's."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generating:
+    """What chat and plain completions have in common. `top_logprobs` is None when no logprobs are asked for."""
+
+    model: str
+    sampling: Sampling
+    max_tokens: int | None
+    min_tokens: int
+    stops: tuple[str, ...]
+    stop_tokens: tuple[int, ...]
+    ignore_eos: bool
+    n: int
+    stream: bool
+    include_usage: bool
+    top_logprobs: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    generating: Generating
+    messages: list[dict[str, Any]]
+    template_arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    generating: Generating
+    prompts: list[str | list[int]]
+    echo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    model: str
+    inputs: list[str] | list[list[int]]
+    base64: bool
+    dimensions: int | None
+
+
+def read_chat(body: dict[str, Any]) -> ChatRequest:
+    """A /v1/chat/completions body; ApiError when it is not a good one."""
+    fields = Fields(body)
+    _refuse(fields, REFUSED)
+    messages = fields.require("messages")
+    if not isinstance(messages, list):
+        raise invalid_type("messages", "an array of objects", messages)
+    top = fields.integer("top_logprobs", low=0, high=MAX_TOP_LOGPROBS)
+    wanted = fields.boolean("logprobs")
+    if top is not None and not wanted:
+        raise invalid_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
+    arguments = fields.object("chat_template_kwargs")
+    return ChatRequest(
+        generating=_generating(
+            fields,
+            max_tokens=fields.integer("max_completion_tokens", low=1) or fields.integer("max_tokens", low=1),
+            top_logprobs=(top or 0) if wanted else None,
+        ),
+        messages=messages,
+        template_arguments=dict(arguments.items()) if arguments else {},
+    )
+
+
+def read_completion(body: dict[str, Any]) -> CompletionRequest:
+    """A /v1/completions body; ApiError when it is not a good one."""
+    fields = Fields(body)
+    _refuse(fields, REFUSED_ON_COMPLETIONS)
+    generating = _generating(
+        fields,
+        max_tokens=fields.integer("max_tokens", low=1) or DEFAULT_COMPLETION_TOKENS,
+        top_logprobs=fields.integer("logprobs", low=0, high=MAX_COMPLETION_LOGPROBS),
+    )
+    if (fields.integer("best_of", low=1) or generating.n) != generating.n:
+        raise unsupported(
+            "best_of", "'best_of' other than 'n' is not supported: ask for 'n' choices and keep the best one."
+        )
+    echo = fields.boolean("echo")
+    if echo and generating.top_logprobs is not None:
+        raise unsupported("echo", "'echo' together with 'logprobs' is not supported: leave one of them out.")
+    return CompletionRequest(generating, _prompts("prompt", fields.require("prompt"), most=MAX_PROMPTS), echo)
+
+
+def read_embedding(body: dict[str, Any]) -> EmbeddingRequest:
+    """A /v1/embeddings body; ApiError when it is not a good one."""
+    fields = Fields(body)
+    encoding = fields.get("encoding_format") or "float"
+    if encoding not in ("float", "base64"):
+        raise invalid_value("encoding_format", "'encoding_format' must be 'float' or 'base64'.")
+    inputs: Any = _prompts("input", fields.require("input"), most=MAX_EMBEDDING_INPUTS)
+    return EmbeddingRequest(
+        model=fields.string("model"),
+        inputs=inputs,
+        base64=encoding == "base64",
+        dimensions=fields.integer("dimensions", low=1),
+    )
+
+
+def _generating(fields: Fields, *, max_tokens: int | None, top_logprobs: int | None) -> Generating:
+    stream = fields.boolean("stream")
+    options = fields.object("stream_options")
+    if options is not None and not stream:
+        raise invalid_value("stream_options", "'stream_options' is only allowed when 'stream' is true.")
+    return Generating(
+        model=fields.string("model"),
+        sampling=_sampling(fields),
+        max_tokens=max_tokens,
+        min_tokens=fields.integer("min_tokens", low=0) or 0,
+        stops=_stops(fields.get("stop")),
+        stop_tokens=tuple(_token_ids("stop_token_ids", fields.get("stop_token_ids") or [])),
+        ignore_eos=fields.boolean("ignore_eos"),
+        n=fields.integer("n", low=1, high=MAX_CHOICES) or 1,
+        stream=stream,
+        include_usage=options is not None and options.boolean("include_usage"),
+        top_logprobs=top_logprobs,
+    )
+
+
+def _sampling(fields: Fields) -> Sampling:
+    return Sampling(
+        temperature=fields.number("temperature", default=1.0, low=0, high=2),
+        top_p=fields.number("top_p", default=1.0, low=0, high=1),
+        top_k=max(fields.integer("top_k", low=-1) or 0, 0),
+        min_p=fields.number("min_p", default=0.0, low=0, high=1),
+        seed=fields.integer("seed", low=-LARGEST_SEED, high=LARGEST_SEED),
+        frequency_penalty=fields.number("frequency_penalty", default=0.0, low=-2, high=2),
+        presence_penalty=fields.number("presence_penalty", default=0.0, low=-2, high=2),
+        repetition_penalty=fields.number("repetition_penalty", default=1.0, low=0.01, high=10),
+        logit_bias=_logit_bias(fields.object("logit_bias")),
+    )
+
+
+def _logit_bias(biases: Fields | None) -> tuple[tuple[int, float], ...]:
+    if biases is None:
+        return ()
+    if len(biases.items()) > MAX_LOGIT_BIASES:
+        raise invalid_value("logit_bias", f"'logit_bias' may name at most {MAX_LOGIT_BIASES} tokens.")
+    pairs = []
+    for token, _ in biases.items():
+        if not (token.isascii() and token.isdigit()):
+            raise invalid_value("logit_bias", f"The keys of 'logit_bias' must be token ids, not '{token}'.")
+        pairs.append((int(token), biases.number(token, default=0.0, low=-100, high=100)))
+    return tuple(pairs)
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [value] if isinstance(value, str) else value or []
+    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+        raise invalid_type("stop", "a string or an array of strings", value)
+    if len(stops) > MAX_STOPS:
+        raise invalid_value("stop", f"'stop' may hold at most {MAX_STOPS} strings, not {len(stops)}.")
+    if any(not 0 < len(stop) <= MAX_STOP_CHARACTERS for stop in stops):
+        raise invalid_value("stop", f"Each string of 'stop' must have 1 to {MAX_STOP_CHARACTERS} characters.")
+    return tuple(stops)
+
+
+def _token_ids(name: str, value: Any) -> list[int]:
+    if not isinstance(value, list) or not all(_is_token(token) for token in value):
+        raise invalid_type(name, "an array of token ids", value)
+    return value
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _prompts(name: str, value: Any, *, most: int) -> list[str | list[int]]:
+    """One string, many, one list of token ids, or many: as a list of strings or of lists of ids."""
+    prompts: list[str | list[int]] = [value] if isinstance(value, str) or _is_tokens(value) else value
+    if not isinstance(prompts, list):
+        raise invalid_type(name, "a string, an array of strings, or token ids", value)
+    if not 0 < len(prompts) <= most:
+        raise invalid_value(name, f"'{name}' must hold 1 to {most} entries, not {len(prompts)}.")
+    if not (all(isinstance(prompt, str) for prompt in prompts) or all(map(_is_tokens, prompts))):
+        raise invalid_type(name, "a string, an array of strings, or token ids", value)
+    return prompts
+
+
+def _is_tokens(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_token, value))
+
+
+def _refuse(fields: Fields, refused: Mapping[str, tuple[Any, ...]]) -> None:
+    for name, harmless in refused.items():
+        value = fields.get(name)
+        if value is not None and value not in harmless:
+            raise unsupported(name, f"'{name}' is not supported by this server. Leave it out.")

@@ -1,0 +1,208 @@
+"""The JSON of the answers, as the seed page and OpenAI's reference print it, field by field."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inference.answers import Answer, Piece, ShownToken
+    from inference.detokenize import Vocabulary
+    from inference.schema import EmbeddingRequest, Generating
+
+OWNER = "vllm-mlx"
+
+
+def usage(answer: Answer) -> dict[str, int]:
+    return {
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+    }
+
+
+def model_entry(name: str, *, created: int, max_model_len: int) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": OWNER,
+        "root": name,
+        "parent": None,
+        "permission": [],
+        "max_model_len": max_model_len,
+    }
+
+
+class Shape:
+    """What chat and plain completions write alike. One per response: the id and the time stay the same in a stream."""
+
+    id_prefix: str
+    object: str
+    chunk_object: str
+
+    def __init__(self, generating: Generating, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._include_usage = generating.include_usage
+        self._head = {"id": f"{self.id_prefix}-{secrets.token_hex(12)}", "created": int(time.time())}
+        self._model = generating.model
+        self._top = generating.top_logprobs
+
+    def whole(self, choices: list[dict[str, Any]], answer: Answer) -> dict[str, Any]:
+        """The answer that is not streamed."""
+        return {**self._envelope(self.object), "choices": choices, "usage": usage(answer)}
+
+    def chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        """One event of a stream."""
+        envelope = {**self._envelope(self.chunk_object), "choices": choices}
+        return {**envelope, "usage": None} if self._include_usage else envelope
+
+    def usage_chunk(self, answer: Answer) -> dict[str, Any]:
+        """The extra last event that `stream_options.include_usage` asks for."""
+        return {**self._envelope(self.chunk_object), "choices": [], "usage": usage(answer)}
+
+    def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
+        """The chunks before any text."""
+        raise NotImplementedError
+
+    def growth(self, piece: Piece) -> list[dict[str, Any]]:
+        """The chunks that say what a choice has grown by."""
+        raise NotImplementedError
+
+    def choice(self, index: int, pieces: list[Piece], *, before: str = "") -> dict[str, Any]:
+        """A whole choice. `before` is text to put in front of it."""
+        raise NotImplementedError
+
+    def _envelope(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": self._head["id"],
+            "object": kind,
+            "created": self._head["created"],
+            "model": self._model,
+        }
+
+
+class ChatShape(Shape):
+    id_prefix = "chatcmpl"
+    object = "chat.completion"
+    chunk_object = "chat.completion.chunk"
+
+    def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
+        return [self._delta(index, {"role": "assistant"}) for index in indexes]
+
+    def growth(self, piece: Piece) -> list[dict[str, Any]]:
+        chunks = []
+        if piece.text or piece.tokens:
+            chunks.append(self._delta(piece.choice.index, {"content": piece.text}, tokens=piece.tokens))
+        if piece.finish_reason:
+            chunks.append(self._delta(piece.choice.index, {}, finish_reason=piece.finish_reason))
+        return chunks
+
+    def choice(self, index: int, pieces: list[Piece], *, before: str = "") -> dict[str, Any]:
+        tokens = [token for piece in pieces for token in piece.tokens]
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": before + "".join(piece.text for piece in pieces)},
+            "logprobs": self._logprobs(tokens),
+            "finish_reason": pieces[-1].finish_reason,
+        }
+
+    def _delta(
+        self,
+        index: int,
+        delta: dict[str, str],
+        *,
+        tokens: Sequence[ShownToken] = (),
+        finish_reason: str | None = None,
+    ) -> dict[str, Any]:
+        logprobs = self._logprobs(tokens) if tokens else None
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        return self.chunk([choice])
+
+    def _logprobs(self, tokens: Sequence[ShownToken]) -> dict[str, Any] | None:
+        if self._top is None:
+            return None
+        return {"content": [self._logprob(shown) for shown in tokens], "refusal": None}
+
+    def _logprob(self, shown: ShownToken) -> dict[str, Any]:
+        token = shown.token
+        likeliest = [self._named(other, logprob) for other, logprob in token.likeliest]
+        return {**self._named(token.id, token.logprob), "top_logprobs": likeliest}
+
+    def _named(self, token: int, logprob: float | None) -> dict[str, Any]:
+        return {
+            "token": self._vocabulary.text_of(token),
+            "logprob": logprob,
+            "bytes": self._vocabulary.raw_bytes_of(token),
+        }
+
+
+class CompletionShape(Shape):
+    id_prefix = "cmpl"
+    object = "text_completion"
+    chunk_object = "text_completion"
+
+    def __init__(self, generating: Generating, vocabulary: Vocabulary, echoes: list[str]) -> None:
+        """`echoes` is the text to show before each choice."""
+        super().__init__(generating, vocabulary)
+        self._echoes = echoes
+
+    def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
+        return [self.chunk([self._text(index, self._echoes[index])]) for index in indexes if self._echoes[index]]
+
+    def growth(self, piece: Piece) -> list[dict[str, Any]]:
+        choice = self._text(piece.choice.index, piece.text, tokens=piece.tokens, finish_reason=piece.finish_reason)
+        return [self.chunk([choice])]
+
+    def choice(self, index: int, pieces: list[Piece], *, before: str = "") -> dict[str, Any]:
+        tokens = [token for piece in pieces for token in piece.tokens]
+        text = self._echoes[index] + before + "".join(piece.text for piece in pieces)
+        return self._text(index, text, tokens=tokens, finish_reason=pieces[-1].finish_reason)
+
+    def _text(
+        self,
+        index: int,
+        text: str,
+        *,
+        tokens: Sequence[ShownToken] = (),
+        finish_reason: str | None = None,
+    ) -> dict[str, Any]:
+        logprobs = self._logprobs(tokens) if self._top is not None else None
+        return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
+
+    def _logprobs(self, tokens: Sequence[ShownToken]) -> dict[str, Any]:
+        name = self._vocabulary.text_of
+        return {
+            "tokens": [name(shown.token.id) for shown in tokens],
+            "token_logprobs": [shown.token.logprob for shown in tokens],
+            "top_logprobs": [
+                {name(token): logprob for token, logprob in shown.token.likeliest} for shown in tokens
+            ],
+            "text_offset": [shown.offset for shown in tokens],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingShape:
+    request: EmbeddingRequest
+
+    def whole(self, vectors: Any, *, prompt_tokens: int) -> dict[str, Any]:
+        data = [
+            {"object": "embedding", "index": index, "embedding": self._embedding(vector)}
+            for index, vector in enumerate(vectors)
+        ]
+        used = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
+        return {"object": "list", "data": data, "model": self.request.model, "usage": used}
+
+    def _embedding(self, vector: Any) -> str | list[float]:
+        if self.request.base64:
+            return base64.b64encode(vector.astype(np.dtype("<f4")).tobytes()).decode()
+        numbers: list[float] = vector.tolist()
+        return numbers

@@ -1,0 +1,84 @@
+"""What the event loop asks of the engine thread, and what comes back.
+
+The loop makes a Row or an EmbeddingJob and may mark it cancelled; the thread reads it and sends messages back, which
+are handed to its `deliver` on the loop. Nothing else is shared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inference.errors import EngineError
+    from inference.schema import Sampling
+
+    FinishReason = Literal["stop", "length"]
+
+
+class Token(NamedTuple):
+    """A generated token. `logprob` and `likeliest` (id and log probability) only when the row asked for them."""
+
+    id: int
+    logprob: float | None = None
+    likeliest: tuple[tuple[int, float], ...] = ()
+
+
+class Step(NamedTuple):
+    """What one step made of a row: a token, its end, or its failure. A stop token is not shown, so not a token."""
+
+    token: Token | None = None
+    finish_reason: FinishReason | None = None
+    stop_token: int | None = None
+    error: EngineError | None = None
+
+    @property
+    def is_last(self) -> bool:
+        return self.finish_reason is not None or self.error is not None
+
+
+class Vectors(NamedTuple):
+    """What became of an EmbeddingJob: float32 [inputs, dimensions], or why not."""
+
+    vectors: Any = None
+    error: EngineError | None = None
+
+    @property
+    def is_last(self) -> bool:
+        return True
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Row:
+    """One answer to generate: one choice of one prompt. `max_tokens` fits into the model's context."""
+
+    prompt: list[int]
+    max_tokens: int
+    sampling: Sampling
+    stop_tokens: tuple[int, ...]
+    deliver: Callable[[Any], None]  # takes Steps
+    choice: int = 0
+    min_tokens: int = 0
+    top_logprobs: int | None = None
+    cancelled: bool = False
+
+    def fail(self, error: EngineError) -> None:
+        self.deliver(Step(error=error))
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class EmbeddingJob:
+    """Token lists to turn into vectors, in their order. None is empty, and each fits into the encoder."""
+
+    inputs: list[list[int]]
+    deliver: Callable[[Any], None]  # takes Vectors
+    cancelled: bool = False
+
+    def fail(self, error: EngineError) -> None:
+        self.deliver(Vectors(error=error))
+
+
+Work = Row | EmbeddingJob
+Message = tuple[Work, Step | Vectors]
