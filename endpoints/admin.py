@@ -1,0 +1,255 @@
+"""The fleet in Django's admin: a list that says how each endpoint is, a form in sections, and buttons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.forms.widgets import Script
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
+from django.utils.html import format_html
+
+from endpoints.buttons import BUTTONS, press
+from endpoints.choices import Mode, Status
+from endpoints.forms import EndpointForm
+from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
+from endpoints.overview import MODE_WORDS, MODELS_SHOWN, card_of
+from endpoints.templatetags.fleet import clock, mode_pill, status_pill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+    from django.urls import URLPattern, URLResolver
+    from django.utils.safestring import SafeString
+
+CHECKS_SHOWN = 20
+TRANSITIONS_SHOWN = 10
+NOTHING = "-"
+
+admin.site.site_header = "ollaproject"
+admin.site.site_title = "ollaproject"
+admin.site.index_title = "Administration"
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return list(Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> QuerySet[Endpoint]:  # noqa: ARG002
+        return queryset.filter(health__status=self.value()) if self.value() else queryset
+
+
+class ModeFilter(admin.SimpleListFilter):
+    title = "mode"
+    parameter_name = "mode"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(mode.value, word) for mode, word in MODE_WORDS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> QuerySet[Endpoint]:  # noqa: ARG002
+        return queryset.filter(mode=self.value()) if self.value() else queryset
+
+
+def health_of(endpoint: Endpoint) -> EndpointHealth | None:
+    return cast("EndpointHealth | None", getattr(endpoint, "health", None))
+
+
+def bulk_action(name: str) -> Callable[..., None]:
+    """The admin action of a button, for the endpoints that are ticked."""
+
+    @admin.action(description=f"{BUTTONS[name].label}: selected endpoints", permissions=["change"])
+    def act(model_admin: EndpointAdmin, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+        model_admin.message_user(request, press(name, list(queryset)), messages.SUCCESS)
+
+    act.__name__ = name
+    return act
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(admin.ModelAdmin[Endpoint]):
+    form = EndpointForm
+    list_display = [
+        "name",
+        "host",
+        "status",
+        "since",
+        "last_check",
+        "latency",
+        "served",
+        "mode_shown",
+        "rank",
+    ]
+    list_filter = [StatusFilter, ModeFilter, "type"]
+    list_per_page = 100
+    list_select_related = ["health"]
+    search_fields = ["name", "url", "type", "models__name"]
+    search_help_text = "Name, URL, type or model"
+    ordering = ["name"]
+    save_on_top = False
+    actions = [bulk_action(name) for name in BUTTONS]
+    fieldsets = [
+        (None, {"fields": ["name", "url", "type", "mode"]}),
+        (
+            "Health checks",
+            {"fields": [("check_interval_seconds", "check_timeout_seconds"), "health_check_url"]},
+        ),
+        (
+            "Authentication",
+            {
+                "fields": [
+                    "auth_kind",
+                    "auth_username",
+                    "auth_header",
+                    "new_credential",
+                    "remove_credential",
+                ],
+                "description": "How this gateway signs in there. What clients send to us is never passed on.",
+            },
+        ),
+        ("Routing", {"fields": ["priority", "weight", "max_concurrent", "preserve_path"]}),
+        (
+            "Models",
+            {
+                "fields": ["model_url", "model_include", "model_exclude"],
+                "description": "Which of its models are served through the gateway.",
+            },
+        ),
+        (
+            "Timeouts and headers",
+            {
+                "fields": [
+                    "connect_timeout_seconds",
+                    "first_byte_timeout_seconds",
+                    "idle_timeout_seconds",
+                    "headers",
+                ]
+            },
+        ),
+    ]
+
+    class Media:
+        css = {"all": ["endpoints/endpoint_form.css"]}
+        js = ["endpoints/endpoint_form.js", Script("endpoints/ticking.js", type="module")]
+
+    # --- The list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
+        return super().get_queryset(request).prefetch_related("models")
+
+    @admin.display(description="where", ordering="url")
+    def host(self, endpoint: Endpoint) -> SafeString:
+        card = card_of(endpoint, default_priority=0)
+        return format_html('<span class="where">{}<br>{}</span>', card.host, card.type)
+
+    @admin.display(description="status", ordering="health__status")
+    def status(self, endpoint: Endpoint) -> SafeString | str:
+        health = health_of(endpoint)
+        if health is None or endpoint.mode == Mode.PAUSED:
+            return NOTHING
+        return format_html('{}<span class="reason">{}</span>', status_pill(health.status), health.reason)
+
+    @admin.display(description="since", ordering="health__since")
+    def since(self, endpoint: Endpoint) -> SafeString | str:
+        health = health_of(endpoint)
+        return clock(health.since, "for") if health and endpoint.mode != Mode.PAUSED else NOTHING
+
+    @admin.display(description="last check", ordering="health__checked_at")
+    def last_check(self, endpoint: Endpoint) -> SafeString | str:
+        health = health_of(endpoint)
+        return clock(health.checked_at, "ago") if health and health.checked_at else NOTHING
+
+    @admin.display(description="latency", ordering="health__latency_seconds")
+    def latency(self, endpoint: Endpoint) -> str:
+        milliseconds = card_of(endpoint, default_priority=0).latency_ms
+        return NOTHING if milliseconds is None else f"{milliseconds} ms"
+
+    @admin.display(description="models")
+    def served(self, endpoint: Endpoint) -> SafeString | str:
+        names = [model.name for model in endpoint.models.all()]
+        if not names:
+            return NOTHING
+        rest = f" +{len(names) - MODELS_SHOWN} more" if len(names) > MODELS_SHOWN else ""
+        return format_html(
+            '<span class="names" title="{}">{}{}</span>',
+            "\n".join(names),
+            ", ".join(names[:MODELS_SHOWN]),
+            rest,
+        )
+
+    @admin.display(description="mode", ordering="mode")
+    def mode_shown(self, endpoint: Endpoint) -> SafeString | str:
+        return MODE_WORDS[Mode.ACTIVE] if endpoint.mode == Mode.ACTIVE else mode_pill(endpoint.mode)
+
+    @admin.display(description="priority", ordering="priority")
+    def rank(self, endpoint: Endpoint) -> str:
+        return "default" if endpoint.priority is None else str(endpoint.priority)
+
+    # --- The form
+
+    def get_fieldsets(self, request: HttpRequest, obj: Endpoint | None = None) -> Any:
+        """Once it exists, its buttons set the mode; and only a credential that is stored can be removed."""
+        without = {"mode"} if obj else set()
+        if obj is None or not obj.has_credential:
+            without.add("remove_credential")
+        if not (self.has_change_permission(request, obj) if obj else self.has_add_permission(request)):
+            without |= {"new_credential", "remove_credential"}
+        return [
+            (title, {**options, "fields": [field for field in options["fields"] if field not in without]})
+            for title, options in self.fieldsets or []
+        ]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        endpoint = kwargs.get("obj")
+        if endpoint is not None:
+            context |= {
+                "card": card_of(endpoint, default_priority=0),
+                "buttons": [
+                    (name, button) for name, button in BUTTONS.items() if endpoint.mode in button.modes
+                ],
+                "checks": HealthCheck.objects.filter(endpoint=endpoint)[:CHECKS_SHOWN],
+                "transitions": Transition.objects.filter(endpoint=endpoint)[:TRANSITIONS_SHOWN],
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Buttons and deletion
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]  # the stubs know no resolvers here
+        pressed = path(
+            "<int:endpoint_id>/press/<str:action>/",
+            self.admin_site.admin_view(self.press_view),
+            name="endpoints_endpoint_press",
+        )
+        return [pressed, *super().get_urls()]
+
+    def press_view(self, request: HttpRequest, endpoint_id: int, action: str) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponse(status=405, headers={"Allow": "POST"})
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        if action not in BUTTONS:
+            raise Http404
+        endpoint = get_object_or_404(Endpoint, pk=endpoint_id)
+        self.message_user(request, press(action, [endpoint]), messages.SUCCESS)
+        self.log_change(request, endpoint, f"{BUTTONS[action].label}.")
+        return HttpResponseRedirect(reverse("admin:endpoints_endpoint_change", args=[endpoint_id]))
+
+    def get_deleted_objects(self, objs: QuerySet[Endpoint] | Sequence[Endpoint], request: HttpRequest) -> Any:
+        """Counts instead of rows: an endpoint has thousands of checks, and nobody reads them all."""
+        chosen = list(objs)
+        number = {
+            "endpoints": len(chosen),
+            "stored checks": HealthCheck.objects.filter(endpoint__in=chosen).count(),
+            "transitions": Transition.objects.filter(endpoint__in=chosen).count(),
+        }
+        missing = set() if self.has_delete_permission(request) else {"endpoint"}
+        return [str(endpoint) for endpoint in chosen], number, missing, []

@@ -1,0 +1,127 @@
+"""The dashboard: the page, the part of it that is fetched again at every change, and the buttons of staff."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render, resolve_url
+from django.utils.cache import patch_cache_control
+from django.views.decorators.http import condition, require_POST, require_safe
+
+from endpoints.buttons import BUTTONS, press
+from endpoints.choices import Mode
+from endpoints.errors import ProfileError
+from endpoints.live import SIGNED_OUT
+from endpoints.models import Endpoint, EndpointHealth, Revision
+from endpoints.overview import by_attention, card_of, counted, summary
+from endpoints.profiles import profile
+from ollaproject.wire.clock import now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.contrib.auth.models import AnonymousUser, User
+    from django.http import HttpRequest
+
+# Beat ticks every second and each check has its time-out: one that is this late is not coming.
+CHECKS_STOPPED_AFTER = timedelta(seconds=15)
+
+
+def may_act(user: User | AnonymousUser) -> bool:
+    """Whether this person may press the buttons: staff who may change endpoints."""
+    return user.is_staff and user.has_perm("endpoints.change_endpoint")
+
+
+def may_add(user: User | AnonymousUser) -> bool:
+    return user.is_staff and user.has_perm("endpoints.add_endpoint")
+
+
+@require_safe
+@login_required
+def page(request: HttpRequest) -> HttpResponse:
+    response = render(request, "endpoints/dashboard.html", fleet(request) | {"signed_out_code": SIGNED_OUT})
+    patch_cache_control(response, private=True, no_store=True)
+    return response
+
+
+def fleet_version(request: HttpRequest) -> str:
+    """A weak ETag that changes exactly when the fragment would show something else."""
+    revision = Revision.objects.filter(pk=Revision.SINGLETON).values_list("routing", "activity").first()
+    seen = json.dumps(
+        [revision, checks_stopped_at() is not None, may_act(request.user), may_add(request.user)]
+    )
+    return f'W/"{hashlib.sha256(seen.encode()).hexdigest()[:20]}"'
+
+
+@condition(etag_func=fleet_version)
+def current_fragment(request: HttpRequest) -> HttpResponse:
+    response = render(request, "endpoints/_fleet.html", fleet(request))
+    patch_cache_control(response, private=True, no_cache=True)
+    return response
+
+
+@require_safe
+def fragment(request: HttpRequest) -> HttpResponse:
+    """The fleet alone. Someone who was signed out meanwhile is sent to the sign-in page."""
+    if not request.user.is_authenticated:
+        return sign_in_first()
+    return current_fragment(request)
+
+
+def sign_in_first() -> HttpResponse:
+    """The answer to an open page whose session has ended: htmx goes where the header says."""
+    target = f"{resolve_url('login')}?next={resolve_url('dashboard')}"
+    return HttpResponse(status=401, headers={"HX-Redirect": target})
+
+
+@require_POST
+def act(request: HttpRequest, endpoint_id: int, action: str) -> HttpResponse:
+    """Do what a button says, then show the fleet as it is now; what was done goes beside it as an event."""
+    if not request.user.is_authenticated:
+        return sign_in_first()
+    if not may_act(request.user):
+        raise PermissionDenied
+    if action not in BUTTONS:
+        raise Http404
+    said = press(action, [get_object_or_404(Endpoint, pk=endpoint_id)])
+    response = render(request, "endpoints/_fleet.html", fleet(request))
+    response["HX-Trigger"] = json.dumps({"olla:said": {"text": said}})
+    return response
+
+
+def fleet(request: HttpRequest) -> dict[str, Any]:
+    """What the fragment's template shows."""
+    rows = Endpoint.objects.select_related("health").prefetch_related("models")
+    cards = by_attention(card_of(row, default_priority=priority_of_type(row.type)) for row in rows)
+    return {
+        "cards": cards,
+        "summary": summary(cards) if cards else [],
+        # For screen readers: without the times, which would be read out anew every second.
+        "spoken": counted(cards) if cards else "No endpoint yet",
+        "down": sum(card.down for card in cards),
+        "may_act": may_act(request.user),
+        "may_add": may_add(request.user),
+        "checks_stopped_at": checks_stopped_at(),
+    }
+
+
+def priority_of_type(name: str) -> int:
+    """The default priority of a backend type; 0 for a row whose type is no longer known."""
+    try:
+        return profile(name).default_priority
+    except ProfileError:
+        return 0
+
+
+def checks_stopped_at() -> datetime | None:
+    """Since when a check is overdue for so long that the worker cannot be running, or None."""
+    due = EndpointHealth.objects.exclude(endpoint__mode=Mode.PAUSED).filter(
+        next_check_at__lt=now() - CHECKS_STOPPED_AFTER
+    )
+    return due.order_by("next_check_at").values_list("next_check_at", flat=True).first()

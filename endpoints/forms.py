@@ -1,0 +1,234 @@
+"""The form of an endpoint: durations as `5s`, one glob or header per line, a write-only credential."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from endpoints.durations import format_duration, parse_duration
+from endpoints.errors import DurationError
+from endpoints.models import Endpoint
+from endpoints.profiles import Profile, profiles
+from endpoints.validation import check_credential
+
+STORED = "A credential is stored. Type a new one to replace it."
+NOT_STORED = "Stored encrypted, sent to the endpoint, and never shown again."
+
+
+class DurationField(forms.CharField):
+    """Seconds, typed and shown as `5s`, `500ms`, `1m30s`."""
+
+    widget = forms.TextInput(attrs={"size": 10, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if text in self.empty_values:
+            return None
+        try:
+            return parse_duration(str(text))
+        except DurationError as error:
+            raise ValidationError(str(error)) from None
+
+    def run_validators(self, value: Any) -> None:
+        """A CharField's validators are for text; the rules of the number are in endpoints.validation."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return format_duration(value) if isinstance(value, int | float) else value
+
+
+class LinesField(forms.Field):
+    """A list of words, one per line."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> list[str]:
+        return [line.strip() for line in (value or "").splitlines() if line.strip()]
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+
+class HeadersField(forms.Field):
+    """Headers as they stand in a request, `Name: value`, one per line.
+
+    A value may be secret, so no message repeats it.
+    """
+
+    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        mistakes = []
+        for number, line in enumerate((value or "").splitlines(), start=1):
+            if not line.strip():
+                continue
+            name, colon, content = line.partition(":")
+            if not colon:
+                mistakes.append(f"Line {number} has no colon. Write it as Name: value.")
+            elif name.strip().lower() in (known.lower() for known in headers):
+                mistakes.append(f"Line {number} gives the header {name.strip()} again.")
+            else:
+                headers[name.strip()] = content.strip()
+        if mistakes:
+            raise ValidationError(mistakes)
+        return headers
+
+    def prepare_value(self, value: Any) -> Any:
+        return (
+            "\n".join(f"{name}: {content}" for name, content in value.items())
+            if isinstance(value, dict)
+            else value
+        )
+
+
+def defaults_of(profile: Profile) -> dict[str, str]:
+    """What an empty field means for this backend type, by field, as it is typed."""
+    return {
+        "priority": str(profile.default_priority),
+        "max_concurrent": str(profile.max_concurrent),
+        "connect_timeout_seconds": format_duration(profile.connect_timeout_seconds),
+        "first_byte_timeout_seconds": format_duration(profile.first_byte_timeout_seconds),
+        "idle_timeout_seconds": format_duration(profile.idle_timeout_seconds),
+        "health_check_url": profile.health_path,
+        "model_url": profile.models_path,
+    }
+
+
+class EndpointForm(forms.ModelForm[Endpoint]):
+    """Add or edit an endpoint. The stored credential is not an initial value, so it is never rendered."""
+
+    type = forms.ChoiceField(
+        label="Backend type",
+        help_text="What runs there. It decides how health is read, and what an empty field means.",
+    )
+    check_interval_seconds = DurationField(
+        label="Check interval", help_text="How often health is checked: 1s to 24h. 5s means 5 seconds."
+    )
+    check_timeout_seconds = DurationField(
+        label="Check timeout", help_text="How long one check may take. It must be shorter than the interval."
+    )
+    connect_timeout_seconds = DurationField(
+        label="Connect timeout", required=False, help_text="After this the next endpoint is tried."
+    )
+    first_byte_timeout_seconds = DurationField(
+        label="First-byte timeout",
+        required=False,
+        help_text="How long an answer may take to begin. A model that has to be loaded first needs minutes.",
+    )
+    idle_timeout_seconds = DurationField(
+        label="Idle timeout", required=False, help_text="How long a stream may pause between two pieces."
+    )
+    model_include = LinesField(
+        label="Include models",
+        required=False,
+        help_text="Patterns such as mlx-community/*, one per line. Empty: all.",
+    )
+    model_exclude = LinesField(
+        label="Exclude models",
+        required=False,
+        help_text="One pattern per line, such as *-draft. It wins over include.",
+    )
+    headers = HeadersField(
+        label="Headers",
+        required=False,
+        help_text="One Name: value per line, sent with every request. Whoever sees this form sees them.",
+    )
+    # Not called `credential`: to those who may look but not edit, the admin shows what the model has under a
+    # field's name, and Endpoint.credential() has the plain text.
+    new_credential = forms.CharField(
+        label="Credential",
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "size": 50}, render_value=False),
+    )
+    remove_credential = forms.BooleanField(label="Remove the stored credential", required=False)
+
+    class Meta:
+        model = Endpoint
+        fields: ClassVar = [
+            "name",
+            "url",
+            "type",
+            "mode",
+            "priority",
+            "weight",
+            "preserve_path",
+            "model_url",
+            "health_check_url",
+            "check_interval_seconds",
+            "check_timeout_seconds",
+            "model_include",
+            "model_exclude",
+            "headers",
+            "auth_kind",
+            "auth_header",
+            "auth_username",
+            "max_concurrent",
+            "connect_timeout_seconds",
+            "first_byte_timeout_seconds",
+            "idle_timeout_seconds",
+        ]
+        labels: ClassVar = {
+            "auth_kind": "Authentication",
+            "auth_header": "API key header",
+            "auth_username": "User name",
+            "max_concurrent": "Concurrent requests",
+        }
+        help_texts: ClassVar = {
+            "name": "Shown on pages and sent to clients in X-Olla-Endpoint, such as mac-mini-1.",
+            "url": "Where it listens, such as http://192.168.0.100:8000 (without /v1).",
+            "mode": "Draining: running requests finish, no new ones. Paused: no requests and no checks.",
+            "priority": "Higher is asked first; the next lower one serves when none above it can.",
+            "weight": "Its share of the requests among endpoints of the same priority.",
+            "preserve_path": "Keep the path of the URL in front of each request's own.",
+            "health_check_url": "A path, or a whole URL.",
+            "model_url": "A path, or a whole URL, that lists the models.",
+            "auth_header": "For an API key: the header that carries it, X-Api-Key when empty.",
+            "auth_username": "For Basic sign-in.",
+            "max_concurrent": "How many requests it gets at once.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = profiles()
+        defaults = {profile.name: defaults_of(profile) for profile in known}
+        self._offer_types(known, defaults)
+        self._show_defaults(defaults)
+        # Asked now: once a new credential was typed, the instance holds that one, stored or not.
+        stored = self.instance.has_credential
+        self.fields["new_credential"].help_text = STORED if stored else NOT_STORED
+        if not stored:
+            del self.fields["remove_credential"]
+
+    def _offer_types(self, known: tuple[Profile, ...], defaults: dict[str, dict[str, str]]) -> None:
+        field = self.fields["type"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type checker
+        field.choices = [(profile.name, profile.display_name) for profile in known]
+        # static/endpoints/endpoint_form.js shows the placeholders of the type that is chosen.
+        field.widget.attrs["data-defaults"] = json.dumps(defaults)
+
+    def _show_defaults(self, defaults: dict[str, dict[str, str]]) -> None:
+        chosen = str(self["type"].value() or "")
+        for name, default in defaults.get(chosen, {}).items():
+            self.fields[name].widget.attrs["placeholder"] = default
+        self.fields["url"].widget.attrs["placeholder"] = "http://192.168.0.100:8000"
+
+    def clean_new_credential(self) -> str:
+        plain: str = self.cleaned_data["new_credential"]
+        if plain:
+            check_credential(plain)
+        return plain
+
+    def clean(self) -> dict[str, Any] | None:
+        # Before the model's own validation, which asks whether there is a credential.
+        cleaned = super().clean()
+        plain = self.cleaned_data.get("new_credential")
+        remove = self.cleaned_data.get("remove_credential")
+        if plain and remove:
+            self.add_error("remove_credential", "A new credential is typed above. Do one or the other.")
+        elif plain or remove:
+            self.instance.set_credential(plain or "")
+        return cleaned

@@ -1,0 +1,118 @@
+"""The live channel of open pages: it says that something changed, and the page then fetches what it shows.
+
+It carries no data but the number of endpoints that are down, shown in the title of a tab in the background.
+Whether its reader may still look is asked again before every message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.db import DatabaseError
+from django.http import HttpRequest
+from django.urls import path
+
+from endpoints import watch
+from endpoints.overview import needs_attention
+from endpoints.snapshot import snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from endpoints.watch import Change
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE_SECONDS = 0.5
+# A page that has heard nothing for three of these says that it is stale.
+HEARTBEAT_SECONDS = 2.0
+SIGNED_OUT = 4401
+
+
+@database_sync_to_async
+def may_watch(session_key: str | None) -> bool:
+    """Whether the session still stands and its user is still active, read anew: sockets live long."""
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    return bool(get_user(request).is_authenticated)
+
+
+class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """One open page. The watcher of this process wakes it, so it needs no channel layer."""
+
+    channel_layer_alias = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._changed = asyncio.Event()
+        self._unsubscribe: Callable[[], None] | None = None
+        self._pusher: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        # Closing an accepted socket is the only way to let the page see the code.
+        await self.accept()
+        session_key = self.scope["session"].session_key
+        if not await may_watch(session_key):
+            await self.close(SIGNED_OUT)
+            return
+        loop = asyncio.get_running_loop()
+
+        def wake(_change: Change) -> None:
+            # Called in the watcher's thread. A loop that is gone needs no waking.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._changed.set)
+
+        watch.start()
+        self._unsubscribe = watch.subscribe(wake)
+        self._pusher = asyncio.create_task(self._push(session_key))
+
+    async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the name is Channels'
+        if self._unsubscribe:
+            self._unsubscribe()
+        if self._pusher:
+            self._pusher.cancel()
+
+    async def _push(self, session_key: str | None) -> None:
+        """Send a message at every change, at most one per half second, and a heartbeat in between."""
+        outage = False
+        while True:
+            changed = await self._wait_for_change()
+            try:
+                if not await may_watch(session_key):
+                    await self.close(SIGNED_OUT)
+                    return
+                await self.send(json.dumps({"changed": changed or outage, "down": count_down()}))
+                outage = False
+            except DatabaseError as error:
+                # Without a heartbeat the page says by itself that it is stale.
+                if not outage:
+                    log.warning("Open pages are not updated while the database does not answer: %s", error)
+                outage = True
+            except OSError:
+                return  # the page has gone; `disconnect` follows
+            await asyncio.sleep(SHORTEST_PAUSE_SECONDS)
+
+    async def _wait_for_change(self) -> bool:
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        self._changed.clear()
+        return True
+
+
+def count_down() -> int:
+    """How many endpoints ought to serve and do not, from the routing table in memory."""
+    return sum(needs_attention(target.mode, target.status) for target in snapshot().targets)
+
+
+websocket_urlpatterns = [path("ws/fleet/", FleetConsumer.as_asgi())]

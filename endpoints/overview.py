@@ -1,0 +1,190 @@
+"""What the dashboard says: one card per endpoint, worst first, and a sentence that sums them up.
+
+Pure: rows in, frozen values out. The words of a status are here and nowhere else in the pages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from endpoints.choices import ROUTABLE, Mode, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from endpoints.models import Endpoint
+
+MODELS_SHOWN = 3
+NAMES_SHOWN = 2
+
+DOWN: Final = frozenset({Status.OFFLINE, Status.UNHEALTHY, Status.CONFIG_ERROR, Status.RATE_LIMITED})
+
+# How a sentence goes on after the endpoint's name; the time since when follows.
+PREDICATES: Final = {
+    Status.OFFLINE: "has been down for",
+    Status.UNHEALTHY: "has been unhealthy for",
+    Status.CONFIG_ERROR: "has refused our requests for",
+    Status.RATE_LIMITED: "has been rate limited for",
+    Status.WARMING: "has been warming up for",
+}
+
+MODE_WORDS: Final = {Mode.ACTIVE: "In service", Mode.DRAINING: "Draining", Mode.PAUSED: "Paused"}
+
+# First come those that a person should look at.
+ATTENTION: Final = {
+    Status.OFFLINE: 0,
+    Status.UNHEALTHY: 0,
+    Status.CONFIG_ERROR: 0,
+    Status.RATE_LIMITED: 1,
+    Status.WARMING: 2,
+    Status.UNKNOWN: 3,
+    Status.HEALTHY: 4,
+}
+ATTENTION_DRAINING: Final = 5
+ATTENTION_PAUSED: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One endpoint as the dashboard shows it. Times are aware; `latency_ms` is of the last check."""
+
+    id: int
+    name: str
+    host: str
+    type: str
+    priority: int
+    status: Status
+    mode: Mode
+    reason: str
+    since: datetime | None
+    checked_at: datetime | None
+    next_check_at: datetime | None
+    latency_ms: int | None
+    models: tuple[str, ...]
+
+    @property
+    def mode_word(self) -> str:
+        return MODE_WORDS[self.mode]
+
+    @property
+    def down(self) -> bool:
+        return needs_attention(self.mode, self.status)
+
+    @property
+    def serves(self) -> bool:
+        return self.mode == Mode.ACTIVE and self.status in ROUTABLE
+
+    @property
+    def models_shown(self) -> tuple[str, ...]:
+        return self.models[:MODELS_SHOWN]
+
+    @property
+    def models_folded(self) -> tuple[str, ...]:
+        return self.models[MODELS_SHOWN:]
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A piece of the summary. When `since` is set, the time gone by since then follows the text."""
+
+    text: str
+    since: datetime | None = None
+
+
+def needs_attention(mode: Mode | str, status: Status | str) -> bool:
+    """Whether an endpoint ought to serve and does not. One that is warming up is given its time."""
+    return mode == Mode.ACTIVE and status in DOWN
+
+
+def card_of(endpoint: Endpoint, *, default_priority: int) -> Card:
+    """The card of a row that was read with its `health` and its `models`."""
+    health = getattr(endpoint, "health", None)
+    priority = default_priority if endpoint.priority is None else endpoint.priority
+    mode = Mode(endpoint.mode)
+    return Card(
+        id=endpoint.pk,
+        name=endpoint.name,
+        host=urlsplit(endpoint.url).netloc or endpoint.url,
+        type=endpoint.type,
+        priority=priority,
+        status=Status(health.status) if health else Status.UNKNOWN,
+        mode=mode,
+        reason=health.reason if health else "",
+        since=health.since if health else None,
+        checked_at=health.checked_at if health else None,
+        next_check_at=health.next_check_at if health and mode != Mode.PAUSED else None,
+        latency_ms=latency_ms(health.latency_seconds)
+        if health and health.latency_seconds is not None
+        else None,
+        models=tuple(model.name for model in endpoint.models.all()),
+    )
+
+
+def latency_ms(seconds: float) -> int:
+    """Whole milliseconds, at least one: 0 ms would look like a fault of the clock."""
+    return max(1, round(seconds * 1000))
+
+
+def by_attention(cards: Iterable[Card]) -> list[Card]:
+    """What needs attention first, then highest priority, then name."""
+    return sorted(cards, key=lambda card: (attention(card), -card.priority, card.name.casefold()))
+
+
+def attention(card: Card) -> int:
+    if card.mode == Mode.PAUSED:
+        return ATTENTION_PAUSED
+    if card.mode == Mode.DRAINING:
+        return ATTENTION_DRAINING
+    return ATTENTION[card.status]
+
+
+def summary(cards: Sequence[Card]) -> list[Phrase]:
+    """How the fleet is, in one sentence: “2 of 3 endpoints serve; mini-2 has been down for 4 min.”"""
+    phrases = [Phrase(counted(cards)), *trouble(cards)]
+    aside = [f"{names} {'is' if one else 'are'} {word}" for names, one, word in set_aside(cards)]
+    phrases += [Phrase(f"; {text}") for text in aside]
+    return [*phrases, Phrase(".")]
+
+
+def counted(cards: Sequence[Card]) -> str:
+    total = len(cards)
+    serving = sum(card.serves for card in cards)
+    if total == 1:
+        return f"{cards[0].name} serves" if serving else f"{cards[0].name} does not serve"
+    if serving == total:
+        return "Both endpoints serve" if total == 2 else f"All {total} endpoints serve"  # noqa: PLR2004
+    if not serving:
+        return f"None of {total} endpoints serves"
+    return f"{serving} of {total} endpoints {'serves' if serving == 1 else 'serve'}"
+
+
+def trouble(cards: Sequence[Card]) -> list[Phrase]:
+    """Who does not serve though it ought to, the worst first, each with how long."""
+    waiting = [card for card in by_attention(cards) if card.mode == Mode.ACTIVE and not card.serves]
+    phrases: list[Phrase] = []
+    for card in waiting[:NAMES_SHOWN]:
+        predicate = PREDICATES.get(card.status)
+        name = "it" if len(cards) == 1 else card.name
+        if predicate is None or card.since is None:
+            phrases.append(Phrase(f"; {name} has not been checked yet"))
+        else:
+            phrases.append(Phrase(f"; {name} {predicate} ", card.since))
+    if folded := len(waiting) - NAMES_SHOWN:
+        phrases += (
+            [Phrase(f"; {folded} more {'does' if folded == 1 else 'do'} not serve")] if folded > 0 else []
+        )
+    return phrases
+
+
+def set_aside(cards: Sequence[Card]) -> list[tuple[str, bool, str]]:
+    """Who was taken out of service by an operator: the names, whether it is only one, and the word for it."""
+    found = []
+    for mode in (Mode.DRAINING, Mode.PAUSED):
+        names = [card.name for card in cards if card.mode == mode]
+        if names:
+            text = " and ".join(names) if len(names) <= NAMES_SHOWN else f"{len(names)} endpoints"
+            found.append(("it" if len(cards) == 1 else text, len(names) == 1, MODE_WORDS[mode].lower()))
+    return found

@@ -1,0 +1,54 @@
+/** Keeps the times of a page going: `<time datetime data-clock="for|ago|in">`. The words are those of templatetags/fleet.py. */
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+/** A smaller difference is the way of the answer, not a wrong clock. */
+const TOLERATED_SKEW_MS = 1500;
+
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const ofDay = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+let skewMs = 0;
+
+/** The gateway's time as far as this page knows it. @returns {number} milliseconds since 1970 */
+export const gatewayNow = () => Date.now() + skewMs;
+
+/** Learn from an answer's Date header how far this computer's clock is off. @param {string|null} date */
+export function adjust(date) {
+  const difference = Date.parse(date ?? "") - Date.now();
+  if (!Number.isNaN(difference)) skewMs = Math.abs(difference) > TOLERATED_SKEW_MS ? difference : 0;
+}
+
+/** A time of day in the viewer's zone, such as 14:03:12. @param {number} ms */
+export const timeOfDay = (ms) => ofDay.format(ms);
+
+/** A length of time in its two largest units. @param {number} seconds */
+export function span(seconds) {
+  const whole = Math.floor(seconds);
+  const both = (large, largeUnit, small, smallUnit) =>
+    small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`;
+  if (whole < MINUTE) return `${whole} s`;
+  if (whole < HOUR) return `${Math.floor(whole / MINUTE)} min`;
+  if (whole < DAY) return both(Math.floor(whole / HOUR), "h", Math.floor((whole % HOUR) / MINUTE), "min");
+  return both(Math.floor(whole / DAY), "d", Math.floor((whole % DAY) / HOUR), "h");
+}
+
+/** @param {number} gone seconds since then, negative for a time to come @param {string} wording */
+export function inWords(gone, wording) {
+  if (wording === "in") return gone > -1 ? "now" : `in ${span(-gone)}`;
+  if (wording === "ago") return gone < 1 ? "just now" : `${span(gone)} ago`;
+  return span(Math.max(0, gone));
+}
+
+/** Write every time of the page as it is now. */
+export function tick() {
+  const now = gatewayNow();
+  for (const element of document.querySelectorAll("time[data-clock]")) {
+    const at = Date.parse(element.dateTime);
+    const words = inWords((now - at) / 1000, element.dataset.clock);
+    if (element.textContent !== words) element.textContent = words;
+    const title = exact.format(at);
+    if (element.title !== title) element.title = title;
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * The dashboard keeps itself up to date. A websocket says that something changed, htmx then fetches the fleet, and the
+ * page is morphed into it. Without the socket it asks every two seconds. When neither answers, it says since when.
+ */
+import { adjust, gatewayNow, tick, timeOfDay } from "./clock.js";
+import { morphChildren } from "./morph.js";
+
+const POLL_MS = 2000;
+const STALE_AFTER_MS = 6000;
+const RECONNECT_MS = { first: 500, longest: 5000 };
+/** The worker checks every second: a check that is this late means that it does not run, which the server then says. */
+const OVERDUE_MS = 16000;
+const SAID_FOR_MS = 6000;
+
+const fleet = document.getElementById("fleet");
+const staleBanner = document.getElementById("stale");
+const liveMark = document.getElementById("live");
+const toast = document.getElementById("said");
+const spoken = document.getElementById("spoken");
+const icon = document.querySelector("link[rel=icon]");
+const plainIcon = icon.href;
+const plainTitle = document.title.replace(/^\(\d+ down\) /, "");
+
+let socket = null;
+let reconnectMs = RECONNECT_MS.first;
+let reconnectTimer = 0;
+let etag = null;
+let heardAt = Date.now();
+let askedAt = 0;
+let down = null;
+let wasSpoken = fleet.querySelector("[data-spoken]").dataset.spoken;
+
+/* Fetching the fleet */
+
+function refresh() {
+  askedAt = Date.now();
+  htmx.trigger(fleet, "olla:refresh");
+}
+
+htmx.defineExtension("fleet-morph", {
+  isInlineSwap: (style) => style === "morph",
+  handleSwap(style, target, fragment) {
+    if (style !== "morph") return false;
+    const focused = document.activeElement;
+    morphChildren(target, fragment);
+    // Moving an element takes the focus from it.
+    if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+    return [target];
+  },
+});
+
+fleet.addEventListener("htmx:configRequest", ({ detail }) => {
+  if (detail.verb === "get" && etag) detail.headers["If-None-Match"] = etag;
+});
+
+fleet.addEventListener("htmx:afterRequest", ({ detail }) => {
+  const { xhr, requestConfig } = detail;
+  if (xhr.status === 200 || xhr.status === 304) heard(xhr);
+  else if (requestConfig.verb === "post") say(refusal(xhr.status));
+  // What a button answered is newer than what the last fetch showed.
+  if (xhr.status === 200) etag = requestConfig.verb === "get" ? xhr.getResponseHeader("ETag") : null;
+});
+
+fleet.addEventListener("htmx:afterSwap", () => {
+  const { down: count, spoken: sentence } = fleet.querySelector("[data-spoken]").dataset;
+  showDown(Number(count));
+  if (sentence !== wasSpoken) spoken.textContent = wasSpoken = sentence;
+  tick();
+});
+
+function heard(xhr) {
+  heardAt = Date.now();
+  if (xhr) adjust(xhr.getResponseHeader("Date"));
+  showStaleness();
+}
+
+function refusal(status) {
+  if (status === 0) return "The gateway does not answer. Nothing was changed.";
+  if (status === 403) return "You may not do this, or you signed in anew meanwhile. Reload the page and try again.";
+  if (status === 404) return "This endpoint is gone.";
+  return `The gateway could not do this (${status}). Its log says why.`;
+}
+
+/* The live channel */
+
+function connect() {
+  clearTimeout(reconnectTimer);
+  const url = new URL(fleet.dataset.live, location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  const opened = new WebSocket(url);
+  socket = opened;
+  opened.addEventListener("open", () => {
+    reconnectMs = RECONNECT_MS.first;
+    // What changed while there was no socket was not said.
+    if (!document.hidden) refresh();
+  });
+  opened.addEventListener("message", ({ data }) => {
+    const { changed, down: count } = JSON.parse(data);
+    heard();
+    showDown(count);
+    if (!changed) return;
+    if (document.hidden) etag = null;
+    else refresh();
+  });
+  opened.addEventListener("close", ({ code }) => {
+    if (socket !== opened) return;
+    socket = null;
+    if (code === Number(fleet.dataset.signedOut)) location.assign(fleet.dataset.signIn);
+    // Spread out, so that all open pages do not come back in the same instant.
+    reconnectTimer = setTimeout(connect, reconnectMs * (0.75 + Math.random() / 2));
+    reconnectMs = Math.min(reconnectMs * 2, RECONNECT_MS.longest);
+    showStaleness();
+  });
+}
+
+/* What the page says of itself */
+
+function showStaleness() {
+  const stale = Date.now() - heardAt > STALE_AFTER_MS;
+  liveMark.dataset.state = stale ? "stale" : socket?.readyState === WebSocket.OPEN ? "live" : "polling";
+  liveMark.textContent = { stale: "Not live", live: "Live", polling: "Every 2 s" }[liveMark.dataset.state];
+  fleet.classList.toggle("is-stale", stale);
+  if (stale && staleBanner.hidden) {
+    const since = timeOfDay(heardAt);
+    staleBanner.textContent = navigator.onLine
+      ? `Not updated since ${since}: the gateway does not answer. Trying again.`
+      : `Not updated since ${since}: this computer is offline.`;
+  }
+  staleBanner.hidden = !stale;
+}
+
+function showDown(count) {
+  if (count === down) return;
+  down = count;
+  document.title = count ? `(${count} down) ${plainTitle}` : plainTitle;
+  icon.href = count ? countedIcon(count) : plainIcon;
+}
+
+/** The favicon with a red badge. @param {number} count */
+function countedIcon(count) {
+  const text = count > 9 ? "9+" : String(count);
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#b91c1c"/>
+    <text x="16" y="23" font-family="system-ui,sans-serif" font-size="20" font-weight="700" fill="#fff" text-anchor="middle">${text}</text></svg>`;
+  return `data:image/svg+xml,${encodeURIComponent(svg)}`;
+}
+
+let saidTimer = 0;
+function say(text) {
+  toast.textContent = text;
+  toast.hidden = false;
+  clearTimeout(saidTimer);
+  saidTimer = setTimeout(() => (toast.hidden = true), SAID_FOR_MS);
+}
+document.body.addEventListener("olla:said", ({ detail }) => say(detail.text));
+
+/* Asking before something that hurts */
+
+const dialog = document.getElementById("confirm");
+document.body.addEventListener("htmx:confirm", (event) => {
+  const { question, issueRequest } = event.detail;
+  if (!question) return;
+  event.preventDefault();
+  dialog.querySelector("p").textContent = question;
+  dialog.returnValue = "";
+  dialog.addEventListener("close", () => dialog.returnValue === "yes" && issueRequest(true), { once: true });
+  dialog.showModal();
+});
+
+/* The beat */
+
+function anyCheckOverdue() {
+  const latest = gatewayNow() - OVERDUE_MS;
+  return [...fleet.querySelectorAll("time[data-clock=in]")].some((time) => Date.parse(time.dateTime) < latest);
+}
+
+function beat() {
+  if (document.hidden) return;
+  tick();
+  showStaleness();
+  const sinceAsked = Date.now() - askedAt;
+  const polling = socket?.readyState !== WebSocket.OPEN;
+  if (sinceAsked >= POLL_MS && polling) refresh();
+  else if (sinceAsked >= 5 * POLL_MS && anyCheckOverdue()) refresh();
+}
+
+setInterval(beat, 1000);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  // Browsers slow a hidden page down, so its silence says nothing about the gateway.
+  heardAt = Date.now();
+  if (!socket) connect();
+  refresh();
+  beat();
+});
+window.addEventListener("online", () => !socket && connect());
+
+showDown(Number(fleet.querySelector("[data-spoken]").dataset.down));
+connect();
+tick();

@@ -1,0 +1,86 @@
+"""How the pages show a status, a mode and a time: an icon with its word, and a time that keeps going."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html
+
+from endpoints.choices import Mode, Status
+from endpoints.overview import MODE_WORDS, latency_ms
+from ollaproject.wire.clock import now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.utils.safestring import SafeString
+
+register = template.Library()
+
+MINUTE: Final = 60
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+Wording = Literal["for", "ago", "in"]
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A shape from icons.svg. It says nothing to a screen reader: a word stands beside it."""
+    return format_html(
+        '<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("endpoints/icons.svg"), name
+    )
+
+
+@register.simple_tag
+def status_pill(status: str) -> SafeString:
+    return format_html('<span class="pill pill-{}">{}{}</span>', status, icon(status), Status(status).label)
+
+
+@register.simple_tag
+def mode_pill(mode: str) -> SafeString:
+    return format_html('<span class="pill pill-{}">{}{}</span>', mode, icon(mode), MODE_WORDS[Mode(mode)])
+
+
+@register.simple_tag
+def clock(at: datetime, wording: Wording) -> SafeString:
+    """A time in words: `for` is “4 min”, `ago` “4 min ago”, `in` “in 4 s”. clock.js keeps it going."""
+    return format_html(
+        '<time datetime="{}" data-clock="{}" title="{}">{}</time>',
+        at.isoformat(timespec="milliseconds"),
+        wording,
+        f"{at:%Y-%m-%d %H:%M:%S} UTC",
+        in_words((now() - at).total_seconds(), wording),
+    )
+
+
+@register.filter
+def milliseconds(seconds: float) -> str:
+    return f"{latency_ms(seconds)} ms"
+
+
+def in_words(seconds_gone: float, wording: Wording) -> str:
+    """The same words as clock.js. `seconds_gone` is negative for a time to come."""
+    if wording == "in":
+        return "now" if seconds_gone > -1 else f"in {span(-seconds_gone)}"
+    if wording == "ago":
+        return "just now" if seconds_gone < 1 else f"{span(seconds_gone)} ago"
+    return span(max(0.0, seconds_gone))
+
+
+def span(seconds: float) -> str:
+    """A length of time in its two largest units: `8 s`, `4 min`, `3 h 5 min`, `2 d 4 h`."""
+    whole = int(seconds)
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min"
+    if whole < DAY:
+        return two_units(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
+    return two_units(whole // DAY, "d", whole % DAY // HOUR, "h")
+
+
+def two_units(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"
