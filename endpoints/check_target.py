@@ -29,7 +29,7 @@ def check_target(endpoint: Endpoint) -> CheckTarget:
 
 
 def _whole_url(endpoint: Endpoint, path_or_url: str) -> str:
-    """A whole URL as it is; a path below the endpoint's origin, or below its own path when that is preserved."""
+    """A whole URL as it is; a path below the endpoint's origin, or below its path when that is preserved."""
     if not path_or_url.startswith("/"):
         return path_or_url
     if endpoint.preserve_path:

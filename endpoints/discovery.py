@@ -1,4 +1,4 @@
-"""What an endpoint serves: reads its list of models, keeps the ones its filters let through, and stores the difference."""
+"""What an endpoint serves: reads its list of models, filters it, and stores the difference."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MAX_INTEGER = 2**31 - 1
 
 
 def is_wanted(health: EndpointHealth, *, at: datetime) -> bool:
-    """Whether a check at `at` should read the models too: it may be about to come up, or the list may be old."""
+    """Whether a check at `at` should read the models too: it may be about to come up, or the list is old."""
     synced_at = health.models_synced_at
     return health.status != Status.HEALTHY or synced_at is None or at - synced_at > RESYNC_AFTER
 
 
 def parse(body: bytes) -> tuple[FoundModel, ...]:
-    """The models of an OpenAI list, each name once. Raises DiscoveryError, which says what is wrong with it."""
+    """The models of an OpenAI list, each name once. Raises DiscoveryError, which says what is wrong."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -46,7 +46,7 @@ def parse(body: bytes) -> tuple[FoundModel, ...]:
 def let_through(
     models: Iterable[FoundModel], *, include: Iterable[str], exclude: Iterable[str]
 ) -> tuple[FoundModel, ...]:
-    """The models whose names match one of `include` (empty: all) and none of `exclude`. Case does not matter."""
+    """The models that match one of `include` (empty: all) and none of `exclude`. Case does not matter."""
     wanted, unwanted = _lowered(include), _lowered(exclude)
     return tuple(
         model
@@ -56,7 +56,7 @@ def let_through(
 
 
 def store(health: EndpointHealth, *, found: tuple[FoundModel, ...], at: datetime) -> bool:
-    """Make the stored models of an endpoint those of `found`. Returns whether that changed anything that is routed by."""
+    """Make the stored models of an endpoint those of `found`. Returns whether routing is affected."""
     kept = {row.name: row for row in EndpointModel.objects.filter(endpoint=health.pk)}
     names = {model.name for model in found}
     gone = [row.pk for name, row in kept.items() if name not in names]
@@ -83,7 +83,7 @@ def _row(endpoint_id: int, model: FoundModel, at: datetime) -> EndpointModel:
 
 
 def _resize(row: EndpointModel | None, model: FoundModel) -> bool:
-    """Take over a new context length into `row`. `created` stays: many servers make it up anew in each answer."""
+    """Take a new context length over into `row`. `created` stays: many servers make it up in each answer."""
     if row is None or row.max_model_len == model.max_model_len:
         return False
     row.max_model_len = model.max_model_len
@@ -104,7 +104,7 @@ def _model(entry: Any) -> FoundModel:
 
 
 def _whole_number(value: Any) -> int | None:
-    """`value` where it is a number that a row can hold. What is only decoration need not be right to be tolerated."""
+    """`value` where it is a number that a row can hold. Decoration need not be right to be tolerated."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MAX_INTEGER:
         return None
     return int(value)

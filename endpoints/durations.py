@@ -1,4 +1,4 @@
-"""Durations as operators write them, `5s`, `500ms`, `1m30s`, `2h`, to seconds and back (Go's notation, as Olla's YAML)."""
+"""Durations as operators write them, `5s`, `500ms`, `1m30s`, `2h`, to seconds and back (Olla's notation)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads as the same number of seconds: `90` is `1m30s`, `0.5` is `500ms`."""
+    """The text that `parse_duration` reads as the same number of seconds: `1m30s` for 90, `500ms` for 0.5."""
     total = round(seconds * MICROSECONDS)
     if total < 0:
         raise ValueError("A duration cannot be negative.")

@@ -1,4 +1,4 @@
-"""What a check asks, and what it finds: the values that cross between the network side and the database side."""
+"""What a check asks, and what it finds: values that cross between the network side and the database side."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _state_of(row: EndpointHealth) -> HealthState:
 
 
 def _swap(endpoint_id: int, *, old: HealthState, new: HealthState, at: datetime, **seen: Any) -> bool:
-    """Write `new` if the status is still that of `old`, with a transition if it flips. False when another was faster."""
+    """Write `new` if the status is still that of `old`, with a transition if it flips. False if it is not."""
     swapped = EndpointHealth.objects.filter(pk=endpoint_id, status=old.status).update(
         status=new.status,
         reason=new.reason,

@@ -66,7 +66,7 @@ class Endpoint(models.Model):
         self.encrypted_credential = secrets.encrypt(plain) if plain else ""
 
     def credential(self) -> str:
-        """The credential in the clear, empty when there is none. Raises CredentialError when no key opens it."""
+        """The credential in the clear, empty if there is none. Raises CredentialError if no key opens it."""
         return (
             secrets.decrypt(self.encrypted_credential, owner=self.name) if self.encrypted_credential else ""
         )

@@ -1,4 +1,4 @@
-"""What an operator does with endpoints: put in service, drain, pause, check now. Pages, commands and tasks call these."""
+"""What an operator does with endpoints: put into service, drain, pause, check now, register our own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def drain(*, endpoint: Endpoint) -> None:
 
 
 def pause(*, endpoint: Endpoint) -> None:
-    """Send `endpoint` no requests and no checks. What was known of it is forgotten, for it will be out of date."""
+    """Send `endpoint` no requests and no checks. What was known of it is forgotten: it grows old."""
     _pause(endpoint, reason="paused by an operator")
 
 

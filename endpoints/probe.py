@@ -36,6 +36,14 @@ USER_AGENT = "olla-health-check"
 UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 REFUSED_CREDENTIAL = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
+WORDS_OF_FAILURE: tuple[tuple[type[BaseException], str], ...] = (
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionResetError, "it reset the connection"),
+    (BrokenPipeError, "it reset the connection"),
+    (socket.gaierror, "name not known"),
+    (ssl.SSLError, "the TLS handshake failed: is it really https?"),
+)
+
 
 class AnswerTooLarge(Exception):
     """A body that is longer than anything we asked for. `status` is the code that came with it."""
@@ -53,7 +61,7 @@ class Answer:
 
 
 class Checker:
-    """One HTTP client for many checks: `async with Checker() as checker`. It belongs to the event loop that it is opened in."""
+    """One HTTP client for many checks, in one event loop: `async with Checker() as checker`."""
 
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(
@@ -155,11 +163,11 @@ def read_status(status: int, *, has_credential: bool) -> tuple[Status, str]:
 
 
 def read_health_body(raw: bytes, body: HealthBody) -> tuple[Status, str]:
-    """What the JSON of a 2xx health answer says, by the profile's words. A body that is not JSON says nothing more."""
+    """What the JSON of a 2xx health answer says, by the profile's words. Anything else says nothing more."""
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
-        return Status.HEALTHY, ""
+        document = None
     if not isinstance(document, dict):
         return Status.HEALTHY, ""
     word, residency = _word(document, body.status_key), _word(document, body.residency_key)
@@ -189,20 +197,11 @@ def failure_in_words(error: BaseException, timeout_seconds: float) -> str:
 
 
 def _cause_in_words(cause: BaseException) -> str:
-    match cause:
-        case ConnectionRefusedError():
-            return "connection refused"
-        case ssl.SSLCertVerificationError():
-            return f"its TLS certificate is not trusted: {cause.verify_message}"
-        case ssl.SSLError():
-            return "the TLS handshake failed: is it really https?"
-        case socket.gaierror():
-            return "name not known"
-        case ConnectionResetError() | BrokenPipeError():
-            return "it reset the connection"
-        case OSError(errno=number) if number in UNREACHABLE:
-            return "no route to the host"
-    return ""
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its TLS certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, OSError) and cause.errno in UNREACHABLE:
+        return "no route to the host"
+    return next((words for kind, words in WORDS_OF_FAILURE if isinstance(cause, kind)), "")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -164,7 +164,7 @@ def submit(claims: list[Claim]) -> None:
 
 def stop() -> None:
     """End the checks of this process. Called when the worker shuts down."""
-    global _prober  # noqa: PLW0603
+    global _prober
     with _lock:
         stopping, _prober = _prober, None
     if stopping is not None:

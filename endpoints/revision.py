@@ -1,4 +1,4 @@
-"""The two counters that every web process watches: `routing` (rebuild the table) and `activity` (a page looks different)."""
+"""Moves the two counters that every web process watches: `routing`, to rebuild the table, and `activity`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from endpoints.models import Revision
 
 
 def bump(*, routing: bool) -> None:
-    """Move `activity`, and `routing` with it when asked. Inside a transaction it is seen once that is committed."""
+    """Move `activity`, and `routing` when asked. Inside a transaction it is seen once that is committed."""
     changes: dict[str, F] = {"activity": F("activity") + 1}
     if routing:
         changes["routing"] = F("routing") + 1

@@ -31,7 +31,7 @@ WAITING_FOR_FIRST_CHECK = "waiting for its first check"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to check `endpoint` (its health row loaded with it) at `due`, which may lie a moment ahead."""
+    """The right to check `endpoint` (its health row comes with it) at `due`, which may lie a moment ahead."""
 
     endpoint: Endpoint
     due: datetime

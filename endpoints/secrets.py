@@ -72,5 +72,5 @@ def _keys() -> MultiFernet:
     except ValueError:
         raise ImproperlyConfigured(
             "OLLA_ENCRYPTION_KEYS must hold Fernet keys (32 bytes in URL-safe base64), separated by commas. "
-            "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'` makes one."
+            "`manage.py check` says which one is wrong and how to make one."
         ) from None

@@ -12,7 +12,7 @@ from endpoints.choices import ROUTABLE, Mode, Status
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that an endpoint serves. `created` is Unix time; `max_model_len` is in tokens, None when unknown."""
+    """A model that an endpoint serves. `created` is Unix time, `max_model_len` tokens (None when unknown)."""
 
     name: str
     created: int
@@ -65,7 +65,7 @@ _current = Snapshot(revision=-1, targets=())
 
 
 def snapshot() -> Snapshot:
-    """The newest routing table of this process. Revision -1 means that none was loaded yet: see endpoints.watch."""
+    """The newest routing table of this process. Revision -1: none was loaded yet, see endpoints.watch."""
     return _current
 
 

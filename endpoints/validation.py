@@ -1,4 +1,4 @@
-"""What an endpoint may be. Every refusal is a sentence that names the field's value and says what to do instead."""
+"""What an endpoint may be. Every refusal is a sentence that says what is wrong and what to do instead."""
 
 from __future__ import annotations
 
@@ -29,10 +29,22 @@ HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9._:%-]+", re.ASCII)
 
 MANAGED_HEADERS = frozenset(
-    "connection content-length expect host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
-    "transfer-encoding upgrade".split()
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
 )
-CREDENTIAL_HEADERS = frozenset("authorization x-api-key api-key x-auth-token cookie".split())
+CREDENTIAL_HEADERS = frozenset({"api-key", "authorization", "cookie", "x-api-key", "x-auth-token"})
 
 
 def validate_endpoint(endpoint: Endpoint) -> None:
@@ -50,8 +62,8 @@ def validate_endpoint(endpoint: Endpoint) -> None:
 def check_name(endpoint: Endpoint) -> None:
     if not NAME.fullmatch(endpoint.name):
         raise ValidationError(
-            "A name is 1 to 64 printable ASCII characters without spaces at its ends: it is sent to clients in the "
-            "header X-Olla-Endpoint. Try something like mac-mini-1."
+            "A name is 1 to 64 printable ASCII characters without spaces at its ends: it is sent to clients in "
+            "the header X-Olla-Endpoint. Try something like mac-mini-1."
         )
 
 
@@ -61,8 +73,8 @@ def check_url(endpoint: Endpoint) -> None:
         raise ValidationError("The URL must not have a query or a fragment. Leave out what follows the path.")
     if parts.path.strip("/") and not endpoint.preserve_path:
         raise ValidationError(
-            f"The URL has the path {parts.path}, which is not used unless “preserve path” is on. Turn it on,
-            or leave " "the path out (requests for /v1/… bring their own)."
+            f"The URL has the path {parts.path}, which is not used unless “preserve path” is on. Turn it on, "
+            "or leave the path out (requests for /v1/… bring their own)."
         )
 
 
@@ -216,8 +228,8 @@ def _split(url: str, *, field: str) -> SplitResult:
         raise ValidationError(f"The {field} must start with http:// or https://. {advice}")
     if "@" in parts.netloc:
         raise ValidationError(
-            f"The {field} must not hold credentials: it is shown on pages and in logs. Use the authentication
-            fields, " "where they are stored encrypted."
+            f"The {field} must not hold credentials: it is shown on pages and in logs. Use the "
+            "authentication fields, where they are stored encrypted."
         )
     if not parts.hostname or not HOST.fullmatch(parts.hostname):
         raise ValidationError(f"The {field} has no valid host. {advice}")

@@ -31,7 +31,7 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The counters as they are now: `routing` moves with the routing table, `activity` with anything a page shows."""
+    """The counters now: `routing` moves with the routing table, `activity` with all that a page shows."""
 
     routing: int
     activity: int
@@ -144,7 +144,7 @@ def stop() -> None:
 
 
 def wait_ready(timeout: float) -> bool:
-    """Wait, blocking, until the first routing table is loaded. False when that takes longer than `timeout` seconds."""
+    """Block until the first routing table is loaded. False when that takes longer than `timeout` seconds."""
     return _watcher.wait_ready(timeout)
 
 
