@@ -5,6 +5,7 @@ InferenceError
 │   ├── ModelNotFound
 │   └── ModelBroken
 ├── InputTooLong           an input has more tokens than the model can read
+├── InputInvalid           an input is empty, or holds token ids that the model does not have
 └── EngineError            the engine cannot take or finish a request
     ├── EngineNotReady     it is loading, has failed, or is stuck
     ├── EngineStopping     the server is shutting down
@@ -33,6 +34,10 @@ class ModelBroken(ModelError):
 
 class InputTooLong(InferenceError):
     """An input has more tokens than the model can read."""
+
+
+class InputInvalid(InferenceError):
+    """An input is empty, or holds token ids that the model does not have."""
 
 
 class EngineError(InferenceError):
