@@ -70,6 +70,11 @@ async def cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any]) -> Non
     task.cancel()
 
 
+def encode_json(payload: Any) -> bytes:
+    """JSON without superfluous spaces, in UTF-8."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 async def send_bytes(
     send: Send, status: int, body: bytes, *, content_type: bytes, headers: RawHeaders = ()
 ) -> None:
@@ -80,5 +85,4 @@ async def send_bytes(
 
 
 async def send_json(send: Send, status: int, payload: Any, *, headers: RawHeaders = ()) -> None:
-    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-    await send_bytes(send, status, body, content_type=JSON, headers=headers)
+    await send_bytes(send, status, encode_json(payload), content_type=JSON, headers=headers)

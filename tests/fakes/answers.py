@@ -64,7 +64,7 @@ def _resolve(waiter: asyncio.Future[None]) -> None:
 
 
 class Gate:
-    """A step that waits until the test opens it, once per `open()`: chunks then follow the test, not a clock."""
+    """A step that waits until the test opens it, once per `open()`: chunks follow the test, not a clock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -138,7 +138,7 @@ def error(status: int, message: str, *, headers: Mapping[str, str | int] | None 
 def sse(
     events: Sequence[bytes], *, between: Step | None = None, end: Sequence[Step] = (LAST_CHUNK,)
 ) -> Answer:
-    """A stream of events, one HTTP chunk each: `between` comes before every event but the first, then `end`."""
+    """A stream, one HTTP chunk per event: `between` comes before every event but the first, then `end`."""
 
     def steps(_request: SeenRequest) -> Iterator[Step]:
         yield STREAM_HEAD

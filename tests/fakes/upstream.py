@@ -164,7 +164,7 @@ class FakeUpstream:
             return list(self._departures)
 
     def wait_for(self, condition: Callable[[FakeUpstream], bool], *, seconds: float = WAIT_SECONDS) -> None:
-        """Block until `condition(self)` holds, looked at whenever something has happened; fail after `seconds`."""
+        """Block until `condition(self)` holds, looked at whenever something happens; fail after `seconds`."""
         with self._changed:
             if not self._changed.wait_for(lambda: condition(self), timeout=seconds):
                 raise AssertionError(f"It did not happen within {seconds} s; requests seen: {self._requests}")

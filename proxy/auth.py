@@ -1,0 +1,129 @@
+"""Who calls, and may they (contract, section 2). Decided in memory, from the connection and the headers.
+
+Keys do not exist yet: a caller who needs one is refused. They will be looked up in `Guard.authenticate`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from django.http.request import split_domain_port, validate_host
+
+from proxy import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ollaproject.wire.asgi import Scope
+    from proxy.headers import Pair
+
+    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Somebody has passed this request on: the loopback address it comes from says nothing of its sender.
+FORWARDING_HEADERS = frozenset(
+    {
+        b"forwarded",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"x-client-ip",
+        b"true-client-ip",
+        b"cf-connecting-ip",
+    }
+)
+MAX_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: `peer` opened the connection, `address` is where we believe it comes from."""
+
+    peer: str
+    address: str
+    peer_trusted: bool
+
+
+class Guard:
+    """The rules of one process: who needs a key, which hosts we answer as, whose word on addresses counts."""
+
+    def __init__(
+        self, *, api_auth: str, allowed_hosts: Sequence[str], trusted_proxies: Iterable[str]
+    ) -> None:
+        self._api_auth = api_auth
+        self._allowed_hosts = tuple(allowed_hosts)
+        self._trusted = tuple(ipaddress.ip_network(each, strict=False) for each in trusted_proxies)
+        self._judge_host = lru_cache(MAX_REMEMBERED)(self._host_verdict)
+        self._is_trusted = lru_cache(MAX_REMEMBERED)(self._is_trusted_address)
+
+    def check_host(self, scope: Scope) -> None:
+        """Refuse a request that names another host: a web page must not reach us by rebinding its own name.
+
+        Raises ApiError 400 for a malformed name, 421 for one that is not in OLLA_ALLOWED_HOSTS.
+        """
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        host = hosts[0].decode("latin-1") if len(hosts) == 1 else None
+        verdict = self._judge_host(host)
+        if verdict is False:
+            raise errors.misdirected(str(host))
+        if verdict is None:
+            raise errors.invalid_host(host)
+
+    def identify(self, scope: Scope) -> Caller:
+        """Where a request comes from. X-Forwarded-For counts as far as trusted proxies wrote it."""
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        if not self._trusted or not self._is_trusted(peer):
+            return Caller(peer, peer, peer_trusted=False)
+        chain = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        address = peer
+        for hop in reversed([part.strip() for part in chain.decode("latin-1").split(",") if part.strip()]):
+            address = hop
+            if not self._is_trusted(hop):
+                break
+        return Caller(peer, address, peer_trusted=True)
+
+    def authenticate(self, scope: Scope) -> Caller:
+        """The caller, if they may use the API. Raises ApiError 401."""
+        caller = self.identify(scope)
+        if self._api_auth == "never":
+            return caller
+        if self._api_auth == "remote" and is_loopback(caller.peer) and not was_forwarded(scope["headers"]):
+            return caller
+        raise errors.missing_key()
+
+    def _host_verdict(self, host: str | None) -> bool | None:
+        """True: allowed, False: not, None: no host name at all."""
+        domain, _port = split_domain_port(host) if host else ("", "")
+        if not domain:
+            return None
+        return validate_host(domain, self._allowed_hosts)
+
+    def _is_trusted_address(self, text: str) -> bool:
+        address = parse_address(text)
+        return address is not None and any(address in network for network in self._trusted)
+
+
+def was_forwarded(headers: Iterable[Pair]) -> bool:
+    return any(name in FORWARDING_HEADERS for name, _ in headers)
+
+
+@lru_cache(MAX_REMEMBERED)
+def is_loopback(text: str) -> bool:
+    address = parse_address(text)
+    return address is not None and address.is_loopback
+
+
+def parse_address(text: str) -> Address | None:
+    """An IP address; one that is IPv4 inside IPv6 (`::ffff:127.0.0.1`) as the IPv4 address it is."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address

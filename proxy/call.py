@@ -1,0 +1,173 @@
+"""One call from a client: its request, the answer's common headers, and what is known of how it went.
+
+Everything that leaves through `respond`, `fail` or `begin` carries the headers of contract, section 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from ollaproject.wire import asgi, ids
+from ollaproject.wire.asgi import BodyTooLarge
+from proxy import errors, headers
+from proxy.record import Attempt, Outcome
+
+if TYPE_CHECKING:
+    from endpoints.snapshot import Target
+    from ollaproject.wire.asgi import Message, Receive, Scope, Send
+    from ollaproject.wire.openai_errors import ApiError
+    from proxy.auth import Caller
+    from proxy.headers import Pair
+
+
+LENGTH = re.compile(rb"[0-9]{1,18}")
+
+
+class Call:
+    """Lives as long as the request. Its attributes are filled as the rooms find things out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started_at = time.perf_counter()
+        self.scope = scope
+        self.receive = receive
+        self._send = send
+        self.method: str = scope["method"]
+        self.headers: list[Pair] = scope["headers"]
+        # Daphne gives no raw path.
+        self.path: bytes = scope.get("raw_path") or scope["path"].encode()
+        self.request_id = ids.accept_request_id(asgi.header(scope, b"x-request-id"))
+        self.caller: Caller | None = None
+        self.model: str | None = None
+        self.target: Target | None = None
+        self.attempts: list[Attempt] = []
+        self.stream = False
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.tail = b""  # the last piece of the body that was passed on
+        self.status = 0  # of our answer, 0 until it has begun
+        self.ttft: float | None = None
+        self.error_code: str | None = None
+        self.client_left = False
+        self.routing: tuple[str, str] | None = None  # decision and reason
+        self._watcher: asyncio.Task[None] | None = None
+
+    # --- The request ---
+
+    async def read_body(self, limit: int) -> bytes:
+        """Raises ApiError 413 for a body over `limit`, ClientDisconnected when the client leaves."""
+        self.refuse_ambiguous_length()
+        announced = asgi.header(self.scope, b"content-length")
+        if announced is not None and int(announced) > limit:
+            raise errors.request_too_large(limit)
+        try:
+            body = await asgi.read_body(self.receive, limit=limit)
+        except BodyTooLarge:
+            raise errors.request_too_large(limit) from None
+        self.bytes_in = len(body)
+        return body
+
+    def refuse_ambiguous_length(self) -> None:
+        """Two ways to read where a request ends are how one is smuggled inside another (RFC 9112, 6.3)."""
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        if not lengths:
+            return
+        chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
+        if len(lengths) > 1 or not LENGTH.fullmatch(lengths[0]) or chunked:
+            raise errors.ambiguous_length()
+
+    def watch_client(self) -> None:
+        """From now on, the running task is cancelled when the client leaves. To be called after the body."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._watcher = asyncio.create_task(self._cancel_when_client_leaves(task))
+
+    async def _cancel_when_client_leaves(self, task: asyncio.Task[Any]) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        self.client_left = True
+        task.cancel()
+
+    def stop_watching(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    # --- The answer ---
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the call came in."""
+        return time.perf_counter() - self.started_at
+
+    def common_headers(self) -> list[Pair]:
+        request_id = self.request_id.encode()
+        pairs = [
+            (b"x-olla-request-id", request_id),
+            (b"x-request-id", request_id),
+            (b"x-olla-response-time", b"%dms" % (self.elapsed * 1000)),
+        ]
+        if self.target is not None:
+            pairs.append((b"x-olla-endpoint", headers.text(self.target.name)))
+            pairs.append((b"x-olla-backend-type", headers.text(self.target.type)))
+        if self.model is not None:
+            pairs.append((b"x-olla-model", headers.text(self.model)))
+        if self.attempts:
+            pairs.append((b"x-olla-attempts", b"%d" % len(self.attempts)))
+        if self.routing is not None:
+            decision, reason = self.routing
+            pairs.append((b"x-olla-routing-strategy", b"strict"))
+            pairs.append((b"x-olla-routing-decision", decision.encode()))
+            pairs.append((b"x-olla-routing-reason", reason.encode()))
+        return pairs
+
+    async def begin(self, status: int, pairs: list[Pair]) -> None:
+        """Send status and headers: `pairs`, then the common ones."""
+        self.status = status
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": pairs + self.common_headers()}
+        )
+
+    async def write(self, body: bytes, *, more: bool) -> None:
+        """Send a piece of the body. Returns when the client's connection can take more."""
+        message: Message = {"type": "http.response.body", "body": body, "more_body": more}
+        self.bytes_out += len(body)
+        await self._send(message)
+
+    async def respond(self, status: int, body: bytes, pairs: list[Pair]) -> None:
+        """A whole answer of our own."""
+        await self.begin(status, [*pairs, (b"content-length", b"%d" % len(body))])
+        await self.write(b"" if self.method == "HEAD" else body, more=False)
+
+    async def respond_json(self, status: int, payload: Any, pairs: list[Pair] | None = None) -> None:
+        await self.respond(status, asgi.encode_json(payload), [(b"content-type", asgi.JSON), *(pairs or [])])
+
+    async def fail(self, error: ApiError) -> None:
+        """Answer with OpenAI's error object; does nothing once an answer has begun."""
+        self.error_code = error.code
+        if self.status:
+            return
+        body = error.body()
+        body["error"]["message"] = f"{error.message} (request {self.request_id})"
+        pairs = [(name.lower().encode(), headers.text(value)) for name, value in error.headers.items()]
+        await self.respond_json(error.status, body, pairs)
+
+    def outcome(self) -> Outcome:
+        return Outcome(
+            request_id=self.request_id,
+            method=self.method,
+            route=self.path.decode("latin-1"),
+            caller=self.caller.address if self.caller else "",
+            model=headers.text(self.model).decode() if self.model is not None else None,
+            endpoint=self.target.name if self.target else None,
+            attempts=tuple(self.attempts),
+            status=self.status,
+            stream=self.stream,
+            ttft=self.ttft,
+            duration=self.elapsed,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            error_code=self.error_code,
+            client_left=self.client_left,
+        )

@@ -1,0 +1,287 @@
+"""One HTTP/1.1 connection to an upstream: asyncio.Protocol and httptools, one request at a time.
+
+Bytes are buffered up to a bound, then reading pauses. One timer per connection watches over every wait: for
+the request to go out, for the first byte, between chunks, and for how long the connection may lie idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUFFER_BYTES = 256 * 1024
+WRITE_SLICE_BYTES = 256 * 1024
+MAX_HEAD_BYTES = 64 * 1024  # give or take one read from the socket
+# The event loop's clock counts in milliseconds: a timer may fire this much before its time.
+TIMER_GRAIN_SECONDS = 0.001
+
+NO_BODY_STATUSES = frozenset({204, 304})
+FIRST_FINAL_STATUS = 200
+LENGTH_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class WireError(Exception):
+    """The connection did not carry a whole answer. ClosedError, MalformedError and StalledError say why."""
+
+
+class ClosedError(WireError):
+    """The upstream closed or reset the connection before the answer was whole."""
+
+
+class MalformedError(WireError):
+    """What the upstream sent is not HTTP/1.1, or is beyond our limits."""
+
+
+class StalledError(WireError):
+    """Nothing moved for as long as the caller was ready to wait."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection that carries one exchange after another.
+
+    `exchange` sends a request and returns when the answer's head is there; `read` gives the body piece by
+    piece; `reusable` then says whether another exchange may follow. `abort` ends everything at once.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_closed: Callable[[Connection], None]) -> None:
+        self._loop = loop
+        self._on_closed = on_closed
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._deadline = math.inf
+        self._write_paused = False
+        self._read_paused = False
+        self._keep_alive = False
+        self._clear(expects_body=True)
+        self.closed = False
+
+    def _clear(self, *, expects_body: bool) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = False  # the whole answer has arrived
+        self.answered = False  # at least one byte has
+        self._head_complete = False
+        self._head_bytes = 0
+        self._expects_body = expects_body
+        self._written = False
+        self._pieces: list[bytes] = []
+        self._buffered = 0
+        self._fault: WireError | None = None
+
+    # --- For the one who uses it ---
+
+    async def exchange(
+        self, head: bytes, body: bytes, *, expects_body: bool, write_seconds: float, first_byte_seconds: float
+    ) -> None:
+        """Send a request, then wait until `status` and `headers` of its answer are there.
+
+        `expects_body` is False for HEAD, whose answer announces a length and sends nothing. Raises WireError.
+        """
+        if self.closed:
+            raise ClosedError("the connection was closed before the request was sent")
+        self._clear(expects_body=expects_body)
+        self._parser = httptools.HttpResponseParser(self)
+        await self._write(head, body, write_seconds)
+        while not self._head_complete:
+            if self._fault is not None:
+                raise self._fault
+            await self._wait(first_byte_seconds)
+
+    async def read(self, idle_seconds: float) -> bytes:
+        """All that has arrived since the last call, waiting for some; b"" at the end. Raises WireError."""
+        while True:
+            if pieces := self._pieces:
+                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                self._pieces = []
+                self._buffered = 0
+                if self._read_paused and not self.closed:
+                    self._read_paused = False
+                    cast("asyncio.Transport", self._transport).resume_reading()
+                return data
+            if self.complete:
+                return b""
+            if self._fault is not None:
+                raise self._fault
+            await self._wait(idle_seconds)
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes of the body wait for `read`."""
+        return self._buffered
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the exchange is over on both sides and another one may follow."""
+        return (
+            self.complete
+            and self._keep_alive
+            and self._written
+            and not self.closed
+            and not self._pieces
+            and self._fault is None
+        )
+
+    def rest(self, seconds: float) -> None:
+        """Lie idle for at most `seconds`. Any byte that comes meanwhile closes the connection."""
+        self._parser = None
+        self._arm(self._loop.time() + seconds)
+
+    def abort(self) -> None:
+        """Close at once, whatever is still to be sent or read."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- Waiting ---
+
+    async def _write(self, head: bytes, body: bytes, seconds: float) -> None:
+        transport = cast("asyncio.Transport", self._transport)
+        if len(body) <= WRITE_SLICE_BYTES:
+            transport.write(head + body if body else head)
+            self._written = True
+            return
+        transport.write(head)
+        view = memoryview(body)
+        for start in range(0, len(view), WRITE_SLICE_BYTES):
+            while self._write_paused and not self._head_complete and self._fault is None:
+                await self._wait(seconds)
+            if self._head_complete or self._fault is not None:
+                return  # the upstream has answered, or gone, without reading the rest
+            transport.write(view[start : start + WRITE_SLICE_BYTES])
+        self._written = True
+
+    async def _wait(self, seconds: float) -> None:
+        """Until something happens. After `seconds` without it, that is StalledError."""
+        self._arm(self._loop.time() + seconds)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._deadline = math.inf
+
+    def _arm(self, deadline: float) -> None:
+        # A deadline that moves back, as it does with every chunk, costs nothing: the timer is left alone,
+        # fires too early, sees that, and sets itself again.
+        self._deadline = deadline
+        if self._timer_at <= deadline:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._on_timer)
+        self._timer_at = deadline
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = math.inf
+        if self._loop.time() + TIMER_GRAIN_SECONDS >= self._deadline:
+            self._fail(StalledError("nothing arrived in time"))
+        elif self._deadline < math.inf:
+            self._arm(self._deadline)
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _fail(self, fault: WireError) -> None:
+        if self._fault is None:
+            self._fault = fault
+        self.abort()
+        self._wake()
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            self.abort()  # nobody has asked for anything
+            return
+        self.answered = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._keep_alive = False
+            if not self.complete:
+                self._fail(MalformedError(f"the answer is not valid HTTP ({error})"))
+        if not self._head_complete:
+            self._count_head(len(data))
+        self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.complete:
+            if error is None and self._ends_with_connection():
+                self.complete = True
+            elif self._fault is None:
+                what = "reset" if error is not None else "closed"
+                self._fault = ClosedError(f"the connection was {what} before the answer was whole")
+        self._wake()
+        self._on_closed(self)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._wake()
+
+    def _ends_with_connection(self) -> bool:
+        """RFC 9112, 6.3: an answer that gives no length ends where the connection does."""
+        return self._head_complete and not any(name in LENGTH_HEADERS for name, _ in self.headers)
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._fail(MalformedError(f"the answer's headers are larger than {MAX_HEAD_BYTES} bytes"))
+
+    # --- httptools: what the parser has found ---
+
+    def on_message_begin(self) -> None:
+        if self._head_complete:
+            self._keep_alive = False  # a second answer to one question
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_complete:  # else it is a trailer
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        parser = cast("httptools.HttpResponseParser", self._parser)
+        status: int = parser.get_status_code()
+        if self._head_complete:
+            return
+        if status < FIRST_FINAL_STATUS:
+            self.headers = []  # 1xx: the answer itself follows
+            return
+        self.status = status
+        self._head_complete = True
+        if not self._expects_body or status in NO_BODY_STATUSES:
+            self.complete = True
+            self._keep_alive = parser.should_keep_alive()
+
+    def on_body(self, data: bytes) -> None:
+        if self.complete:
+            self._keep_alive = False  # more than was announced
+            return
+        self._pieces.append(data)
+        self._buffered += len(data)
+        if self._buffered > BUFFER_BYTES and not self._read_paused:
+            self._read_paused = True
+            cast("asyncio.Transport", self._transport).pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._head_complete and not self.complete:
+            self.complete = True
+            self._keep_alive = cast("httptools.HttpResponseParser", self._parser).should_keep_alive()

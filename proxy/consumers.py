@@ -1,0 +1,163 @@
+"""The consumers that clients talk to: one error boundary, and work that stops when its client has left.
+
+A Channels consumer, but for its dispatch: the stock one hops to a thread per message, holds a channel layer,
+and never sees a client leave while it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from channels.generic.http import AsyncHttpConsumer
+
+from endpoints import watch
+from endpoints.snapshot import snapshot
+from ollaproject.wire.asgi import ClientDisconnected
+from ollaproject.wire.openai_errors import ApiError
+from proxy import errors, headers, intake, model_list
+from proxy.call import Call
+from proxy.failover import IDEMPOTENT_METHODS
+from proxy.paths import has_dot_segments, place_of
+from proxy.relay import relay
+from proxy.upstream import Outgoing
+
+if TYPE_CHECKING:
+    from ollaproject.wire.asgi import Receive, Scope, Send
+    from proxy.gateway import Gateway
+    from proxy.paths import Place
+
+logger = logging.getLogger(__name__)
+
+READ_METHODS = ("GET", "HEAD")
+MODELS = b"/v1/models"
+HEALTH = b"/health"
+
+
+class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc] - channels has no types
+    """What every answer of ours has in common. Subclasses say in `answer` what it is."""
+
+    def __init__(self, *, gateway: Gateway) -> None:
+        super().__init__()
+        self.gateway = gateway
+
+    async def answer(self, call: Call) -> None:
+        raise NotImplementedError
+
+    def finished(self, call: Call) -> None:
+        """The call is over, however it ended."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(scope, receive, send)
+        try:
+            await self._answer_or_fail(call)
+        except ClientDisconnected:
+            call.client_left = True
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not call.client_left or task is None:
+                raise  # the server shuts down
+            task.uncancel()
+        finally:
+            call.stop_watching()
+            self.finished(call)
+
+    async def _answer_or_fail(self, call: Call) -> None:
+        """The one place where errors become answers."""
+        try:
+            await self.answer(call)
+        except ApiError as error:
+            await call.fail(error)
+        except ClientDisconnected:
+            raise
+        except Exception:
+            logger.exception("Request %s failed", call.request_id)
+            await call.fail(errors.internal_error())
+
+
+class ApiConsumer(GatewayConsumer):
+    """`/olla/…` and `/v1/…`."""
+
+    def finished(self, call: Call) -> None:
+        self.gateway.records.close(call.outcome())
+
+    async def answer(self, call: Call) -> None:
+        self.gateway.guard.check_host(call.scope)
+        call.caller = self.gateway.guard.authenticate(call.scope)
+        if snapshot().revision < 0:  # a server without the lifespan protocol has not loaded it
+            watch.start()
+            await watch.ready()
+        if has_dot_segments(call.path):
+            raise errors.invalid_path()
+        place = place_of(call.path)
+        if place is None:
+            raise errors.not_found(unquote_to_bytes(call.path).decode("utf-8", "replace"))
+        if place.path.startswith(MODELS) and place.path[len(MODELS) : len(MODELS) + 1] in (b"", b"/"):
+            await self._models(call, place)
+        elif place.path == HEALTH:
+            await self._health(call, place)
+        else:
+            await self._forward(call, place)
+
+    async def _models(self, call: Call, place: Place) -> None:
+        """The list, or one of its entries. Ids contain slashes."""
+        if call.method not in READ_METHODS:
+            raise errors.method_not_allowed(call.method, READ_METHODS)
+        name = unquote_to_bytes(place.path[len(MODELS) :]).decode("utf-8", "replace").strip("/")
+        if not name:
+            await call.respond_json(200, model_list.listed(place.surface))
+            return
+        found = model_list.entry(place.surface, name)
+        if found is None:
+            known = [each["id"] for each in model_list.listed(place.surface)["data"]]
+            raise errors.model_not_found(name, known)
+        await call.respond_json(200, found)
+
+    async def _health(self, call: Call, place: Place) -> None:
+        """A healthy backend's own answer. When there is none, that is a health answer too."""
+        try:
+            await self._forward(call, place)
+        except ApiError as error:
+            if error.status < errors.FIRST_SERVER_STATUS:
+                raise
+            pairs = [(name.lower().encode(), headers.text(text)) for name, text in error.headers.items()]
+            call.error_code = error.code
+            await call.respond_json(503, {"status": "unhealthy", "reason": error.message}, pairs)
+
+    async def _forward(self, call: Call, place: Place) -> None:
+        body = await call.read_body(self.gateway.max_body_size)
+        call.watch_client()
+        inference = intake.is_inference(call.method, place.path)
+        asked = intake.read(
+            body,
+            inference=inference,
+            content_type=headers.value(call.headers, b"content-type"),
+            encoded=bool(headers.value(call.headers, b"content-encoding")),
+        )
+        call.model, call.stream = asked.model, asked.stream
+        candidates = self.gateway.router.candidates(place.surface, asked.model)
+        if asked.model is not None:
+            call.routing = ("routed", "model_found")
+        begun = await self.gateway.failover.first_answer(
+            call,
+            candidates,
+            self._outgoing(call, place, body),
+            repeatable=inference or call.method in IDEMPOTENT_METHODS,
+        )
+        await relay(call, begun)
+
+    def _outgoing(self, call: Call, place: Place, body: bytes) -> Outgoing:
+        scope: dict[str, Any] = dict(call.scope)
+        caller = call.caller
+        forwarded = headers.forwarding(
+            call.headers,
+            request_id=call.request_id.encode(),
+            peer=caller.peer if caller else "",
+            trusted=caller is not None and caller.peer_trusted,
+            scheme=scope["scheme"],
+            client=caller.address if caller else "",
+        )
+        sent = headers.to_backend(call.headers, stream=call.stream, forwarded=forwarded)
+        return Outgoing(call.method, place.path, scope["query_string"], sent, body)

@@ -1,0 +1,138 @@
+"""What goes wrong at the door: one tree of upstream failures, and the contract's table of our own answers.
+
+    UpstreamError           an attempt at one endpoint failed
+    ├── UnreachableError    no connection, so nothing was sent
+    ├── BrokenAnswerError   the connection broke, or carried no HTTP
+    ├── FirstByteTimeoutError
+    └── IdleTimeoutError    the answer began and then stood still
+
+The functions below are section 5 of the contract, one row each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ollaproject.wire.openai_errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FIRST_SERVER_STATUS = 500
+MAX_LISTED_MODELS = 10
+# What a client is asked to wait while no endpoint can serve: the usual interval between two checks.
+RETRY_AFTER_SECONDS = 5
+
+
+class UpstreamError(Exception):
+    """An attempt at one endpoint failed. Its text says how, in plain words, for logs and for the client."""
+
+    code = "upstream_disconnected"
+
+
+class UnreachableError(UpstreamError):
+    """There was no connection: refused, unknown name, TLS, or too slow. Nothing was sent."""
+
+
+class BrokenAnswerError(UpstreamError):
+    """The connection broke, or what came over it is not HTTP."""
+
+
+class FirstByteTimeoutError(UpstreamError):
+    """The request was sent and no answer began in time."""
+
+
+class IdleTimeoutError(UpstreamError):
+    """The answer had begun, and then nothing came for too long."""
+
+    code = "upstream_idle_timeout"
+
+
+def invalid_json(problem: str) -> ApiError:
+    return ApiError(400, "invalid_json", f"The request body {problem}. Send one JSON object.")
+
+
+def invalid_model(problem: str) -> ApiError:
+    return ApiError(400, "invalid_type", f"`model` {problem}.", param="model")
+
+
+def invalid_path() -> ApiError:
+    return ApiError(400, "invalid_path", "The path holds `.` or `..` segments. Send the path you mean.")
+
+
+def not_found(path: str) -> ApiError:
+    message = f"There is nothing at {path}. The routes begin with /v1/, /olla/<type>/v1/ or /olla/proxy/v1/."
+    return ApiError(404, "not_found", message)
+
+
+def method_not_allowed(method: str, allowed: Sequence[str]) -> ApiError:
+    names = ", ".join(allowed)
+    return ApiError(
+        405, "method_not_allowed", f"{method} does nothing here. Use {names}.", headers={"Allow": names}
+    )
+
+
+def request_too_large(limit: int) -> ApiError:
+    message = f"The request body is larger than {limit} bytes. OLLA_MAX_BODY_SIZE sets the limit."
+    # The rest of the body is on its way: after this answer, the connection is of no more use.
+    return ApiError(413, "request_too_large", message, headers={"Connection": "close"})
+
+
+def ambiguous_length() -> ApiError:
+    message = (
+        "The request gives its length in more than one way, or not as a number. Send one Content-Length."
+    )
+    return ApiError(400, "ambiguous_length", message, headers={"Connection": "close"})
+
+
+def invalid_host(host: str | None) -> ApiError:
+    said = "no Host header" if host is None else f"the Host header {host!r}"
+    return ApiError(400, "invalid_host", f"The request has {said}, which names no host. Check the base URL.")
+
+
+def misdirected(host: str) -> ApiError:
+    message = (
+        f"This gateway does not answer as {host!r}. Add that name to OLLA_ALLOWED_HOSTS, or use another URL."
+    )
+    return ApiError(421, "host_not_allowed", message)
+
+
+def missing_key() -> ApiError:
+    message = (
+        "No valid API key was sent. Send one as `Authorization: Bearer …` or `x-api-key: …`. "
+        "OLLA_API_AUTH says who needs one."
+    )
+    return ApiError(401, "invalid_api_key", message, headers={"WWW-Authenticate": "Bearer"})
+
+
+def model_not_found(model: str, known: Sequence[str]) -> ApiError:
+    listed = ", ".join(known[:MAX_LISTED_MODELS])
+    more = f" and {len(known) - MAX_LISTED_MODELS} more" if len(known) > MAX_LISTED_MODELS else ""
+    there = f"Served here: {listed}{more}." if listed else "No models are served here at present."
+    return ApiError(404, "model_not_found", f"No endpoint serves the model {model!r}. {there}", param="model")
+
+
+def model_unavailable(model: str, states: Sequence[str]) -> ApiError:
+    message = f"The model {model!r} cannot be served now: {'; '.join(states)}. Try again in a few seconds."
+    return ApiError(503, "model_unavailable", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def no_healthy_endpoint(label: str, states: Sequence[str]) -> ApiError:
+    if states:
+        message = f"No {label} endpoint can serve now: {'; '.join(states)}. Try again in a few seconds."
+    else:
+        message = f"There is no {label} endpoint. Add one in the admin pages."
+    return ApiError(503, "no_healthy_endpoint", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def all_failed(failures: Sequence[str], *, timed_out: bool) -> ApiError:
+    """Every candidate was tried. SDKs are asked not to multiply our attempts with theirs."""
+    status, code = (504, "upstream_timeout") if timed_out else (502, "upstream_error")
+    message = f"No endpoint answered: {'; '.join(failures)}. Look at the endpoint, then try again."
+    return ApiError(status, code, message, headers={"X-Should-Retry": "false"})
+
+
+def internal_error() -> ApiError:
+    return ApiError(
+        500, "internal_error", "The gateway failed, which is a fault of ours. The log has the details."
+    )

@@ -1,0 +1,97 @@
+"""Candidates are tried in order until one answers. Nothing was passed on yet: the client notices nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy import errors
+from proxy.errors import FirstByteTimeoutError, UnreachableError, UpstreamError
+from proxy.record import FIRST_FAILED_STATUS, Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from endpoints.snapshot import Target
+    from proxy.call import Call
+    from proxy.record import Records, Running
+    from proxy.upstream import Answer, Outgoing, Upstream
+
+# The endpoint says that it cannot serve now. A sibling may.
+RETRY_STATUSES = frozenset({429, 502, 503, 504})
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+# A plain answer up to this size is complete before any of it is passed on: then it cannot break halfway.
+MAX_GATHERED_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An answer to pass on. `body` is all of it when it was gathered, None when it is to be relayed."""
+
+    answer: Answer
+    body: bytes | None
+    running: Running
+
+
+class Failover:
+    """Finds the endpoint that answers."""
+
+    def __init__(self, upstream: Upstream, records: Records) -> None:
+        self._upstream = upstream
+        self._records = records
+
+    async def first_answer(
+        self, call: Call, candidates: Sequence[Target], outgoing: Outgoing, *, repeatable: bool
+    ) -> Begun:
+        """The first good answer, or the last candidate's own, whatever it says.
+
+        A `repeatable` request goes to the next candidate even when the one before may have acted on it,
+        others only when nothing was sent. Raises ApiError 502 or 504 when no candidate answered.
+        """
+        failure: UpstreamError | None = None
+        for remaining, target in zip(range(len(candidates) - 1, -1, -1), candidates, strict=True):
+            call.target = target
+            running = self._records.attempt(target)
+            try:
+                begun = await self._attempt(target, outgoing, running)
+            except UpstreamError as error:
+                failure = error
+                running.failed()
+                call.attempts.append(Attempt(target.name, str(error)))
+                if not repeatable and not isinstance(error, UnreachableError):
+                    break
+                continue
+            except BaseException:
+                running.abandoned()
+                raise
+            if repeatable and remaining and begun.answer.status in RETRY_STATUSES:
+                call.attempts.append(Attempt(target.name, f"answered {begun.answer.status}"))
+                settle(begun)
+                begun.answer.close()
+                continue
+            call.attempts.append(Attempt(target.name, None))
+            return begun
+        if isinstance(failure, UnreachableError):
+            call.target = None  # no backend was reached
+        told = [f"{each.endpoint} {each.reason}" for each in call.attempts]
+        raise errors.all_failed(told, timed_out=isinstance(failure, FirstByteTimeoutError)) from failure
+
+    async def _attempt(self, target: Target, outgoing: Outgoing, running: Running) -> Begun:
+        answer = await self._upstream.send(target, outgoing)
+        if answer.is_stream or answer.length is None or answer.length > MAX_GATHERED_BYTES:
+            running.answered()
+            return Begun(answer, None, running)
+        try:
+            body = await answer.gather()
+        finally:
+            answer.close()
+        running.answered()
+        return Begun(answer, body, running)
+
+
+def settle(begun: Begun, bytes_out: int = 0) -> None:
+    """An answer has come to its end: its status says whether the endpoint did what was asked."""
+    if begun.answer.status >= FIRST_FAILED_STATUS:
+        begun.running.failed(bytes_out)
+    else:
+        begun.running.succeeded(bytes_out)

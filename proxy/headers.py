@@ -1,0 +1,167 @@
+"""Which headers pass, in both directions (contract, sections 3 and 4). Pure functions over raw header pairs.
+
+Names come in lower case, as ASGI servers and our transport give them.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Pair = tuple[bytes, bytes]
+
+HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
+CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"cookie", b"x-auth-token"})
+# Written anew for every hop. `Expect` was answered by our own server.
+REWRITTEN = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"expect",
+        b"via",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-real-ip",
+        b"x-request-id",
+        b"traceparent",
+        b"tracestate",
+    }
+)
+NOT_TO_BACKEND = HOP_BY_HOP | CREDENTIALS | REWRITTEN
+# `Date` is written by the server that faces the client.
+NOT_TO_CLIENT = HOP_BY_HOP | CREDENTIALS | {b"set-cookie", b"date", b"x-request-id", b"request-id"}
+# An event stream must not be kept back or stored anywhere on its way, and its length is not known.
+NOT_ON_STREAMS = frozenset({b"content-length", b"cache-control", b"x-accel-buffering"})
+STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+VIA = b"1.1 olla"
+EVENT_STREAM = b"text/event-stream"
+# What may not stand in a header's value: RFC 9110, 5.5.
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
+VISIBLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
+MAX_TEXT_LENGTH = 300
+
+
+def connection_names(headers: Iterable[Pair]) -> frozenset[bytes]:
+    """The headers that `Connection` names, which therefore end at this hop (RFC 9110, 7.6.1)."""
+    named = [value for name, value in headers if name == b"connection"]
+    if not named or named == [b"keep-alive"]:
+        return frozenset()
+    return frozenset(token.strip().lower() for value in named for token in value.split(b","))
+
+
+def to_backend(headers: Sequence[Pair], *, stream: bool, forwarded: Iterable[Pair]) -> list[Pair]:
+    """The client's headers without what ends here, and then `forwarded`, which is ours.
+
+    `X-Olla-*` from a client pass, as the contract has it, but for the request id, which `forwarded` holds.
+    """
+    named = connection_names(headers)
+    kept = [
+        pair
+        for pair in headers
+        if pair[0] not in NOT_TO_BACKEND and pair[0] not in named and not _ends_here(pair[0])
+    ]
+    if stream:
+        kept = [pair for pair in kept if pair[0] != b"accept-encoding"]
+        kept.append((b"accept-encoding", b"identity"))
+    kept.extend(forwarded)
+    return kept
+
+
+def _ends_here(name: bytes) -> bool:
+    return name.startswith(b"proxy-") or name == b"x-olla-request-id"
+
+
+def with_own(shared: Sequence[Pair], own: Sequence[Pair]) -> list[Pair]:
+    """An endpoint's own headers and credential win over whatever the client sent."""
+    if not own:
+        return list(shared)
+    names = {name for name, _ in own}
+    return [*(pair for pair in shared if pair[0] not in names), *own]
+
+
+def forwarding(
+    headers: Sequence[Pair], *, request_id: bytes, peer: str, trusted: bool, scheme: str, client: str
+) -> list[Pair]:
+    """What we say of the way the request came.
+
+    `peer` is who connected, `trusted` whether it is one of OLLA_TRUSTED_PROXIES: only then are its own words
+    on where the request comes from kept. `client` is the address that results.
+    """
+    found = dict(headers)
+    host = found.get(b"host", b"")
+    proto = scheme.encode()
+    chain = peer.encode()
+    if trusted:
+        host = found.get(b"x-forwarded-host", host)
+        proto = found.get(b"x-forwarded-proto", proto)
+        if b"x-forwarded-for" in found:
+            said = b", ".join(value for name, value in headers if name == b"x-forwarded-for")
+            chain = said + b", " + chain
+    via = [value for name, value in headers if name == b"via"]
+    pairs = [
+        (b"x-olla-request-id", request_id),
+        (b"x-request-id", found.get(b"x-request-id") or request_id),
+        (b"x-forwarded-for", chain),
+        (b"x-forwarded-proto", proto),
+        (b"x-forwarded-host", host),
+        (b"x-real-ip", client.encode()),
+        (b"via", b", ".join([*via, VIA]) if via else VIA),
+    ]
+    if b"traceparent" in found:
+        pairs += continued_trace(found[b"traceparent"], found.get(b"tracestate"))
+    return pairs
+
+
+def continued_trace(traceparent: bytes, tracestate: bytes | None) -> list[Pair]:
+    """The client's trace with a span of our own (W3C Trace Context). What is not valid is dropped."""
+    match = TRACEPARENT.fullmatch(traceparent)
+    if match is None:
+        return []
+    span = secrets.token_hex(8).encode()
+    pairs = [(b"traceparent", b"00-" + match[1] + b"-" + span + b"-" + match[2])]
+    return [*pairs, (b"tracestate", tracestate)] if tracestate else pairs
+
+
+def to_client(headers: Sequence[Pair], *, stream: bool) -> list[Pair]:
+    """The backend's headers without what ends here, and without what it may not say in our name."""
+    named = connection_names(headers)
+    dropped = NOT_TO_CLIENT | NOT_ON_STREAMS if stream else NOT_TO_CLIENT
+    kept = [
+        pair
+        for pair in headers
+        if pair[0] not in dropped
+        and pair[0] not in named
+        and not pair[0].startswith((b"proxy-", b"x-olla-"))
+        and not CONTROL.search(pair[1])
+    ]
+    if stream:
+        kept.extend(STREAM_HEADERS)
+    return kept
+
+
+def value(headers: Iterable[Pair], name: bytes) -> bytes:
+    """The first value of `name`, empty when there is none."""
+    for key, found in headers:
+        if key == name:
+            return found
+    return b""
+
+
+def is_event_stream(headers: Iterable[Pair]) -> bool:
+    return value(headers, b"content-type").lower().startswith(EVENT_STREAM)
+
+
+def text(words: str) -> bytes:
+    """`words` as a header value: what is not visible ASCII is percent-encoded, and the length is bounded."""
+    if not (words.isascii() and words.isprintable()):
+        words = quote(words, safe=VISIBLE_ASCII)
+    return words[:MAX_TEXT_LENGTH].encode("ascii")

@@ -1,0 +1,81 @@
+"""What routing must know of a body: the model's name, and whether a stream is asked for. The bytes go on.
+
+Only these two fields are decoded: on large bodies that is ten times faster than reading the whole JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from proxy import errors
+
+# These have no effect but their cost, so they may be tried again elsewhere. Their bodies are JSON, always.
+INFERENCE_PATHS = frozenset(
+    {
+        b"/v1/chat/completions",
+        b"/v1/completions",
+        b"/v1/embeddings",
+        b"/v1/messages",
+        b"/v1/messages/count_tokens",
+        b"/v1/responses",
+        b"/v1/rerank",
+    }
+)
+MAX_MODEL_LENGTH = 300
+
+
+class _Fields(msgspec.Struct):
+    model: object = None
+    stream: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`model` is None when the body names none."""
+
+    model: str | None
+    stream: bool
+
+
+NOTHING = Asked(model=None, stream=False)
+
+_decode = msgspec.json.Decoder(_Fields).decode
+
+
+def is_inference(method: str, path: bytes) -> bool:
+    return method == "POST" and (path in INFERENCE_PATHS or path.rstrip(b"/") in INFERENCE_PATHS)
+
+
+def read(body: bytes, *, inference: bool, content_type: bytes, encoded: bool) -> Asked:
+    """What the body asks for.
+
+    On the inference routes a body that is no JSON object is an ApiError. Elsewhere, and where the body is
+    compressed, what cannot be read passes untouched and names no model.
+    """
+    if not body and not inference:
+        return NOTHING
+    if encoded or not (inference or b"json" in content_type):
+        return NOTHING
+    try:
+        fields = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if not inference:
+            return NOTHING
+        raise errors.invalid_json(_problem(body, error)) from None
+    model = fields.model
+    if inference and model is not None and not isinstance(model, str):
+        raise errors.invalid_model("must be a string")
+    if isinstance(model, str) and not 0 < len(model) <= MAX_MODEL_LENGTH:
+        raise errors.invalid_model(f"must have 1 to {MAX_MODEL_LENGTH} characters")
+    return Asked(model=model if isinstance(model, str) else None, stream=fields.stream is True)
+
+
+def _problem(body: bytes, error: Exception) -> str:
+    """Without the parser's quotations of the body: what a client wrote does not travel into logs."""
+    if not body:
+        return "is empty"
+    if isinstance(error, msgspec.ValidationError):
+        return "is not a JSON object"
+    return "is not valid JSON"

@@ -1,0 +1,166 @@
+"""What came of each request: an Outcome, a log line without content, counters since the process started.
+
+An attempt at an endpoint counts once. A 5xx or a broken answer is that endpoint's failure; a client that
+leaves is neither its success nor its failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ollaproject.wire import clock
+
+if TYPE_CHECKING:
+    from endpoints.snapshot import Target
+
+logger = logging.getLogger(__name__)
+
+FIRST_FAILED_STATUS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One endpoint that was tried. `reason` is None when it answered, else why the next one was."""
+
+    endpoint: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A request that is over. Times are in seconds; `ttft` is from its arrival to an answer's first byte."""
+
+    request_id: str
+    method: str
+    route: str
+    caller: str
+    model: str | None
+    endpoint: str | None
+    attempts: tuple[Attempt, ...]
+    status: int
+    stream: bool
+    ttft: float | None
+    duration: float
+    bytes_in: int
+    bytes_out: int
+    error_code: str | None
+    client_left: bool
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters of one endpoint, or of all. Latencies are in seconds, over the attempts that were answered."""
+
+    requests: int = 0
+    successes: int = 0
+    failures: int = 0
+    in_flight: int = 0
+    bytes_out: int = 0
+    answered: int = 0
+    latency_sum: float = 0.0
+    latency_min: float = math.inf
+    latency_max: float = 0.0
+
+    @property
+    def success_rate(self) -> float | None:
+        """Between 0 and 1, None while nothing has ended."""
+        ended = self.successes + self.failures
+        return self.successes / ended if ended else None
+
+    @property
+    def latency_average(self) -> float | None:
+        return self.latency_sum / self.answered if self.answered else None
+
+    def time(self, seconds: float) -> None:
+        self.answered += 1
+        self.latency_sum += seconds
+        self.latency_min = min(self.latency_min, seconds)
+        self.latency_max = max(self.latency_max, seconds)
+
+
+class Running:
+    """An attempt under way. It ends once, in one of three ways; later calls change nothing."""
+
+    __slots__ = ("_started_at", "_tallies")
+
+    def __init__(self, tallies: tuple[Tally, ...]) -> None:
+        self._tallies = tallies
+        self._started_at = time.perf_counter()
+        for tally in tallies:
+            tally.requests += 1
+            tally.in_flight += 1
+
+    def answered(self) -> None:
+        """The endpoint's answer is there: its head for a stream, all of it for a plain one."""
+        seconds = time.perf_counter() - self._started_at
+        for tally in self._tallies:
+            tally.time(seconds)
+
+    def succeeded(self, bytes_out: int) -> None:
+        for tally in self._end(bytes_out):
+            tally.successes += 1
+
+    def failed(self, bytes_out: int = 0) -> None:
+        for tally in self._end(bytes_out):
+            tally.failures += 1
+
+    def abandoned(self, bytes_out: int = 0) -> None:
+        """The client has left."""
+        self._end(bytes_out)
+
+    def _end(self, bytes_out: int) -> tuple[Tally, ...]:
+        tallies, self._tallies = self._tallies, ()
+        for tally in tallies:
+            tally.in_flight -= 1
+            tally.bytes_out += bytes_out
+        return tallies
+
+
+class Records:
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        self.started_at = clock.now()
+        self.total = Tally()
+        self.size_violations = 0
+        self._by_endpoint: dict[int, Tally] = {}
+
+    def of(self, endpoint_id: int) -> Tally:
+        """The counters of an endpoint, all zero when it has had no request."""
+        return self._by_endpoint.get(endpoint_id) or Tally()
+
+    def attempt(self, target: Target) -> Running:
+        tally = self._by_endpoint.get(target.id)
+        if tally is None:
+            tally = self._by_endpoint[target.id] = Tally()
+        return Running((tally, self.total))
+
+    def close(self, outcome: Outcome) -> None:
+        """Take note of a request that is over."""
+        logger.info(
+            "%s %s %s %s %s %s %.0fms in=%d out=%d%s",
+            outcome.request_id,
+            outcome.method,
+            outcome.route,
+            outcome.status or "-",
+            outcome.endpoint or "-",
+            outcome.model or "-",
+            outcome.duration * 1000,
+            outcome.bytes_in,
+            outcome.bytes_out,
+            _remarks(outcome),
+        )
+
+
+def _remarks(outcome: Outcome) -> str:
+    """What is out of the ordinary, empty for most requests."""
+    remarks = [f" failed={each.endpoint}:{each.reason!r}" for each in outcome.attempts if each.reason]
+    if outcome.error_code:
+        remarks.append(f" error={outcome.error_code}")
+    if outcome.client_left:
+        remarks.append(" client left")
+    return "".join(remarks)

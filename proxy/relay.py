@@ -1,0 +1,96 @@
+"""From the upstream to the client, bytes as they come. A cut answer is shown as cut.
+
+After the first byte nothing can be retried. When the upstream then fails, a stream gets one last event that
+says so, and in any case the connection is closed without the final chunk, or short of its length, so that no
+client takes what it has for a whole answer. In ASGI that is: returning without a last body message.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from ollaproject.wire import sse
+from ollaproject.wire.openai_errors import SERVER_ERROR
+from proxy.connection import NO_BODY_STATUSES
+from proxy.errors import UpstreamError
+from proxy.failover import settle
+from proxy.headers import to_client
+
+if TYPE_CHECKING:
+    from proxy.call import Call
+    from proxy.failover import Begun
+    from proxy.headers import Pair
+
+logger = logging.getLogger(__name__)
+
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+
+_cut_on_purpose: ContextVar[bool] = ContextVar("cut_on_purpose", default=False)
+
+
+class CutOnPurpose(logging.Filter):
+    """Keeps uvicorn from calling a cut answer an error of ours: the upstream failed, and that is logged.
+
+    uvicorn does so in the request's own task, hence the context variable: others are still shown.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (
+            _cut_on_purpose.get() and record.msg.startswith("ASGI callable returned without completing")
+        )
+
+
+async def relay(call: Call, begun: Begun) -> None:
+    """Pass an answer on, to its end or to the point where the upstream failed."""
+    pairs = _headers(begun)
+    try:
+        await call.begin(begun.answer.status, pairs)
+        call.ttft = call.elapsed
+        if begun.body is not None:
+            await call.write(begun.body, more=False)
+        else:
+            await _pass_on(call, begun)
+        settle(begun, call.bytes_out)
+    except UpstreamError as error:
+        begun.running.failed(call.bytes_out)
+        await _cut(call, begun, error)
+    finally:
+        begun.running.abandoned(call.bytes_out)  # does nothing after the other two: then the client has left
+        begun.answer.close()
+
+
+def _headers(begun: Begun) -> list[Pair]:
+    answer = begun.answer
+    pairs = to_client(answer.headers, stream=answer.is_stream)
+    if answer.status in NO_BODY_STATUSES:
+        pairs = [pair for pair in pairs if pair[0] != b"content-length"]
+    return pairs
+
+
+async def _pass_on(call: Call, begun: Begun) -> None:
+    answer = begun.answer
+    if not answer.buffered:
+        await call.write(b"", more=True)  # daphne keeps the headers back until there is a body
+    while True:
+        piece = await answer.read()
+        last = answer.whole and not answer.buffered
+        call.tail = piece or call.tail
+        await call.write(piece, more=not last)
+        if last:
+            return
+
+
+async def _cut(call: Call, begun: Begun, error: UpstreamError) -> None:
+    """Say what happened where it can be said, and leave the answer unfinished."""
+    call.error_code = error.code
+    name = begun.answer.target.name
+    logger.warning("%s: %s broke off in the middle of its answer: %s", call.request_id, name, error)
+    _cut_on_purpose.set(True)
+    if not begun.answer.is_stream:
+        return
+    message = f"{name} {error}. What came before this is not the whole answer (request {call.request_id})."
+    detail = {"message": message, "type": SERVER_ERROR, "param": None, "code": error.code}
+    separator = b"" if not call.tail or call.tail.endswith(EVENT_ENDS) else b"\n\n"
+    await call.write(separator + sse.event({"error": detail}), more=True)

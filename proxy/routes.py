@@ -1,0 +1,21 @@
+"""The URLs of the door. What they mean below `/olla/` and `/v1/` is in paths.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.urls import re_path
+
+from proxy.consumers import ApiConsumer
+from proxy.gateway import Gateway
+
+if TYPE_CHECKING:
+    from django.urls import URLPattern
+
+
+def routes(gateway: Gateway) -> list[URLPattern]:
+    """The URL patterns of one gateway, for Channels' URLRouter."""
+    return [re_path(r"^(?:olla|v1)(?:/|$)", ApiConsumer.as_asgi(gateway=gateway))]
+
+
+http_urlpatterns = routes(Gateway.from_settings())

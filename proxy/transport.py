@@ -1,0 +1,245 @@
+"""httpx's transport interface over our own connections: a pool per origin, no locks, no thread hops.
+
+httpx's stock pool costs ten times everything else on the request path, so its requests, responses and errors
+are kept and its pool is not. Under an httpx.AsyncClient this works like any other transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+
+from proxy.connection import ClosedError, Connection, StalledError, WireError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+MAX_IDLE_PER_ORIGIN = 256
+KEEP_ALIVE_SECONDS = 30.0
+DEFAULT_TIMEOUT_SECONDS = 5.0  # httpx's own
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """Where connections lead. Requests to one origin share them."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: httpx.URL) -> Origin:
+        if url.scheme not in DEFAULT_PORTS:
+            raise httpx.UnsupportedProtocol(f"The URL {url} does not start with http:// or https://.")
+        return cls(url.scheme, url.host, url.port or DEFAULT_PORTS[url.scheme])
+
+
+class Timeouts(NamedTuple):
+    """Seconds. `first_byte` runs from the request's end to the answer's head, `idle` between two chunks."""
+
+    connect: float
+    write: float
+    first_byte: float
+    idle: float
+
+    @classmethod
+    def of(cls, request: httpx.Request) -> Timeouts:
+        """From the `timeouts` extension, which is ours, else from httpx's own `timeout` extension."""
+        own = request.extensions.get("timeouts")
+        if isinstance(own, Timeouts):
+            return own
+        given = request.extensions.get("timeout", {})
+
+        def seconds(name: str) -> float:
+            value = given.get(name, DEFAULT_TIMEOUT_SECONDS)
+            return float("inf") if value is None else float(value)
+
+        return cls(seconds("connect"), seconds("write"), seconds("read"), seconds("read"))
+
+
+class WholeBody(httpx.AsyncByteStream):
+    """A request body that is in memory already."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.data
+
+
+class AnswerBody(httpx.AsyncByteStream):
+    """The body of an answer. `read` is the quick way through it; iterating works as everywhere in httpx."""
+
+    __slots__ = ("_connection", "_idle_seconds", "_pool", "_request")
+
+    def __init__(self, connection: Connection, pool: Transport, request: httpx.Request, idle: float) -> None:
+        self._connection = connection
+        self._pool = pool
+        self._request = request
+        self._idle_seconds = idle
+
+    async def read(self) -> bytes:
+        """What has arrived, waiting for something; b"" at the end.
+
+        Raises httpx.ReadTimeout or httpx.RemoteProtocolError.
+        """
+        try:
+            return await self._connection.read(self._idle_seconds)
+        except WireError as error:
+            raise as_httpx_error(error, self._request, self._idle_seconds) from error
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has arrived."""
+        return self._connection.complete
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes `read` would give at once."""
+        return self._connection.buffered
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while data := await self.read():
+            yield data
+
+    def close(self) -> None:
+        """Free the connection: for the next request when the answer was read to its end, else close it."""
+        self._pool.release(self._connection)
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 with keep-alive, TLS with verification. For one event loop.
+
+    A request is sent again, once and on a fresh connection, only when a *reused* connection closed before one
+    byte of an answer: the upstream had closed it while it lay idle. The `target` extension, as in httpcore,
+    gives the request target byte for byte.
+    """
+
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    ) -> None:
+        self._tls = tls
+        self._keep_alive_seconds = keep_alive_seconds
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._origins: dict[Connection, Origin] = {}
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._origins)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        origin = request.extensions.get("origin") or Origin.of(request.url)
+        timeouts = Timeouts.of(request)
+        stream = request.stream
+        body = stream.data if isinstance(stream, WholeBody) else await request.aread()
+        head = request_head(request)
+        reused = self._take_idle(origin)
+        if reused is not None:
+            try:
+                return await self._exchange(reused, request, head, body, timeouts)
+            except httpx.RemoteProtocolError as error:
+                if reused.answered or not isinstance(error.__cause__, ClosedError):
+                    raise
+        fresh = await self._connect(origin, request, timeouts.connect)
+        return await self._exchange(fresh, request, head, body, timeouts)
+
+    async def _exchange(
+        self, connection: Connection, request: httpx.Request, head: bytes, body: bytes, timeouts: Timeouts
+    ) -> httpx.Response:
+        try:
+            await connection.exchange(
+                head,
+                body,
+                expects_body=request.method != "HEAD",
+                write_seconds=timeouts.write,
+                first_byte_seconds=timeouts.first_byte,
+            )
+        except WireError as error:
+            connection.abort()
+            raise as_httpx_error(error, request, timeouts.first_byte) from error
+        except BaseException:
+            connection.abort()  # cancelled: the client has left
+            raise
+        return httpx.Response(
+            connection.status,
+            headers=connection.headers,
+            stream=AnswerBody(connection, self, request, timeouts.idle),
+            request=request,
+        )
+
+    async def _connect(self, origin: Origin, request: httpx.Request, seconds: float) -> Connection:
+        loop = asyncio.get_running_loop()
+        tls = self._tls_context() if origin.scheme == "https" else None
+        try:
+            async with asyncio.timeout(seconds):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(loop, self._closed), origin.host, origin.port, ssl=tls
+                )
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout(f"no connection within {seconds:g} s", request=request) from error
+        except OSError as error:
+            raise httpx.ConnectError(error.strerror or str(error), request=request) from error
+        self._origins[connection] = origin
+        return connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()  # verifies; honours SSL_CERT_FILE and SSL_CERT_DIR
+        return self._tls
+
+    def _take_idle(self, origin: Origin) -> Connection | None:
+        waiting = self._idle.get(origin)
+        while waiting:
+            connection = waiting.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    def release(self, connection: Connection) -> None:
+        origin = self._origins.get(connection)
+        if origin is None:
+            return  # closed meanwhile
+        waiting = self._idle.setdefault(origin, [])
+        if connection.reusable and len(waiting) < MAX_IDLE_PER_ORIGIN:
+            connection.rest(self._keep_alive_seconds)
+            waiting.append(connection)
+        else:
+            connection.abort()
+
+    def _closed(self, connection: Connection) -> None:
+        origin = self._origins.pop(connection, None)
+        if origin is not None and connection in (waiting := self._idle.get(origin, [])):
+            waiting.remove(connection)
+
+    async def aclose(self) -> None:
+        for connection in list(self._origins):
+            connection.abort()
+
+
+def request_head(request: httpx.Request) -> bytes:
+    """The request line and headers as they go over the wire."""
+    target = request.extensions.get("target") or request.url.raw_path
+    parts = [request.method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n"]
+    for name, value in request.headers.raw:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"\r\n")
+    head = b"".join(parts)
+    # One line break per header, one for the request line, one for the end: one more is somebody's injection.
+    lines = len(request.headers.raw) + 2
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or b" " in target:
+        raise httpx.LocalProtocolError(
+            "The request's target or headers hold a line break or a space.", request=request
+        )
+    return head
+
+
+def as_httpx_error(error: WireError, request: httpx.Request, seconds: float) -> httpx.TransportError:
+    if isinstance(error, StalledError):
+        return httpx.ReadTimeout(f"{error} ({seconds:g} s)", request=request)
+    return httpx.RemoteProtocolError(str(error), request=request)
