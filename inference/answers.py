@@ -38,7 +38,9 @@ class Piece(NamedTuple):
 
 
 class Choice:
-    """One answer in the making. `index` is its place in the response, `prompt_tokens` the length of its prompt."""
+    """One answer in the making. `index` is its place in the response, `prompt_tokens` the length of its
+    prompt.
+    """
 
     def __init__(self, row: Row, generating: Generating, backend: Backend, *, index: int) -> None:
         self.row = row
@@ -88,18 +90,24 @@ class Choice:
 
 
 class Answer:
-    """All choices of one request. A context manager: leaving it early tells the engine that nobody waits any more."""
+    """All choices of one request. A context manager: leaving it early tells the engine that nobody waits
+    any more.
+    """
 
-    def __init__(self, engine: Engine, generating: Generating, prompts: list[list[int]], room: list[int]) -> None:
+    def __init__(
+        self, engine: Engine, generating: Generating, prompts: list[list[int]], room: list[int]
+    ) -> None:
         """`room` is how many tokens each prompt's choices may have."""
         self._engine = engine
-        self._queue: asyncio.Queue[tuple[Choice, Step]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[int, Step]] = asyncio.Queue()
         self.prompt_tokens = sum(map(len, prompts))
         self.began = time.monotonic()
         self.first_token_at: float | None = None
         backend = engine.backend
         self.choices = [
-            self._choice(generating, backend, prompt, max_tokens, place * generating.n + choice)
+            self._choice(
+                generating, backend, prompt=prompt, max_tokens=max_tokens, index=place * generating.n + choice
+            )
             for place, (prompt, max_tokens) in enumerate(zip(prompts, room, strict=True))
             for choice in range(generating.n)
         ]
@@ -123,7 +131,8 @@ class Answer:
             self.first_token_at = self.first_token_at or time.monotonic()
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            pieces = [piece for choice, step in batch if (piece := self._grow(choice, step)) is not None]
+            grown = [self._grow(self.choices[index], step) for index, step in batch]
+            pieces = [piece for piece in grown if piece is not None]
             unfinished -= sum(piece.finish_reason is not None for piece in pieces)
             if pieces:
                 yield pieces
@@ -132,12 +141,12 @@ class Answer:
         if choice.finish_reason is not None:
             return None  # the engine was one step ahead of a stop string
         piece = choice.grow(step)
-        if choice.finish_reason is not None and not step.is_last:
+        if piece is not None and piece.finish_reason is not None and not step.is_last:
             self._engine.cancel([choice.row])
         return piece
 
     def _choice(
-        self, generating: Generating, backend: Backend, prompt: list[int], max_tokens: int, index: int
+        self, generating: Generating, backend: Backend, *, prompt: list[int], max_tokens: int, index: int
     ) -> Choice:
         stop_tokens = () if generating.ignore_eos else backend.stop_tokens
         row = Row(
@@ -145,10 +154,9 @@ class Answer:
             max_tokens=max_tokens,
             sampling=generating.sampling,
             stop_tokens=(*stop_tokens, *generating.stop_tokens),
-            choice=index,
+            choice=index % generating.n,
             min_tokens=generating.min_tokens,
             top_logprobs=generating.top_logprobs,
-            deliver=lambda step: self._queue.put_nowait((choice, step)),
+            deliver=lambda step: self._queue.put_nowait((index, step)),
         )
-        choice = Choice(row, generating, backend, index=index)
-        return choice
+        return Choice(row, generating, backend, index=index)

@@ -5,8 +5,7 @@ Imports mlx: `accelerate` has to run before this module is imported (see inferen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
@@ -18,27 +17,15 @@ from inference.scheduler import Scheduler
 from inference.work import EmbeddingJob, Message, Work
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from inference.options import ModelOptions
 
 CHUNK_TOKENS_ON_CPU = 64
 CHUNK_TOKENS_ON_GPU = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Models:
-    """Which models to load. `name` and `embedding_model`: a Hugging Face id, a local folder, or `demo`."""
-
-    name: str
-    models_dir: Path
-    served_name: str | None = None
-    embedding_model: str | None = None
-    max_rows: int = 16
-    chunk_tokens: int | None = None
-
-
 class Backend:
-    """A chat model with its rows, and possibly an encoder with its jobs. Everything but the attributes is for the
-    engine thread only."""
+    """A chat model with its rows, and possibly an encoder with its jobs. Everything but the attributes is
+    for the engine thread only."""
 
     def __init__(self, chat: LoadedModel, encoder: Encoder | None, scheduler: Scheduler) -> None:
         self.chat = chat
@@ -74,10 +61,12 @@ class Backend:
         self._scheduler.close()
 
 
-def build(models: Models) -> Backend:
+def build(models: ModelOptions) -> Backend:
     """Load the models. ModelError with a sentence when one cannot be loaded."""
     chat = load_chat_model(models.name, models_dir=models.models_dir, served_name=models.served_name)
-    encoder = load_encoder(models.embedding_model, models_dir=models.models_dir) if models.embedding_model else None
+    encoder = (
+        load_encoder(models.embedding_model, models_dir=models.models_dir) if models.embedding_model else None
+    )
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (CHUNK_TOKENS_ON_CPU if on_cpu else CHUNK_TOKENS_ON_GPU)
     return Backend(chat, encoder, Scheduler(chat.model, max_rows=models.max_rows, chunk_tokens=chunk_tokens))

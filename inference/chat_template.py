@@ -1,7 +1,7 @@
 """Messages to a prompt, by the template that came with the model.
 
-What a template does not understand is refused with the message named, not handed to it: templates drop silently what
-they do not know.
+What a template does not understand is refused with the message named, not handed to it: templates drop
+silently what they do not know.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-RESERVED_ARGUMENTS = {"add_generation_prompt", "chat_template", "continue_final_message", "conversation", "tokenize"}
+RESERVED_ARGUMENTS = {
+    "add_generation_prompt",
+    "chat_template",
+    "continue_final_message",
+    "conversation",
+    "tokenize",
+}
 
 
 def prompt_tokens(
@@ -31,7 +37,9 @@ def prompt_tokens(
         raise invalid_value(name, f"'{name}' is decided by the server. Leave it out.")
     plain = [_plain_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
     try:
-        tokens = tokenizer.apply_chat_template(plain, add_generation_prompt=True, return_dict=False, **arguments)
+        tokens = tokenizer.apply_chat_template(
+            plain, add_generation_prompt=True, return_dict=False, **arguments
+        )
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         message = f"The model's chat template refuses these messages: {error}."
         raise ApiError(BAD_REQUEST, "invalid_messages", message, param="messages") from None
@@ -66,5 +74,7 @@ def _text_part(part: Any, path: str) -> str:
         raise invalid_type(path, "an object", part)
     fields = Fields(part, prefix=f"{path}.")
     if (kind := fields.string("type")) != "text":
-        raise invalid_value(f"{path}.type", f"'{path}.type' is '{kind}', but this model reads 'text' parts only.")
+        raise invalid_value(
+            f"{path}.type", f"'{path}.type' is '{kind}', but this model reads 'text' parts only."
+        )
     return fields.string("text")

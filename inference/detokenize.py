@@ -1,7 +1,7 @@
 """Token ids to text, one at a time and exactly: what a stream says is what decoding all ids at once says.
 
-A tokenizer whose decoder works on bytes (Llama 3, Qwen, SmolLM, GPT) is read byte by byte; every other one is asked to
-decode a window of the last tokens again. Neither splits a character or loses a leading space.
+A tokenizer whose decoder works on bytes (Llama 3, Qwen, SmolLM, GPT) is read byte by byte; every other one
+is asked to decode a window of the last tokens again. Neither splits a character or loses a leading space.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class ByteDetokenizer:
 
 
 class WindowDetokenizer:
-    """For every other tokenizer: decode the last tokens with and without the new ones; the difference is new text.
+    """For every other tokenizer: decode the last tokens with and without the new ones; the difference is
+    new text.
 
     A run of byte tokens is held until it ends, because one bad byte changes how the whole run reads.
     """
@@ -121,14 +122,17 @@ class WindowDetokenizer:
             return ""
         new = text[len(context) :]
         if new:
-            # What was just given out is the context of what comes next: without one, a leading space would be lost.
+            # What was just given out is the context of what comes next: without one, a leading space would
+            # be lost.
             del self._window[: self._known]
             self._known = len(self._window)
         return new
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The characters that byte-level tokenizers write for the 256 bytes: printable ones as they are, others moved up."""
+    """The characters that byte-level tokenizers write for the 256 bytes: printable ones as they are, others
+    moved up.
+    """
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     moved = {chr(256 + position): byte for position, byte in enumerate(others)}

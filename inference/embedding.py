@@ -1,4 +1,6 @@
-"""Embedding jobs on the engine thread: a bounded batch per step, so that running streams go on between them."""
+"""Embedding jobs on the engine thread: a bounded batch per step, so that running streams go on between
+them.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class EmbeddingQueue:
         except Exception:
             logger.exception("An embedding batch failed. Its request is lost.")
             self._next_job()
-            error = GenerationFailed("The embedding model failed while it was working on this request. Try again.")
+            error = GenerationFailed(
+                "The embedding model failed while it was working on this request. Try again."
+            )
             return [(job, Vectors(error=error))]
         if self._inputs_done < len(job.inputs):
             return []

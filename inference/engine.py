@@ -1,7 +1,8 @@
 """The engine: one thread that owns the model, fed by a queue, and the event loop's handle on it.
 
-Everything that touches MLX, embeddings included, happens on that thread. Whatever a step produced for all rows crosses
-to the event loop in one call. The loop never waits for the thread, and the thread never waits for the loop.
+Everything that touches MLX, embeddings included, happens on that thread. Whatever a step produced for all
+rows crosses to the event loop in one call. The loop never waits for the thread, and the thread never waits
+for the loop.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Health:
 class Engine:
     """To be made on the event loop. `start` begins the thread, which loads the model and then generates.
 
-    `build` and `leave` run on the thread, first and last.
+    `build` and `leave` run on the thread, first and last. `model_name` is what to call the model until it
+    is loaded.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Engine:
         build: Callable[[], Backend],
         leave: Callable[[], None],
         *,
+        model_name: str,
         max_waiting: int,
         stuck_after_seconds: float,
     ) -> None:
         self._build = build
         self._leave = leave
+        self.model_name = model_name
         self._max_waiting = max_waiting
         self._stuck_after_seconds = stuck_after_seconds
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
@@ -75,7 +79,8 @@ class Engine:
         self.failure: InferenceError | None = None
         """Why the thread ended by itself."""
 
-    # --- On the event loop -----------------------------------------------------------------------------------
+    # --- On the event loop
+    # -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         self._thread.start()
@@ -85,8 +90,14 @@ class Engine:
         began = self._step_began
         seconds = 0.0 if began is None else time.monotonic() - began
         if seconds > self._stuck_after_seconds:
-            return Health("unhealthy", f"The engine is stuck: its current step has taken {seconds:.0f} s so far.")
+            return Health(
+                "unhealthy", f"The engine is stuck: its current step has taken {seconds:.0f} s so far."
+            )
         return self._health
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._backend is not None
 
     @property
     def backend(self) -> Backend:
@@ -99,7 +110,9 @@ class Engine:
         return self._backend
 
     def submit(self, work: Sequence[Work]) -> None:
-        """Queue `work`. Raises EngineNotReady, EngineStopping, or EngineOverloaded when too much waits already."""
+        """Queue `work`. Raises EngineNotReady, EngineStopping, or EngineOverloaded when too much waits
+        already.
+        """
         waiting = self._inbox.qsize() + self.backend.waiting
         if waiting + len(work) > self._max_waiting:
             raise EngineOverloaded(f"{waiting} requests wait already, and at most {self._max_waiting} may.")
@@ -148,11 +161,13 @@ class Engine:
             work.cancelled = True
             work.fail(error)
 
-    # --- On the engine thread --------------------------------------------------------------------------------
+    # --- On the engine thread
+    # --------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             backend = self._backend = self._build()
+            self.model_name = backend.chat.name
             if self._stop_at is None:
                 self._health = Health("healthy")
             self._call_loop(self.loaded.set)

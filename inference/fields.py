@@ -1,4 +1,4 @@
-"""Reading the fields of a request body: types and ranges, and OpenAI's error with the field named when one is wrong.
+"""Reading the fields of a request body: types, ranges, and OpenAI's error with the field named.
 
 A field that is null counts as absent, as OpenAI reads it.
 """
@@ -55,7 +55,7 @@ def unsupported(name: str, message: str) -> ApiError:
 
 
 class Fields:
-    """The fields of one JSON object. `prefix` is where it sits in the body, for messages: `stream_options.`."""
+    """The fields of one JSON object. `prefix` is its place in the body, for messages: `stream_options.`."""
 
     def __init__(self, body: dict[str, Any], *, prefix: str = "") -> None:
         self._body = body
@@ -112,14 +112,17 @@ class Fields:
             raise invalid_type(self._prefix + name, "an object", value)
         return Fields(value, prefix=f"{self._prefix}{name}.")
 
-    def items(self) -> list[tuple[str, Any]]:
-        return list(self._body.items())
+    def names(self) -> list[str]:
+        return list(self._body)
 
-    def _check_range(self, name: str, value: float, low: float, high: float, *, kind: str) -> None:  # noqa: PLR0913 -- a value and its bounds
+    def as_dict(self) -> dict[str, Any]:
+        return dict(self._body)
+
+    def _check_range(self, name: str, value: float, low: float, high: float, *, kind: str) -> None:
         path = self._prefix + name
         if value < low:
-            message = f"Invalid '{path}': {kind} below minimum value. Expected a value >= {low}, but got {value} instead."
+            message = f"Invalid '{path}': expected a value of at least {low}, but got {value} instead."
             raise ApiError(BAD_REQUEST, f"{kind}_below_min_value", message, param=path)
         if value > high:
-            message = f"Invalid '{path}': {kind} above maximum value. Expected a value <= {high}, but got {value} instead."
+            message = f"Invalid '{path}': expected a value of at most {high}, but got {value} instead."
             raise ApiError(BAD_REQUEST, f"{kind}_above_max_value", message, param=path)

@@ -1,12 +1,13 @@
-"""Choosing the next token, as OpenAI defines it: penalties over the completion, temperature first, then top_p.
+"""Choosing the next token, as OpenAI defines it: penalties over the completion, temperature first, then
+top_p.
 
-Imports mlx: loaded by the model process only. Rows that ask for the same and give no seed share one sampler, which
-then runs once for all of them; only rows that ask for penalties or biases pay for them.
+Imports mlx: loaded by the model process only. Rows that ask for the same and give no seed share one
+sampler, which then runs once for all of them; only rows that ask for penalties or biases pay for them.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     LogitsProcessor = Callable[[Any, Any], Any]  # tokens so far, logits [1, vocabulary] -> logits
 
 NUCLEUS_LIMIT = 1024
-"""top_p, top_k and min_p choose among this many of the likeliest tokens. Sorting the whole vocabulary instead costs
-a third of a step for eight rows on a CPU, and the tokens behind the limit are noise."""
+"""top_p, top_k and min_p choose among this many of the likeliest tokens. Sorting the whole vocabulary
+instead costs a third of a step for eight rows on a CPU, and the tokens behind the limit are noise."""
 GREEDY_BELOW = 1e-4
 """A temperature this close to 0 means the likeliest token: dividing by it would overflow."""
 SEED_MASK = 2**63 - 1
@@ -32,7 +33,9 @@ def greedy(logprobs: Any) -> Any:
 
 
 def sampler_for(sampling: Sampling, choice: int = 0) -> Sampler:
-    """The sampler of one row. `choice` is its place among the `n` answers: each draws its own numbers from `seed`."""
+    """The sampler of one row. `choice` is its place among the `n` answers: each draws its own numbers from
+    `seed`.
+    """
     if sampling.temperature < GREEDY_BELOW or sampling.top_k == 1:
         return greedy
     shape = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)
@@ -43,22 +46,19 @@ def sampler_for(sampling: Sampling, choice: int = 0) -> Sampler:
 
 @lru_cache(maxsize=256)
 def _shared_sampler(temperature: float, top_p: float, top_k: int, min_p: float) -> Sampler:
-    def sample(logprobs: Any) -> Any:
-        return draw(logprobs, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p)
-
-    return sample
+    return partial(draw, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p)
 
 
 class SeededSampler:
     """Draws from a key of its own, so a seeded row says the same whoever its neighbours are."""
 
     def __init__(self, temperature: float, top_p: float, top_k: int, min_p: float, *, key: Any) -> None:
-        self._shape = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+        self._draw = partial(draw, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p)
         self._key = key
 
     def __call__(self, logprobs: Any) -> Any:
         self._key, now = mx.random.split(self._key)
-        return draw(logprobs, **self._shape, key=now)
+        return self._draw(logprobs, key=now)
 
 
 def draw(
@@ -94,7 +94,9 @@ def _likeliest(values: Any, count: int) -> tuple[Any, Any]:
 
 
 def _cut(values: Any, *, top_p: float, min_p: float) -> Any:
-    """Descending log probabilities with those outside of the nucleus at minus infinity. The first always stays."""
+    """Descending log probabilities with those outside of the nucleus at minus infinity. The first always
+    stays.
+    """
     probabilities = mx.exp(values)
     before = mx.cumsum(probabilities, axis=-1) - probabilities
     keep = (before < top_p) & (probabilities >= min_p * probabilities[:, :1])
@@ -119,7 +121,9 @@ def processors_for(
 
 
 def _penalties(frequency: float, presence: float, prompt_length: int) -> LogitsProcessor:
-    """OpenAI's formula: logit - count * frequency - (count > 0) * presence, counted over the completion only."""
+    """OpenAI's formula: logit - count * frequency - (count > 0) * presence, counted over the completion
+    only.
+    """
 
     def penalise(tokens: Any, logits: Any) -> Any:
         completion = tokens[prompt_length:]
@@ -132,7 +136,9 @@ def _penalties(frequency: float, presence: float, prompt_length: int) -> LogitsP
 
 
 def _repetition(penalty: float) -> LogitsProcessor:
-    """The penalty of the CTRL paper, over prompt and completion: positive logits divided, negative ones multiplied."""
+    """The penalty of the CTRL paper, over prompt and completion: positive logits divided, negative ones
+    multiplied.
+    """
 
     def penalise(tokens: Any, logits: Any) -> Any:
         seen = logits[:, tokens]

@@ -1,7 +1,8 @@
 """Which rows the model works on: they wait, join, leave and fail here, around mlx-lm's continuous batch.
 
-Imports mlx: loaded by the model process only, and everything here runs on the engine thread. Prompts are read in
-chunks between the decoding steps of the others, so the chunk is what a long prompt costs everybody else.
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread. Prompts are
+read in chunks between the decoding steps of the others, so the chunk is what a long prompt costs everybody
+else.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ IDLE_CHUNK_FACTOR = 2
 
 
 class Scheduler:
-    """Rows in, events out. `chunk_tokens` is how much prompt is read between two decoding steps of running rows."""
+    """Rows in, events out. `chunk_tokens` is how much prompt is read between two decoding steps of running
+    rows.
+    """
 
     def __init__(self, model: Any, *, max_rows: int, chunk_tokens: int) -> None:
         self._model = model
@@ -60,7 +63,8 @@ class Scheduler:
     def step(self) -> list[tuple[Row, Step]]:
         """One step of the model for all rows: each decodes a token, waiting ones join, prompts are read on.
 
-        Never raises. When the model does, the rows in its batch fail, and the next step starts from a new batch.
+        Never raises. When the model does, the rows in its batch fail, and the next step starts from a new
+        batch.
         """
         self._drop_cancelled()
         steps = self._join()
@@ -113,7 +117,9 @@ class Scheduler:
                 uid = self._insert(row)
             except Exception as error:
                 logger.exception("A request could not be started.")
-                failed.append((row, Step(error=GenerationFailed(f"This request could not be started: {error}."))))
+                failed.append(
+                    (row, Step(error=GenerationFailed(f"This request could not be started: {error}.")))
+                )
                 continue
             self._running[uid] = row
             self._reading.add(uid)
@@ -121,7 +127,10 @@ class Scheduler:
 
     def _insert(self, row: Row) -> int:
         processors = processors_for(
-            row.sampling, prompt_length=len(row.prompt), min_tokens=row.min_tokens, stop_tokens=row.stop_tokens
+            row.sampling,
+            prompt_length=len(row.prompt),
+            min_tokens=row.min_tokens,
+            stop_tokens=row.stop_tokens,
         )
         (uid,) = self._generator.insert(
             [row.prompt],

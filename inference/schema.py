@@ -1,7 +1,7 @@
 """Requests as the engine understands them, read from OpenAI's JSON.
 
-What is not supported is refused with a sentence, never silently ignored. Fields that only describe the caller (`user`,
-`metadata`, `store: false`) and unknown ones are let through.
+What is not supported is refused with a sentence, never silently ignored. Fields that only describe the
+caller (`user`, `metadata`, `store: false`) and unknown ones are let through.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Generating:
-    """What chat and plain completions have in common. `top_logprobs` is None when no logprobs are asked for."""
+    """What chat and plain completions have in common. `top_logprobs` is None when no logprobs are asked
+    for.
+    """
 
     model: str
     sampling: Sampling
@@ -120,7 +122,7 @@ def read_chat(body: dict[str, Any]) -> ChatRequest:
             top_logprobs=(top or 0) if wanted else None,
         ),
         messages=messages,
-        template_arguments=dict(arguments.items()) if arguments else {},
+        template_arguments=arguments.as_dict() if arguments else {},
     )
 
 
@@ -195,10 +197,10 @@ def _sampling(fields: Fields) -> Sampling:
 def _logit_bias(biases: Fields | None) -> tuple[tuple[int, float], ...]:
     if biases is None:
         return ()
-    if len(biases.items()) > MAX_LOGIT_BIASES:
+    if len(biases.names()) > MAX_LOGIT_BIASES:
         raise invalid_value("logit_bias", f"'logit_bias' may name at most {MAX_LOGIT_BIASES} tokens.")
     pairs = []
-    for token, _ in biases.items():
+    for token in biases.names():
         if not (token.isascii() and token.isdigit()):
             raise invalid_value("logit_bias", f"The keys of 'logit_bias' must be token ids, not '{token}'.")
         pairs.append((int(token), biases.number(token, default=0.0, low=-100, high=100)))

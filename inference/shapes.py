@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +41,9 @@ def model_entry(name: str, *, created: int, max_model_len: int) -> dict[str, Any
 
 
 class Shape:
-    """What chat and plain completions write alike. One per response: the id and the time stay the same in a stream."""
+    """What chat and plain completions write alike. One per response: the id and the time stay the same in a
+    stream.
+    """
 
     id_prefix: str
     object: str
@@ -76,8 +77,8 @@ class Shape:
         """The chunks that say what a choice has grown by."""
         raise NotImplementedError
 
-    def choice(self, index: int, pieces: list[Piece], *, before: str = "") -> dict[str, Any]:
-        """A whole choice. `before` is text to put in front of it."""
+    def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
+        """A whole choice."""
         raise NotImplementedError
 
     def _envelope(self, kind: str) -> dict[str, Any]:
@@ -105,11 +106,11 @@ class ChatShape(Shape):
             chunks.append(self._delta(piece.choice.index, {}, finish_reason=piece.finish_reason))
         return chunks
 
-    def choice(self, index: int, pieces: list[Piece], *, before: str = "") -> dict[str, Any]:
+    def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
         tokens = [token for piece in pieces for token in piece.tokens]
         return {
             "index": index,
-            "message": {"role": "assistant", "content": before + "".join(piece.text for piece in pieces)},
+            "message": {"role": "assistant", "content": "".join(piece.text for piece in pieces)},
             "logprobs": self._logprobs(tokens),
             "finish_reason": pieces[-1].finish_reason,
         }
@@ -155,15 +156,19 @@ class CompletionShape(Shape):
         self._echoes = echoes
 
     def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
-        return [self.chunk([self._text(index, self._echoes[index])]) for index in indexes if self._echoes[index]]
+        return [
+            self.chunk([self._text(index, self._echoes[index])]) for index in indexes if self._echoes[index]
+        ]
 
     def growth(self, piece: Piece) -> list[dict[str, Any]]:
-        choice = self._text(piece.choice.index, piece.text, tokens=piece.tokens, finish_reason=piece.finish_reason)
+        choice = self._text(
+            piece.choice.index, piece.text, tokens=piece.tokens, finish_reason=piece.finish_reason
+        )
         return [self.chunk([choice])]
 
-    def choice(self, index: int, pieces: list[Piece], *, before: str = "") -> dict[str, Any]:
+    def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
         tokens = [token for piece in pieces for token in piece.tokens]
-        text = self._echoes[index] + before + "".join(piece.text for piece in pieces)
+        text = self._echoes[index] + "".join(piece.text for piece in pieces)
         return self._text(index, text, tokens=tokens, finish_reason=pieces[-1].finish_reason)
 
     def _text(
@@ -189,20 +194,19 @@ class CompletionShape(Shape):
         }
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingShape:
-    request: EmbeddingRequest
+def embeddings(request: EmbeddingRequest, vectors: Any, *, prompt_tokens: int) -> dict[str, Any]:
+    """`vectors` is float32 [inputs, dimensions]; base64 is its little-endian bytes."""
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": _base64(vector) if request.base64 else vector.tolist(),
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    used = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
+    return {"object": "list", "data": data, "model": request.model, "usage": used}
 
-    def whole(self, vectors: Any, *, prompt_tokens: int) -> dict[str, Any]:
-        data = [
-            {"object": "embedding", "index": index, "embedding": self._embedding(vector)}
-            for index, vector in enumerate(vectors)
-        ]
-        used = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
-        return {"object": "list", "data": data, "model": self.request.model, "usage": used}
 
-    def _embedding(self, vector: Any) -> str | list[float]:
-        if self.request.base64:
-            return base64.b64encode(vector.astype(np.dtype("<f4")).tobytes()).decode()
-        numbers: list[float] = vector.tolist()
-        return numbers
+def _base64(vector: Any) -> str:
+    return base64.b64encode(vector.astype(np.dtype("<f4")).tobytes()).decode()

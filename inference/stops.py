@@ -1,7 +1,8 @@
 """Stop strings, matched on text: across token borders, never shown, held back only while one may be growing.
 
-Of several matches the one that is complete first ends the text, and of those that end together the longest. So the
-result does not depend on how the text was cut into pieces, and a stream says what a whole answer says.
+Of several matches the one that is complete first ends the text, and of those that end together the longest.
+So the result does not depend on how the text was cut into pieces, and a stream says what a whole answer
+says.
 """
 
 from __future__ import annotations

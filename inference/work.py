@@ -1,7 +1,7 @@
 """What the event loop asks of the engine thread, and what comes back.
 
-The loop makes a Row or an EmbeddingJob and may mark it cancelled; the thread reads it and sends messages back, which
-are handed to its `deliver` on the loop. Nothing else is shared.
+The loop makes a Row or an EmbeddingJob and may mark it cancelled; the thread reads it and sends messages
+back, which are handed to its `deliver` on the loop. Nothing else is shared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class Token(NamedTuple):
-    """A generated token. `logprob` and `likeliest` (id and log probability) only when the row asked for them."""
+    """A generated token. `logprob` and `likeliest` (id and log probability) only when the row asked for
+    them.
+    """
 
     id: int
     logprob: float | None = None
@@ -27,7 +29,9 @@ class Token(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one step made of a row: a token, its end, or its failure. A stop token is not shown, so not a token."""
+    """What one step made of a row: a token, its end, or its failure. A stop token is not shown, so not a
+    token.
+    """
 
     token: Token | None = None
     finish_reason: FinishReason | None = None

@@ -1,0 +1,191 @@
+"""The error boundary of the model server: what every route does alike, from the first byte to the line in
+the log.
+
+A consumer overrides `__call__`: it costs microseconds, and it sees its client leave, which cancels the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from channels.generic.http import AsyncHttpConsumer
+
+from inference.errors import (
+    EngineNotReady,
+    EngineOverloaded,
+    EngineStopping,
+    GenerationFailed,
+    InferenceError,
+    InputTooLong,
+)
+from inference.fields import BAD_REQUEST
+from ollaproject.wire import sse
+from ollaproject.wire.asgi import (
+    BodyTooLarge,
+    ClientDisconnected,
+    cancel_on_disconnect,
+    header,
+    read_body,
+    send_json,
+)
+from ollaproject.wire.ids import accept_request_id
+from ollaproject.wire.openai_errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from inference.engine import Engine
+    from ollaproject.wire.asgi import Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+OK, UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_LARGE = 200, 401, 404, 405, 413
+CLIENT_CLOSED_REQUEST, INTERNAL_ERROR, UNAVAILABLE = 499, 500, 503
+RETRY_AFTER_SECONDS = "2"
+STREAM_HEADERS = [
+    (b"content-type", sse.CONTENT_TYPE),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What every request needs. `tokenizing` is one thread: tokenizers are slow on long texts and not
+    shareable.
+    """
+
+    engine: Engine
+    tokenizing: Executor
+    api_key: str
+    max_body_bytes: int
+
+    async def tokenize(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.tokenizing, function, *arguments)
+
+
+class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes no types
+    """One request, from its first byte to its line in the log."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
+    needs_key: ClassVar[bool] = True
+
+    def __init__(self, *, serving: Serving) -> None:
+        super().__init__()
+        self.serving = serving
+        self.status = 0
+        self.streaming = False
+        self.report = ""
+        """What the log says of this request beside its status: numbers, never content."""
+
+    async def respond(self, body: bytes) -> None:
+        raise NotImplementedError
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.monotonic()
+        self.scope, self._send = scope, send
+        self.request_id = accept_request_id(header(scope, b"x-request-id"))
+        try:
+            await self._run(receive)
+        except (ClientDisconnected, ConnectionError):
+            self.status = CLIENT_CLOSED_REQUEST
+        except ApiError as error:
+            await self._refuse(error)
+        except InferenceError as error:
+            await self._refuse(_translated(error))
+        except Exception:
+            logger.exception("Request %s failed.", self.request_id)
+            message = f"The model server has failed on this request ({self.request_id}). Try again."
+            await self._refuse(ApiError(INTERNAL_ERROR, "internal_error", message))
+        finally:
+            self._log(time.monotonic() - began)
+
+    async def _run(self, receive: Receive) -> None:
+        self._check_method_and_key()
+        try:
+            body = await read_body(receive, limit=self.serving.max_body_bytes)
+        except BodyTooLarge as error:
+            message = (
+                f"The body is larger than {error.limit} bytes, which is the most that this server reads."
+            )
+            raise ApiError(TOO_LARGE, "request_too_large", message) from None
+        answering = asyncio.create_task(self.respond(body))
+        watching = asyncio.create_task(cancel_on_disconnect(receive, answering))
+        try:
+            await answering
+        except asyncio.CancelledError:
+            if watching.done() and answering.cancelled():
+                raise ClientDisconnected from None
+            answering.cancel()
+            raise
+        finally:
+            watching.cancel()
+
+    async def send_object(self, status: int, payload: Any, headers: dict[str, str] | None = None) -> None:
+        self.status = status
+        sent = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        await send_json(self._send, status, payload, headers=[*sent, self._id_header()])
+
+    async def start_stream(self) -> None:
+        self.status, self.streaming = OK, True
+        headers = [*STREAM_HEADERS, self._id_header()]
+        await self._send({"type": "http.response.start", "status": OK, "headers": headers})
+
+    async def send_chunks(self, payload: bytes, *, last: bool = False) -> None:
+        await self._send({"type": "http.response.body", "body": payload, "more_body": not last})
+
+    def _log(self, seconds: float) -> None:
+        """One line per request; health checks and model lists that go well only when debugging."""
+        level = logging.DEBUG if self.status == OK and not self.report else logging.INFO
+        method, path = self.scope["method"], self.scope["path"]
+        logger.log(
+            level, "%s %s %s %d %.3fs%s", self.request_id, method, path, self.status, seconds, self.report
+        )
+
+    def _id_header(self) -> tuple[bytes, bytes]:
+        return b"x-request-id", self.request_id.encode()
+
+    def _check_method_and_key(self) -> None:
+        if self.scope["method"] not in self.methods:
+            allowed = ", ".join(self.methods)
+            message = f"{self.scope['path']} answers {allowed}, not {self.scope['method']}."
+            raise ApiError(METHOD_NOT_ALLOWED, "method_not_allowed", message, headers={"Allow": allowed})
+        key = self.serving.api_key
+        given = (header(self.scope, b"authorization") or "").removeprefix("Bearer ")
+        if self.needs_key and key and not secrets.compare_digest(given.encode(), key.encode()):
+            message = "This server needs its API key: send it as 'Authorization: Bearer KEY'."
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise ApiError(UNAUTHORIZED, "invalid_api_key", message, headers=challenge)
+
+    async def _refuse(self, error: ApiError) -> None:
+        """Say what went wrong. In a stream that has begun it is an event, and the connection is then cut:
+        returning without a last body message makes the server close it, so that nobody takes the answer for
+        a whole one."""
+        if self.streaming:
+            self.report += f" cut={error.code}"
+            await self.send_chunks(sse.event(error.body()))
+        else:
+            await self.send_object(error.status, error.body(), error.headers)
+
+
+def _translated(error: InferenceError) -> ApiError:
+    later = {"Retry-After": RETRY_AFTER_SECONDS}
+    match error:
+        case InputTooLong():
+            return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
+        case EngineOverloaded():
+            return ApiError(UNAVAILABLE, "overloaded", str(error), headers=later)
+        case EngineStopping():
+            return ApiError(UNAVAILABLE, "shutting_down", str(error), headers=later)
+        case EngineNotReady():
+            return ApiError(UNAVAILABLE, "model_unavailable", str(error), headers=later)
+        case GenerationFailed():
+            return ApiError(INTERNAL_ERROR, "generation_failed", str(error))
+        case _:
+            return ApiError(INTERNAL_ERROR, "internal_error", str(error))

@@ -1,0 +1,166 @@
+"""The model server's routes, one consumer each: read the request, hand it to the engine, write the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from inference import prompts, schema, shapes
+from inference.answers import Answer
+from inference.boundary import NOT_FOUND, OK, RETRY_AFTER_SECONDS, UNAVAILABLE, Consumer
+from inference.fields import read_object
+from inference.work import EmbeddingJob, Vectors
+from ollaproject.wire import sse
+from ollaproject.wire.openai_errors import ApiError
+
+if TYPE_CHECKING:
+    from inference.prompts import Prompts
+    from inference.schema import Generating
+    from inference.shapes import Shape
+
+
+class Health(Consumer):
+    """200 only while the engine can generate, as of this moment."""
+
+    needs_key = False
+
+    async def respond(self, body: bytes) -> None:  # noqa: ARG002
+        health = self.serving.engine.health()
+        payload: dict[str, Any] = {
+            "status": health.status,
+            "model_loaded": self.serving.engine.is_loaded,
+            "model_name": self.serving.engine.model_name,
+        }
+        if health.status == "healthy":
+            await self.send_object(OK, payload)
+        else:
+            headers = {"Retry-After": RETRY_AFTER_SECONDS}
+            await self.send_object(UNAVAILABLE, {**payload, "reason": health.reason}, headers)
+
+
+class Models(Consumer):
+    """The models that are served: the chat model, and the embedding model if there is one."""
+
+    async def respond(self, body: bytes) -> None:  # noqa: ARG002
+        entries = self._entries()
+        name = self.scope["url_route"]["kwargs"].get("name")
+        if name is None:
+            await self.send_object(OK, {"object": "list", "data": entries})
+            return
+        entry = next((entry for entry in entries if entry["id"] == name), None)
+        if entry is None:
+            served = ", ".join(f"'{entry['id']}'" for entry in entries)
+            message = f"The model '{name}' is not served here. There is: {served}."
+            raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
+        await self.send_object(OK, entry)
+
+    def _entries(self) -> list[dict[str, Any]]:
+        backend = self.serving.engine.backend
+        chat, encoder = backend.chat, backend.encoder
+        entries = [shapes.model_entry(chat.name, created=chat.created, max_model_len=chat.context_length)]
+        if encoder is not None:
+            entry = shapes.model_entry(
+                encoder.name, created=encoder.created, max_model_len=encoder.max_tokens
+            )
+            entries.append(entry)
+        return entries
+
+
+class Generation(Consumer):
+    """What chat and plain completions share: an answer in the making, streamed or whole."""
+
+    methods = ("POST",)
+
+    async def answer(self, generating: Generating, ready: Prompts, shape: Shape) -> None:
+        with Answer(self.serving.engine, generating, ready.tokens, ready.room) as answer:
+            try:
+                await (
+                    self._stream(generating, answer, shape)
+                    if generating.stream
+                    else self._whole(answer, shape)
+                )
+            finally:
+                self.report = _numbers(answer)
+
+    async def _whole(self, answer: Answer, shape: Shape) -> None:
+        grown: dict[int, list[Any]] = {choice.index: [] for choice in answer.choices}
+        async for pieces in answer.pieces():
+            for piece in pieces:
+                grown[piece.choice.index].append(piece)
+        choices = [shape.choice(index, pieces) for index, pieces in grown.items()]
+        await self.send_object(OK, shape.whole(choices, answer))
+
+    async def _stream(self, generating: Generating, answer: Answer, shape: Shape) -> None:
+        # Nothing is sent before there is something to say: until then a failure still has its own status.
+        async for pieces in answer.pieces():
+            chunks = [chunk for piece in pieces for chunk in shape.growth(piece)]
+            if not self.streaming:
+                await self.start_stream()
+                chunks = shape.opening(range(len(answer.choices))) + chunks
+            await self.send_chunks(b"".join(map(sse.event, chunks)))
+        ending = sse.event(shape.usage_chunk(answer)) if generating.include_usage else b""
+        await self.send_chunks(ending + sse.DONE, last=True)
+
+
+class ChatCompletions(Generation):
+    async def respond(self, body: bytes) -> None:
+        backend = self.serving.engine.backend
+        request = schema.read_chat(read_object(body))
+        ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
+        await self.answer(request.generating, ready, shapes.ChatShape(request.generating, backend.vocabulary))
+
+
+class Completions(Generation):
+    async def respond(self, body: bytes) -> None:
+        backend = self.serving.engine.backend
+        request = schema.read_completion(read_object(body))
+        ready = await self.serving.tokenize(prompts.completion_prompts, backend, request)
+        echoes = [echo for echo in ready.echoes for _ in range(request.generating.n)]
+        shape = shapes.CompletionShape(request.generating, backend.vocabulary, echoes)
+        await self.answer(request.generating, ready, shape)
+
+
+class Embeddings(Consumer):
+    methods = ("POST",)
+
+    async def respond(self, body: bytes) -> None:
+        engine = self.serving.engine
+        request = schema.read_embedding(read_object(body))
+        inputs = await self.serving.tokenize(prompts.embedding_inputs, engine.backend, request)
+        done: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
+        job = EmbeddingJob(inputs=inputs, deliver=done.set_result)
+        engine.submit([job])
+        try:
+            result = await done
+        finally:
+            engine.cancel([job])
+        if result.error is not None:
+            raise result.error
+        tokens = sum(map(len, inputs))
+        self.report = f" embedded={len(inputs)} prompt={tokens}"
+        await self.send_object(OK, shapes.embeddings(request, result.vectors, prompt_tokens=tokens))
+
+
+class UnknownRoute(Consumer):
+    """404 in OpenAI's shape for whatever no other route answers."""
+
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+    async def respond(self, body: bytes) -> None:  # noqa: ARG002
+        message = (
+            f"There is nothing at {self.scope['path']}. This server answers /health, /v1/models, "
+            "/v1/chat/completions, /v1/completions and /v1/embeddings."
+        )
+        raise ApiError(NOT_FOUND, "not_found", message)
+
+
+def _numbers(answer: Answer) -> str:
+    """What the log says of a generation."""
+    now = time.monotonic()
+    first = answer.first_token_at
+    text = f" prompt={answer.prompt_tokens} completion={answer.completion_tokens}"
+    if first is None:
+        return text
+    rate = answer.completion_tokens / max(now - first, 1e-3)
+    return f"{text} ttft={first - answer.began:.3f}s rate={rate:.1f}tok/s"

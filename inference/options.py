@@ -1,0 +1,42 @@
+"""How a model server is set up, as `manage.py serve_model` reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEFAULT_MAX_ROWS = 16
+DEFAULT_MAX_WAITING = 256
+DEFAULT_MAX_BODY_BYTES = 32 * 1024**2
+DEFAULT_STUCK_AFTER_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which models to load. `name` and `embedding_model`: a Hugging Face id, a local folder, or `demo`.
+
+    `max_rows` is how many answers are generated at once, `chunk_tokens` how much of a prompt is read
+    between two of their steps (None: what suits the machine).
+    """
+
+    name: str
+    models_dir: Path
+    cache_dir: Path
+    served_name: str | None = None
+    embedding_model: str | None = None
+    max_rows: int = DEFAULT_MAX_ROWS
+    chunk_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """`max_waiting` bounds the requests that wait for a free row. `api_key` empty: anyone may call."""
+
+    models: ModelOptions
+    max_waiting: int = DEFAULT_MAX_WAITING
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    stuck_after_seconds: float = DEFAULT_STUCK_AFTER_SECONDS
+    api_key: str = field(default="", repr=False)

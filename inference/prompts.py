@@ -1,0 +1,110 @@
+"""Requests to token ids, checked against the model: is it the one served, do the ids exist, does it all fit.
+
+These functions take milliseconds on long texts, so they run on the tokenizing thread and not on the event
+loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inference.chat_template import prompt_tokens
+from inference.fields import BAD_REQUEST, invalid_value
+from ollaproject.wire.openai_errors import ApiError
+
+if TYPE_CHECKING:
+    from inference.backend import Backend
+    from inference.schema import ChatRequest, CompletionRequest, EmbeddingRequest, Generating
+
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Of each prompt: its token ids, how many tokens an answer may have, and its text if it is echoed."""
+
+    tokens: list[list[int]]
+    room: list[int]
+    echoes: list[str]
+
+
+def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
+    _check_generating(backend, request.generating)
+    tokens = prompt_tokens(backend.chat.tokenizer, request.messages, request.template_arguments)
+    room = _room(backend, tokens, request.generating.max_tokens, param="messages")
+    return Prompts([tokens], [room], [""])
+
+
+def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
+    _check_generating(backend, request.generating)
+    lists = [_tokens_of(backend, prompt) for prompt in request.prompts]
+    room = [_room(backend, tokens, request.generating.max_tokens, param="prompt") for tokens in lists]
+    echoes = [_text_of(backend, prompt) if request.echo else "" for prompt in request.prompts]
+    return Prompts(lists, room, echoes)
+
+
+def embedding_inputs(backend: Backend, request: EmbeddingRequest) -> list[list[int]]:
+    """The token ids of each input. InputTooLong when one has more tokens than it can read."""
+    encoder = backend.encoder
+    if encoder is None:
+        message = f"This server makes no embeddings: it serves the chat model '{backend.chat.name}' only."
+        raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
+    if request.model != encoder.name:
+        message = f"The model '{request.model}' makes no embeddings here. Use '{encoder.name}'."
+        raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
+    if request.dimensions not in (None, encoder.dimensions):
+        raise invalid_value(
+            "dimensions", f"'{encoder.name}' makes vectors of {encoder.dimensions} dimensions only."
+        )
+    if not all(request.inputs):
+        raise invalid_value("input", "'input' must not hold an empty text.")
+    return encoder.tokenize(request.inputs)
+
+
+def _check_generating(backend: Backend, generating: Generating) -> None:
+    served = backend.chat.name
+    if generating.model != served:
+        encoder = backend.encoder
+        message = f"The model '{generating.model}' is not served here. This server generates with '{served}'."
+        if encoder is not None and generating.model == encoder.name:
+            message = f"The model '{encoder.name}' makes embeddings only. To generate, use '{served}'."
+        raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
+    _check_ids(backend, "logit_bias", [token for token, _ in generating.sampling.logit_bias])
+    _check_ids(backend, "stop_token_ids", generating.stop_tokens)
+
+
+def _check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...]) -> None:
+    size = backend.chat.vocabulary_size
+    if tokens and max(tokens) >= size:
+        raise invalid_value(
+            param, f"'{param}' names the token {max(tokens)}, but this model has {size} tokens."
+        )
+
+
+def _tokens_of(backend: Backend, prompt: str | list[int]) -> list[int]:
+    if isinstance(prompt, list):
+        _check_ids(backend, "prompt", prompt)
+        return prompt
+    tokens: list[int] = backend.chat.tokenizer.encode(prompt)
+    if not tokens:
+        raise invalid_value("prompt", "'prompt' must not be empty.")
+    return tokens
+
+
+def _text_of(backend: Backend, prompt: str | list[int]) -> str:
+    return prompt if isinstance(prompt, str) else backend.vocabulary.decode(prompt)
+
+
+def _room(backend: Backend, tokens: list[int], wanted: int | None, *, param: str) -> int:
+    """How many tokens the answer may have: `wanted`, or all that is left of the model's context."""
+    length = backend.chat.context_length
+    left = length - len(tokens)
+    if left < (wanted or 1):
+        asked = f" and {wanted} for the answer" if wanted else ""
+        message = (
+            f"This model reads at most {length} tokens, prompt and answer together. You asked for "
+            f"{len(tokens) + (wanted or 1)}: {len(tokens)} in the {param}{asked}. Shorten one of them."
+        )
+        raise ApiError(BAD_REQUEST, "context_length_exceeded", message, param=param)
+    return wanted or left

@@ -1,0 +1,28 @@
+"""Which consumer answers which path of the model server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.urls import re_path
+
+from inference import consumers
+
+if TYPE_CHECKING:
+    from django.urls import URLPattern
+
+    from inference.boundary import Serving
+
+
+def url_patterns(serving: Serving) -> list[URLPattern]:
+    """The last one catches all: a router raises on a path that it does not know."""
+    routes = {
+        r"^health/?$": consumers.Health,
+        r"^v1/models/?$": consumers.Models,
+        r"^v1/models/(?P<name>.+)$": consumers.Models,
+        r"^v1/chat/completions/?$": consumers.ChatCompletions,
+        r"^v1/completions/?$": consumers.Completions,
+        r"^v1/embeddings/?$": consumers.Embeddings,
+        r"": consumers.UnknownRoute,
+    }
+    return [re_path(path, consumer.as_asgi(serving=serving)) for path, consumer in routes.items()]
