@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING
 from django.db import Error, connection
 
 from endpoints import discovery, health
-from endpoints.check_target import check_target
-from endpoints.choices import Status
-from endpoints.errors import FleetError
-from endpoints.findings import Finding, ProbeResult
+from endpoints.checking import check
 from endpoints.probe import Checker
 from ollaproject.wire import clock
 
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from endpoints.findings import Finding
     from endpoints.schedule import Claim
 
 logger = logging.getLogger(__name__)
@@ -112,21 +110,13 @@ class Prober:
             await asyncio.sleep((claim.due - clock.now()).total_seconds())
             async with self._slots:
                 at = clock.now()
-                finding = await self._find(claim, at)
+                wanted = discovery.is_wanted(claim.endpoint.health, at=at)
+                finding = await check(self._checker, claim.endpoint, with_models=wanted)
             self._results.put(Checked(claim=claim, finding=finding, at=at))
         except Exception:
             logger.exception("The check of endpoint %s failed in an unexpected way.", claim.endpoint.name)
         finally:
             self._running.discard(claim.endpoint.pk)
-
-    async def _find(self, claim: Claim, at: datetime) -> Finding:
-        try:
-            target = check_target(claim.endpoint)
-        except FleetError as error:
-            return Finding(ProbeResult(Status.CONFIG_ERROR, str(error)))
-        return await self._checker.check(
-            target, with_models=discovery.is_wanted(claim.endpoint.health, at=at)
-        )
 
     def _write(self) -> None:
         failing = False

@@ -56,14 +56,14 @@ def validate_endpoint(endpoint: Endpoint) -> None:
         except ValidationError as error:
             mistakes.setdefault(field, []).extend(error.messages)
     if mistakes:
-        raise ValidationError(mistakes)  # type: ignore[arg-type]  # the stubs know no dict of lists
+        raise ValidationError(mistakes)
 
 
 def check_name(endpoint: Endpoint) -> None:
     if not NAME.fullmatch(endpoint.name):
         raise ValidationError(
-            "A name is 1 to 64 printable ASCII characters without spaces at its ends: it is sent to clients in "
-            "the header X-Olla-Endpoint. Try something like mac-mini-1."
+            "A name is 1 to 64 printable ASCII characters without spaces at its ends: it is sent to clients "
+            "in the header X-Olla-Endpoint. Try something like mac-mini-1."
         )
 
 

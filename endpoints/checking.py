@@ -1,4 +1,4 @@
-"""Turns an endpoint's row into what a check needs: whole URLs, headers with the credential, filters."""
+"""One check of one endpoint: its row turned into what the network side needs, and what that side finds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from endpoints import profiles, secrets
-from endpoints.findings import CheckTarget
+from endpoints.choices import Status
+from endpoints.errors import FleetError
+from endpoints.findings import CheckTarget, Finding, ProbeResult
 
 if TYPE_CHECKING:
     from endpoints.models import Endpoint
+    from endpoints.probe import Checker
+
+
+async def check(checker: Checker, endpoint: Endpoint, *, with_models: bool) -> Finding:
+    """Check `endpoint`. One that cannot be asked, its credential being unreadable, is a finding too."""
+    try:
+        target = check_target(endpoint)
+    except FleetError as error:
+        return Finding(ProbeResult(Status.CONFIG_ERROR, str(error)))
+    return await checker.check(target, with_models=with_models)
 
 
 def check_target(endpoint: Endpoint) -> CheckTarget:

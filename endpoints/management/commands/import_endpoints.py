@@ -1,0 +1,77 @@
+"""Imports an endpoint file into the fleet."""
+
+from __future__ import annotations
+
+from argparse import RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
+
+from endpoints import importing
+from endpoints.errors import EndpointFileError
+from endpoints.importing import Outcome
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from endpoints.importing import Imported
+
+MARKS = {Outcome.ADDED: "+", Outcome.CHANGED: "~", Outcome.UNCHANGED: "="}
+EPILOG = """\
+example:
+  manage.py import_endpoints endpoints.yaml --dry-run
+
+  where endpoints.yaml holds
+
+    endpoints:
+      - url: "http://192.168.0.100:8000"
+        name: "vllm-mlx-server"
+        type: "vllm-mlx"
+        priority: 80
+        check_interval: 5s
+        auth: {type: bearer, token: "${MINI_TOKEN}"}
+
+An Olla configuration works too: its discovery.static.endpoints are read. Endpoints are told apart by name.
+A key that the file leaves out keeps its value. A file with a mistake in it changes nothing, and the exit
+code is 1.
+"""
+
+
+class ExampleFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
+    """Django's order of options, and the example as it is written."""
+
+
+class Command(BaseCommand):
+    help = "Import the endpoints of a YAML file: known names are updated, others are added."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(
+            prog_name, subcommand, epilog=EPILOG, formatter_class=ExampleFormatter, **kwargs
+        )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, help="the YAML file")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would change, and change nothing"
+        )
+
+    def handle(self, *_args: Any, file: Path, dry_run: bool, **_options: Any) -> None:
+        try:
+            prepared = importing.prepare(file)
+        except EndpointFileError as error:
+            raise CommandError(f"{error}\nNothing was imported.") from None
+        if not dry_run:
+            importing.store(prepared)
+        for one in prepared.endpoints:
+            self._show(one)
+        if prepared.left_out:
+            self.stderr.write(f"Not about endpoints, left out: {', '.join(prepared.left_out)}.")
+        counts = ", ".join(f"{prepared.count(outcome)} {outcome}" for outcome in Outcome)
+        self.stdout.write(f"{counts}." + (" Nothing was written: this was a dry run." if dry_run else ""))
+
+    def _show(self, one: Imported) -> None:
+        self.stdout.write(f"{MARKS[one.outcome]} {one.endpoint.name}  {one.endpoint.url}")
+        if one.outcome == Outcome.CHANGED:
+            for difference in one.differences:
+                self.stdout.write(f"    {difference}")
