@@ -36,7 +36,7 @@ MODELS = b"/v1/models"
 HEALTH = b"/health"
 
 
-class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc] - channels has no types
+class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc]
     """What every answer of ours has in common. Subclasses say in `answer` what it is."""
 
     def __init__(self, *, gateway: Gateway) -> None:

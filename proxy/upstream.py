@@ -144,6 +144,10 @@ class Upstream:
             raise BrokenAnswerError(f"answered with the unknown status {response.status_code}")
         return Answer(target, response)
 
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.transport.aclose()
+
     def _destination(self, target: Target) -> _Destination:
         known = self._destinations.get(target.id)
         if known is None or known.target is not target:

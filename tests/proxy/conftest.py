@@ -1,0 +1,170 @@
+"""A real gateway for each test: uvicorn on a loopback port, the real consumers, a routing table of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import uvicorn
+from channels.routing import URLRouter
+
+from endpoints.choices import Mode, Status
+from endpoints.snapshot import ServedModel, Snapshot, Target, install, snapshot
+from proxy.auth import Guard
+from proxy.gateway import Gateway
+from proxy.routes import routes
+from tests.fakes.answers import CREATED
+from tests.fakes.upstream import FakeUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    TargetOf = Callable[..., Target]
+
+START_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Served:
+    """A gateway that listens."""
+
+    gateway: Gateway
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn in a thread: says when it listens, and leaves signals alone."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self.gateway = gateway
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: object = None) -> None:
+        await super().startup()
+        self.listening.set()
+
+    async def shutdown(self, sockets: object = None) -> None:
+        await super().shutdown()
+        await self.gateway.upstream.aclose()
+        await asyncio.sleep(0)  # the transports' own last words
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextmanager
+def serving(gateway: Gateway) -> Iterator[Served]:
+    """Serve `gateway` as `manage.py serve` does: uvloop and httptools."""
+    config = uvicorn.Config(
+        URLRouter(routes(gateway)),
+        port=0,
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config, gateway)
+    thread = threading.Thread(target=server.run, name="gateway")
+    thread.start()
+    try:
+        assert server.listening.wait(START_SECONDS)
+        yield Served(gateway, server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(START_SECONDS)
+        assert not thread.is_alive()
+
+
+def open_guard(**rules: object) -> Guard:
+    given = {
+        "api_auth": "remote",
+        "allowed_hosts": ["127.0.0.1", "localhost"],
+        "trusted_proxies": [],
+        **rules,
+    }
+    return Guard(**given)  # type: ignore[arg-type]
+
+
+def gateway_with(*, max_body_size: int = 2**20, **rules: object) -> Gateway:
+    return Gateway(guard=open_guard(**rules), max_body_size=max_body_size)
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving(gateway_with()) as made:
+        yield made
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=served.url, timeout=20, trust_env=False) as made:
+        yield made
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Callable[..., FakeUpstream]]:
+    """Makes fake upstreams that end with the test."""
+    with ExitStack() as stack:
+        yield lambda *models, **how: stack.enter_context(FakeUpstream(models=models or ("m1",), **how))
+
+
+@pytest.fixture
+def upstream(upstreams: Callable[..., FakeUpstream]) -> FakeUpstream:
+    return upstreams("m1")
+
+
+def target_for(upstream: FakeUpstream | str, *, number: int = 1, **changes: object) -> Target:
+    """The routing table's entry for a fake upstream, healthy unless `changes` say otherwise."""
+    models = upstream.models if isinstance(upstream, FakeUpstream) else ("m1",)
+    target = Target(
+        id=number,
+        name=f"mini-{number}",
+        type="vllm-mlx",
+        url=upstream.url if isinstance(upstream, FakeUpstream) else upstream,
+        priority=85,
+        status=Status.HEALTHY,
+        reason="",
+        mode=Mode.ACTIVE,
+        models=tuple(ServedModel(name, CREATED, None) for name in models),
+        preserve_path=False,
+        connect_timeout_seconds=2.0,
+        first_byte_timeout_seconds=10.0,
+        idle_timeout_seconds=10.0,
+        max_concurrent=20,
+    )
+    return replace(target, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def table() -> Iterator[Callable[..., None]]:
+    """Installs a routing table of the given targets, sorted as the fleet sorts them; the old one comes back after."""
+    before = snapshot()
+
+    def use(*targets: Target) -> None:
+        ordered = sorted(targets, key=lambda target: (-target.priority, target.name))
+        install(Snapshot(revision=1, targets=tuple(ordered)))
+
+    yield use
+    install(before)
+
+
+CHAT = "/olla/vllm-mlx/v1/chat/completions"
+
+
+def chat_body(model: str = "m1", **more: object) -> dict[str, object]:
+    return {"model": model, "messages": [{"role": "user", "content": "What is MLX?"}], **more}
