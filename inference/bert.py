@@ -191,7 +191,7 @@ class Bert(nn.Module):
         return self.encoder(self.embeddings(ids), mask)
 
     def load(self, weights: dict[str, mx.array]) -> None:
-        """Take the weights of a checkpoint, as float32. Raises ValueError when some are missing or misshapen."""
+        """Take the weights of a checkpoint, as float32. Raises ValueError when one is missing or misshapen."""
         self.load_weights([(name, weights[key].astype(mx.float32)) for key, name in _names(weights).items()])
         self.eval()
         mx.eval(self.parameters())

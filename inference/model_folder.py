@@ -37,9 +37,9 @@ def locate(name: str, *, demo: Callable[[], Path]) -> Path:
     if name == DEMO:
         return demo()
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():  # the path of an empty name would be the current folder
         return folder.resolve()
-    if folder.exists():
+    if folder.is_file():
         raise ModelNotFound(f"{name} is a file. A model is a folder with config.json and safetensors in it.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "/", "~")):
         return _download(name)

@@ -1,0 +1,175 @@
+"""OpenBLAS in front of MLX. Each test runs a process: a library cannot be unloaded, nor an import undone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has MLX's CPU backend alone")
+
+# Accelerates, and prints what came of it as JSON; {before} runs first, {after} last and may add to `found`.
+PROGRAM = """
+import json, logging, os, sys, time
+from pathlib import Path
+logging.basicConfig(format="%(levelname)s %(message)s")
+from inference import blas
+{before}
+done = blas.accelerate(cache_dir=Path(sys.argv[1]), threads={threads})
+found = {{
+    "library": str(done.library), "threads": done.threads, "compiled": done.kernels_compiled,
+    "environment": dict(os.environ), "mlx_was_imported": "mlx.core" in sys.modules,
+}}
+{after}
+print(json.dumps(found))
+"""
+MULTIPLY = """
+import mlx.core as mx
+import numpy as np
+left, right = np.random.default_rng(1).normal(size=(2, 768, 768)).astype(np.float32)
+a, b = mx.array(left), mx.array(right)
+def seconds():
+    started = time.perf_counter()
+    mx.eval(a @ b)
+    return time.perf_counter() - started
+found["seconds"] = min(seconds() for _ in range(3))
+found["wrong_by"] = float(np.abs(np.array(a @ b) - left @ right).max())
+"""
+
+
+def launch(
+    cache_dir: Path, *, before: str = "", after: str = "", threads: int | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(before=before, after=after, threads=threads), str(cache_dir)],
+        cwd=PROJECT_ROOT,
+        env={**kept, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    return {**json.loads(output), "log": errors}
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds the renamed library already, for the tests that do not ask how it gets there."""
+    folder = tmp_path_factory.mktemp("blas")
+    assert finish(launch(folder))["library"] != "None"
+    return folder
+
+
+def test_mlx_multiplies_many_times_faster_and_as_rightly(cache_dir: Path) -> None:
+    stock = finish(
+        launch(
+            cache_dir,
+            before="blas.accelerate = lambda **_: blas.Acceleration(None, 0, True, '')",
+            after=MULTIPLY,
+        )
+    )
+    fast = finish(launch(cache_dir, after=MULTIPLY))
+
+    assert fast["seconds"] * 5 < stock["seconds"]
+    assert fast["wrong_by"] < 1e-3
+    assert fast["log"] == ""
+
+
+def test_it_does_not_import_mlx_itself(cache_dir: Path) -> None:
+    assert not finish(launch(cache_dir))["mlx_was_imported"]
+
+
+def test_it_warns_and_goes_on_when_mlx_is_there_already(cache_dir: Path) -> None:
+    found = finish(launch(cache_dir, before="import mlx.core"))
+
+    assert found["library"] == "None"
+    assert "WARNING MLX runs with its slow reference BLAS: mlx.core is already imported" in found["log"]
+
+
+def test_it_warns_and_goes_on_when_the_library_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+
+    found = finish(launch(tmp_path / "cache"))
+
+    assert found["library"] == "None"
+    assert "a copy of OpenBLAS could not be written" in found["log"]
+
+
+def test_it_warns_and_goes_on_when_the_kept_library_is_damaged(tmp_path: Path) -> None:
+    library = Path(finish(launch(tmp_path))["library"])
+    library.write_bytes(b"no library")
+
+    found = finish(launch(tmp_path))
+
+    assert found["library"] == "None"
+    assert f"{library} could not be loaded" in found["log"]
+
+
+def test_it_makes_the_library_once(tmp_path: Path) -> None:
+    library = Path(finish(launch(tmp_path))["library"])
+    made_at = library.stat().st_mtime_ns
+
+    assert finish(launch(tmp_path))["library"] == str(library)
+    assert library.stat().st_mtime_ns == made_at
+
+
+def test_processes_that_start_together_agree_on_one_library(tmp_path: Path) -> None:
+    found = [finish(process) for process in [launch(tmp_path) for _ in range(4)]]
+
+    assert len({each["library"] for each in found}) == 1
+    assert [str(path) for path in tmp_path.iterdir()] == [found[0]["library"]]
+
+
+def test_it_uses_as_many_threads_as_the_caller_says(cache_dir: Path) -> None:
+    found = finish(launch(cache_dir, threads=3, OPENBLAS_NUM_THREADS="5"))
+
+    assert found["threads"] == 3
+    assert found["environment"]["OPENBLAS_NUM_THREADS"] == "3"
+
+
+def test_it_uses_as_many_threads_as_the_environment_says(cache_dir: Path) -> None:
+    assert finish(launch(cache_dir, OPENBLAS_NUM_THREADS="5"))["threads"] == 5
+
+
+def test_it_ignores_a_number_of_threads_that_is_none(cache_dir: Path) -> None:
+    found = finish(launch(cache_dir, OPENBLAS_NUM_THREADS="many"))
+
+    assert found["threads"] >= 1
+    assert "OPENBLAS_NUM_THREADS must be a whole number above 0, not 'many'" in found["log"]
+
+
+def test_it_uses_only_cores_that_this_process_may_use(cache_dir: Path) -> None:
+    pinned = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+
+    assert finish(launch(cache_dir, before=pinned))["threads"] == 1
+
+
+def test_it_tells_mlx_not_to_compile_where_there_is_no_compiler(cache_dir: Path) -> None:
+    found = finish(launch(cache_dir, PATH="/nowhere"))
+
+    assert found["environment"]["MLX_DISABLE_COMPILE"] == "1"
+    assert not found["compiled"]
+
+
+def test_it_lets_mlx_compile_where_there_is_a_compiler(cache_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "g++").touch(mode=0o755)
+
+    found = finish(launch(cache_dir, PATH=str(tmp_path)))
+
+    assert "MLX_DISABLE_COMPILE" not in found["environment"]
+    assert found["compiled"]
+
+
+def test_it_leaves_the_choice_of_kernels_to_who_made_it(cache_dir: Path) -> None:
+    assert finish(launch(cache_dir, MLX_DISABLE_COMPILE="0"))["environment"]["MLX_DISABLE_COMPILE"] == "0"

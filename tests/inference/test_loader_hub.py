@@ -1,0 +1,159 @@
+"""Models by their Hugging Face id, from a hub on loopback. Its address is read at import: hence processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference.gguf_llama import convert
+from tests.inference.tiny_gguf import write_tiny_gguf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+COMMIT = "c0ffee" * 6 + "c0ff"
+PROGRAM = """
+import sys
+from pathlib import Path
+from inference.errors import ModelError
+from inference.loader import load_chat_model
+try:
+    loaded = load_chat_model(sys.argv[1], models_dir=Path(sys.argv[2]))
+    print(loaded.name, loaded.created > 0, sorted(path.name for path in loaded.path.iterdir()))
+except ModelError as error:
+    print(type(error).__name__, error)
+"""
+
+
+class Hub(ThreadingHTTPServer):
+    """Offers a folder as house/tiny, and refuses house/private and house/gated as the real one does."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), HubRequest)
+        self.folder = folder
+        self.requested: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class HubRequest(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, *_: object) -> None:
+        """No access log."""
+
+    def _answer(self, *, with_body: bool) -> None:
+        path = self.path.partition("?")[0]
+        self.server.requested.append(path)
+        if "house/private" in path:
+            self._send(401, b"", {"X-Error-Code": "RepoNotFound"}, with_body=with_body)
+        elif "house/gated" in path:
+            self._send(403, b"", {"X-Error-Code": "GatedRepo"}, with_body=with_body)
+        elif path == f"/house/tiny/resolve/{COMMIT}/{path.rpartition('/')[2]}":
+            content = (self.server.folder / path.rpartition("/")[2]).read_bytes()
+            tag = f'"{hashlib.sha256(content).hexdigest()}"'
+            self._send(200, content, {"ETag": tag, "X-Repo-Commit": COMMIT}, with_body=with_body)
+        elif path.startswith("/api/models/house/tiny/tree/"):
+            self._send(200, json.dumps(self._tree()).encode(), {}, with_body=with_body)
+        elif path.startswith("/api/models/house/tiny"):
+            about = {"id": "house/tiny", "sha": COMMIT, "siblings": []}
+            self._send(200, json.dumps(about).encode(), {}, with_body=with_body)
+        else:
+            self._send(404, b"", {}, with_body=with_body)
+
+    def _tree(self) -> list[dict[str, object]]:
+        return [
+            {
+                "type": "file",
+                "path": file.name,
+                "size": file.stat().st_size,
+                "oid": hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest(),
+            }
+            for file in self.server.folder.iterdir()
+        ]
+
+    def _send(self, status: int, content: bytes, headers: dict[str, str], *, with_body: bool) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body:
+            self.wfile.write(content)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    workspace = tmp_path_factory.mktemp("hub")
+    write_tiny_gguf(workspace / "tiny.gguf")
+    (workspace / "tiny").mkdir()
+    convert(workspace / "tiny.gguf", workspace / "tiny")
+    (workspace / "tiny" / "modeling_tiny.py").write_text("raise SystemExit('never run')")
+    with Hub(workspace / "tiny") as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def load(name: str, home: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, name, str(home)],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "HF_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_model_is_downloaded_by_its_id_without_its_code(hub: Hub, tmp_path: Path) -> None:
+    printed = load("house/tiny", tmp_path, HF_ENDPOINT=hub.url)
+
+    assert printed.startswith("house/tiny True ['config.json', 'generation_config.json', 'model.safetensors'")
+    assert "modeling_tiny.py" not in printed
+
+
+def test_a_downloaded_model_needs_no_network(hub: Hub, tmp_path: Path) -> None:
+    load("house/tiny", tmp_path, HF_ENDPOINT=hub.url)
+
+    assert load("house/tiny", tmp_path, HF_HUB_OFFLINE="1").startswith("house/tiny True")
+
+
+def test_an_unknown_id_is_told(hub: Hub, tmp_path: Path) -> None:
+    assert load("house/private", tmp_path, HF_ENDPOINT=hub.url).startswith(
+        "ModelNotFound There is no model house/private on Hugging Face, or it is private and HF_TOKEN"
+    )
+
+
+def test_a_gated_model_says_what_to_accept(hub: Hub, tmp_path: Path) -> None:
+    assert load("house/gated", tmp_path, HF_ENDPOINT=hub.url).startswith(
+        "ModelNotFound house/gated asks for permission: accept its terms"
+    )
+
+
+def test_no_way_to_the_hub_is_told(tmp_path: Path) -> None:
+    assert load("house/tiny", tmp_path, HF_HUB_OFFLINE="1").startswith(
+        "ModelNotFound house/tiny could not be downloaded from Hugging Face:"
+    )
