@@ -36,6 +36,13 @@ MODELS = b"/v1/models"
 HEALTH = b"/health"
 
 
+async def routing_table_loaded() -> None:
+    """Daphne has no lifespan protocol: there, nothing is loaded before the first request."""
+    if snapshot().revision < 0:
+        watch.start()
+        await watch.ready()
+
+
 class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc]
     """What every answer of ours has in common. Subclasses say in `answer` what it is."""
 
@@ -86,9 +93,7 @@ class ApiConsumer(GatewayConsumer):
     async def answer(self, call: Call) -> None:
         self.gateway.guard.check_host(call.scope)
         call.caller = self.gateway.guard.authenticate(call.scope)
-        if snapshot().revision < 0:  # a server without the lifespan protocol has not loaded it
-            watch.start()
-            await watch.ready()
+        await routing_table_loaded()
         if has_dot_segments(call.path):
             raise errors.invalid_path()
         place = place_of(call.path)

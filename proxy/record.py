@@ -141,6 +141,8 @@ class Records:
 
     def close(self, outcome: Outcome) -> None:
         """Take note of a request that is over."""
+        if outcome.error_code == "request_too_large":
+            self.size_violations += 1
         logger.info(
             "%s %s %s %s %s %s %.0fms in=%d out=%d%s",
             outcome.request_id,

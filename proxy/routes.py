@@ -8,6 +8,7 @@ from django.urls import re_path
 
 from proxy.consumers import ApiConsumer
 from proxy.gateway import Gateway
+from proxy.operator import OperatorConsumer
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
 
 def routes(gateway: Gateway) -> list[URLPattern]:
     """The URL patterns of one gateway, for Channels' URLRouter."""
-    return [re_path(r"^(?:olla|v1)(?:/|$)", ApiConsumer.as_asgi(gateway=gateway))]
+    return [
+        re_path(r"^(?:olla|v1)(?:/|$)", ApiConsumer.as_asgi(gateway=gateway)),
+        re_path(
+            r"^(?:internal(?:/|$)|(?:version|livez|readyz|health)/?$)",
+            OperatorConsumer.as_asgi(gateway=gateway),
+        ),
+    ]
 
 
 http_urlpatterns = routes(Gateway.from_settings())

@@ -1,0 +1,61 @@
+"""JSON that a dashboard polls: a weak ETag over what does not age by itself, 304 when unchanged, gzip."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from ollaproject.wire import asgi
+from proxy import headers
+
+if TYPE_CHECKING:
+    from proxy.call import Call
+
+# These change from second to second while nothing happens.
+AGEING = frozenset({"timestamp", "uptime", "last_check", "next_check", "health_check", "last_model_sync"})
+MIN_GZIP_BYTES = 256
+MAX_CONDITION_BYTES = 1024
+FIXED_HEADERS = (
+    (b"content-type", asgi.JSON),
+    (b"cache-control", b"private, no-cache"),
+    (b"vary", b"Accept-Encoding"),
+)
+
+
+async def respond(call: Call, payload: dict[str, Any]) -> None:
+    """Answer with `payload`, or with 304 if the client has it already."""
+    etag = weak_etag(payload)
+    pairs = [*FIXED_HEADERS, (b"etag", etag)]
+    if matches(headers.value(call.headers, b"if-none-match"), etag):
+        await call.begin(304, pairs)
+        await call.write(b"", more=False)
+        return
+    body = asgi.encode_json(payload)
+    if len(body) >= MIN_GZIP_BYTES and b"gzip" in headers.value(call.headers, b"accept-encoding"):
+        body = gzip.compress(body, compresslevel=5, mtime=0)
+        pairs.append((b"content-encoding", b"gzip"))
+    await call.respond(200, body, pairs)
+
+
+def weak_etag(payload: dict[str, Any]) -> bytes:
+    text = json.dumps(lasting(payload), sort_keys=True)
+    return b'W/"' + hashlib.sha256(text.encode()).hexdigest()[:32].encode() + b'"'
+
+
+def lasting(value: Any) -> Any:
+    """`value` without the fields that only say how long ago something was."""
+    if isinstance(value, dict):
+        return {key: lasting(inner) for key, inner in value.items() if key not in AGEING}
+    if isinstance(value, list):
+        return [lasting(inner) for inner in value]
+    return value
+
+
+def matches(condition: bytes, etag: bytes) -> bool:
+    """If-None-Match compares weakly (RFC 9110, 13.1.2)."""
+    if not condition or len(condition) > MAX_CONDITION_BYTES:
+        return False
+    bare = etag.removeprefix(b"W/")
+    return any(tag.strip().removeprefix(b"W/") in (b"*", bare) for tag in condition.split(b","))

@@ -1,0 +1,217 @@
+"""The status JSON (contract, section 6): the fleet as the database has it, the traffic as we counted it.
+
+Figures of traffic are since this process started, which `start_time` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count
+
+from endpoints.choices import ROUTABLE, Mode, Status
+from endpoints.models import Endpoint
+from endpoints.profiles import profile
+from ollaproject.wire import clock
+from proxy import figures
+from proxy.version import COMMIT, VERSION
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from proxy.record import Records, Tally
+
+# Olla's rules for what is worth a word.
+MANY_FAILURES = 3
+LOW_SUCCESS_RATE = 0.9
+FEW_REQUESTS = 10
+HIGH_LATENCY_SECONDS = 5.0
+DEGRADED_SUCCESS_RATE = 0.95
+CRITICAL_SHARE_UP = 0.5
+DEGRADED_SHARE_UP = 0.8
+ELEVATED_VIOLATIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """An endpoint as the database has it."""
+
+    id: int
+    name: str
+    url: str
+    type: str
+    priority: int
+    mode: str
+    status: str
+    checked_at: datetime | None
+    next_check_at: datetime | None
+    latency_seconds: float | None
+    consecutive_failures: int
+    models_synced_at: datetime | None
+    model_count: int
+
+    @property
+    def routable(self) -> bool:
+        return self.mode == Mode.ACTIVE and self.status in ROUTABLE
+
+
+def fleet() -> list[EndpointState]:
+    """Every endpoint by one query: highest priority first, the healthy before the others, then by name."""
+    rows = Endpoint.objects.select_related("health").annotate(model_count=Count("models"))
+    states = [_state(row) for row in rows]
+    return sorted(
+        states, key=lambda each: (-each.priority, each.status != Status.HEALTHY, each.name, each.id)
+    )
+
+
+def _state(row: Any) -> EndpointState:
+    health = getattr(row, "health", None)  # its row is written just after the endpoint's
+    return EndpointState(
+        id=row.pk,
+        name=row.name,
+        url=row.url,
+        type=row.type,
+        priority=profile(row.type).default_priority if row.priority is None else row.priority,
+        mode=row.mode,
+        status=health.status if health else Status.UNKNOWN.value,
+        checked_at=health.checked_at if health else None,
+        next_check_at=health.next_check_at if health and row.mode != Mode.PAUSED else None,
+        latency_seconds=health.latency_seconds if health else None,
+        consecutive_failures=health.consecutive_failures if health else 0,
+        models_synced_at=health.models_synced_at if health else None,
+        model_count=row.model_count,
+    )
+
+
+def overview(states: list[EndpointState], records: Records) -> dict[str, Any]:
+    """`/internal/status`."""
+    now = clock.now()
+    violations = records.size_violations
+    return {
+        "timestamp": stamp(now),
+        "proxy": {"engine": "ollaproject", "profile": "streaming", "balancer": "priority"},
+        "endpoints": [_in_overview(state, records.of(state.id), now) for state in states],
+        "security": {
+            "status": "elevated" if violations > ELEVATED_VIOLATIONS else "normal",
+            "blocked_ips": 0,
+            "violations": {"rate_limits": 0, "size_limits": violations},
+        },
+        "system": _system(states, records, now),
+    }
+
+
+def _in_overview(state: EndpointState, tally: Tally, now: datetime) -> dict[str, Any]:
+    return {
+        "id": str(state.id),
+        "name": state.name,
+        "url": state.url,
+        "status": state.status,
+        "priority": state.priority,
+        "success_rate": figures.percent(tally.success_rate),
+        "avg_latency": figures.latency(tally.latency_average),
+        **_latencies(tally),
+        "traffic": figures.size(tally.bytes_out),
+        "connections": tally.in_flight,
+        "requests": tally.requests,
+        "last_check": figures.ago(state.checked_at, now),
+        "health_check_at": stamp(state.checked_at),
+        "next_check": figures.until(state.next_check_at, now),
+        "next_check_at": stamp(state.next_check_at),
+        "issues": issues(state, tally),
+        "models": {"count": state.model_count, "last_updated": stamp(state.models_synced_at)},
+    }
+
+
+def endpoint_list(states: list[EndpointState], records: Records) -> dict[str, Any]:
+    """`/internal/status/endpoints`."""
+    now = clock.now()
+    return {
+        "timestamp": stamp(now),
+        "total_count": len(states),
+        "healthy_count": sum(state.status == Status.HEALTHY for state in states),
+        "routable_count": sum(state.routable for state in states),
+        "endpoints": [_in_list(state, records.of(state.id), now) for state in states],
+    }
+
+
+def _in_list(state: EndpointState, tally: Tally, now: datetime) -> dict[str, Any]:
+    return {
+        "id": str(state.id),
+        "name": state.name,
+        "type": state.type,
+        "url": state.url,
+        "status": state.status,
+        "priority": state.priority,
+        "model_count": state.model_count,
+        "request_count": tally.requests,
+        "success_rate": figures.percent(tally.success_rate),
+        **_latencies(tally),
+        "active_connections": tally.in_flight,
+        "health_check": figures.ago(state.checked_at, now),
+        "health_check_at": stamp(state.checked_at),
+        "next_check_at": stamp(state.next_check_at),
+        "response_time": figures.latency(state.latency_seconds),
+        "last_model_sync": figures.ago(state.models_synced_at, now),
+        "last_model_sync_at": stamp(state.models_synced_at),
+        "issues": issues(state, tally),
+    }
+
+
+def _latencies(tally: Tally) -> dict[str, int | None]:
+    """In milliseconds, None before the first answer."""
+    answered = tally.answered > 0
+    return {
+        "avg_latency_ms": figures.milliseconds(tally.latency_average),
+        "min_latency_ms": figures.milliseconds(tally.latency_min) if answered else None,
+        "max_latency_ms": figures.milliseconds(tally.latency_max) if answered else None,
+    }
+
+
+def issues(state: EndpointState, tally: Tally) -> str:
+    """What is wrong with an endpoint, in Olla's words, empty when nothing is."""
+    rate, average = tally.success_rate, tally.latency_average
+    found = {
+        "consecutive failures": state.consecutive_failures > MANY_FAILURES,
+        "low success rate": rate is not None and rate < LOW_SUCCESS_RATE and tally.requests > FEW_REQUESTS,
+        "high latency": average is not None and average > HIGH_LATENCY_SECONDS,
+        "unavailable": not state.routable,
+    }
+    return ", ".join(words for words, applies in found.items() if applies)
+
+
+def _system(states: list[EndpointState], records: Records, now: datetime) -> dict[str, Any]:
+    total = records.total
+    up = sum(state.status == Status.HEALTHY for state in states)
+    return {
+        "status": system_status(up, len(states), total.success_rate),
+        "endpoints_up": f"{up}/{len(states)}",
+        "success_rate": figures.percent(total.success_rate),
+        "avg_latency": figures.latency(total.latency_average),
+        "total_traffic": figures.size(total.bytes_out),
+        "uptime": figures.span(now, records.started_at),
+        "start_time": stamp(records.started_at),
+        "version": VERSION,
+        "commit": COMMIT,
+        "active_connections": total.in_flight,
+        "security_violations": records.size_violations,
+        "total_requests": total.requests,
+        "total_failures": total.failures,
+        "has_traffic": total.requests > 0,
+    }
+
+
+def system_status(up: int, count: int, success_rate: float | None) -> str:
+    """`healthy`, `degraded` or `critical`, from the shares of endpoints up and of requests that succeed."""
+    share = up / count if count else 0.0
+    rate = 1.0 if success_rate is None else success_rate
+    if share < CRITICAL_SHARE_UP or rate < LOW_SUCCESS_RATE:
+        return "critical"
+    if share < DEGRADED_SHARE_UP or rate < DEGRADED_SUCCESS_RATE:
+        return "degraded"
+    return "healthy"
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
