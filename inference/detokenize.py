@@ -44,6 +44,10 @@ class Vocabulary:
         """The text of `tokens`, special ones left out."""
         return self._tokenizer.decode(tokens, skip_special_tokens=True)
 
+    def says_nothing(self, token: int) -> bool:
+        """Whether `token` is special or stands for nothing, so that decoding leaves it out."""
+        return token in self._special or self._tokenizer.id_to_token(token) is None
+
     def is_byte(self, token: int) -> bool:
         """Whether `token` is one raw byte, written as `<0xE2>`."""
         return BYTE_TOKEN.fullmatch(self._tokenizer.id_to_token(token) or "") is not None
@@ -109,6 +113,8 @@ class WindowDetokenizer:
         self._known = 0  # how many tokens of the window have been given out; they are its context
 
     def add(self, token: int) -> str:
+        if self._vocabulary.says_nothing(token):
+            return ""  # it does not even end a run of bytes
         self._window.append(token)
         return "" if self._vocabulary.is_byte(token) else self._new_text(whole=False)
 

@@ -1,0 +1,144 @@
+"""Sampling, against OpenAI's definitions computed the slow way with numpy."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from inference.sampling import NUCLEUS_LIMIT, draw, processors_for, sampler_for, top_tokens
+from inference.schema import Sampling
+
+VOCABULARY = 5000
+DRAWS = 4000
+
+
+@pytest.fixture
+def logits() -> mx.array:
+    mx.random.seed(7)
+    return mx.random.normal((1, VOCABULARY)) * 3
+
+
+def normalised(logits: mx.array) -> mx.array:
+    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+
+
+def drawn(logits: mx.array, sampling: Sampling) -> set[int]:
+    """The tokens that come up in many draws, all made in one call as for a batch of that many rows."""
+    rows = mx.broadcast_to(normalised(logits), (DRAWS, logits.shape[-1]))
+    return set(sampler_for(sampling)(rows).tolist())
+
+
+def nucleus(logits: mx.array, *, temperature: float, top_p: float) -> set[int]:
+    """The smallest set of the likeliest tokens that holds `top_p` of the probability, after the temperature."""
+    scaled = np.array(logits[0], dtype=np.float64) / temperature
+    probabilities = np.exp(scaled - scaled.max())
+    probabilities /= probabilities.sum()
+    order = np.argsort(-probabilities)
+    count = int(np.searchsorted(np.cumsum(probabilities[order]), top_p)) + 1
+    return {int(token) for token in order[:count]}
+
+
+def test_temperature_zero_takes_the_likeliest_token(logits: mx.array) -> None:
+    assert drawn(logits, Sampling(temperature=0)) == {int(mx.argmax(logits).item())}
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
+def test_top_p_chooses_among_the_nucleus_after_the_temperature(logits: mx.array, temperature: float) -> None:
+    allowed = nucleus(logits, temperature=temperature, top_p=0.3)
+    assert len(allowed) < NUCLEUS_LIMIT
+    found = drawn(logits, Sampling(temperature=temperature, top_p=0.3))
+    assert found <= allowed
+    assert nucleus(logits, temperature=temperature, top_p=0.1) <= found
+
+
+def test_top_p_zero_still_leaves_one_token(logits: mx.array) -> None:
+    assert drawn(logits, Sampling(top_p=0)) == {int(mx.argmax(logits).item())}
+
+
+def test_top_k_chooses_among_as_many_tokens(logits: mx.array) -> None:
+    likeliest = set(np.argsort(-np.array(logits[0]))[:5].tolist())
+    assert drawn(logits, Sampling(temperature=2, top_k=5)) == likeliest
+
+
+def test_min_p_drops_what_is_less_likely_than_its_share_of_the_best(logits: mx.array) -> None:
+    values = np.array(logits[0])
+    allowed = set(np.flatnonzero(values >= values.max() + np.log(0.2)).tolist())
+    assert drawn(logits, Sampling(min_p=0.2)) == allowed
+
+
+def test_temperature_changes_the_frequencies_as_defined() -> None:
+    logits = mx.array([[0.0, 1.0, 2.0]])
+    rows = mx.broadcast_to(normalised(logits), (20_000, 3))
+    counts = np.bincount(np.array(sampler_for(Sampling(temperature=2))(rows)), minlength=3) / 20_000
+    expected = np.exp(np.array([0, 0.5, 1.0]))
+    assert np.abs(counts - expected / expected.sum()).max() < 0.02
+
+
+def test_rows_that_ask_for_the_same_share_one_sampler() -> None:
+    assert sampler_for(Sampling(temperature=0.7, top_p=0.9)) is sampler_for(
+        Sampling(temperature=0.7, top_p=0.9)
+    )
+    assert sampler_for(Sampling(temperature=0)) is sampler_for(Sampling(temperature=0, seed=3))
+
+
+def test_a_seed_gives_the_same_numbers_again_and_other_choices_other_ones(logits: mx.array) -> None:
+    def first_draws(seed: int, choice: int) -> list[int]:
+        sample = sampler_for(Sampling(temperature=1.5, seed=seed), choice)
+        return [int(sample(normalised(logits)).item()) for _ in range(8)]
+
+    assert first_draws(5, 0) == first_draws(5, 0)
+    assert first_draws(5, 0) != first_draws(5, 1)
+    assert first_draws(5, 0) != first_draws(6, 0)
+    assert first_draws(-5, 0) == first_draws(-5, 0)
+
+
+def test_penalties_follow_the_formula_and_look_at_the_completion_only(logits: mx.array) -> None:
+    prompt, completion = [1, 2, 2, 3], [3, 4, 4, 4]
+    sampling = Sampling(frequency_penalty=0.5, presence_penalty=0.25)
+    (penalise,) = processors_for(sampling, prompt_length=len(prompt))
+    expected = np.array(logits[0], dtype=np.float64)
+    for token in set(completion):
+        expected[token] -= completion.count(token) * 0.5 + 0.25
+    result = np.array(penalise(mx.array(prompt + completion), logits)[0])
+    assert np.allclose(result, expected, atol=1e-5)
+
+
+def test_penalties_change_nothing_before_the_first_token(logits: mx.array) -> None:
+    (penalise,) = processors_for(Sampling(presence_penalty=2), prompt_length=3)
+    assert mx.array_equal(penalise(mx.array([1, 2, 3]), logits), logits)
+
+
+def test_repetition_penalty_counts_prompt_and_completion_once(logits: mx.array) -> None:
+    (penalise,) = processors_for(Sampling(repetition_penalty=1.3), prompt_length=2)
+    expected = np.array(logits[0])
+    for token in (1, 2, 9):
+        expected[token] = expected[token] / 1.3 if expected[token] > 0 else expected[token] * 1.3
+    assert np.allclose(np.array(penalise(mx.array([1, 2, 9, 9]), logits)[0]), expected, atol=1e-5)
+
+
+def test_logit_bias_is_added_and_can_ban_a_token(logits: mx.array) -> None:
+    best = int(mx.argmax(logits).item())
+    (bias,) = processors_for(Sampling(logit_bias=((best, -100.0), (3, 100.0))), prompt_length=1)
+    assert int(mx.argmax(bias(mx.array([1]), logits)).item()) == 3
+
+
+def test_min_tokens_bans_stop_tokens_until_there_are_enough(logits: mx.array) -> None:
+    (ban,) = processors_for(Sampling(), prompt_length=2, min_tokens=2, stop_tokens=(7,))
+    assert ban(mx.array([1, 1, 5]), logits)[0, 7].item() == -mx.inf
+    assert ban(mx.array([1, 1, 5, 5]), logits)[0, 7].item() == logits[0, 7].item()
+
+
+def test_rows_that_ask_for_nothing_have_no_processors() -> None:
+    assert processors_for(Sampling(temperature=0.3, top_p=0.5, seed=1), prompt_length=9) == []
+
+
+def test_top_tokens_are_the_likeliest_in_order(logits: mx.array) -> None:
+    tokens, values = top_tokens(logits[0], 4)
+    assert tokens.tolist() == np.argsort(-np.array(logits[0]))[:4].tolist()
+    assert values.tolist() == sorted(values.tolist(), reverse=True)
+
+
+def test_a_vocabulary_smaller_than_the_limit_can_be_drawn_from() -> None:
+    logits = normalised(mx.array([[0.0, 5.0, 1.0]]))
+    assert draw(logits, temperature=1, top_p=0.5, top_k=0, min_p=0).tolist() == [1]

@@ -1,0 +1,218 @@
+"""The scheduler: rows that join, leave and fail in the middle of a batch change nothing for the others.
+
+The oracle is mlx_lm generating one answer at a time, greedily.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mlx_lm.generate import generate_step
+
+import mlx.core as mx
+from inference.errors import GenerationFailed
+from inference.scheduler import Scheduler
+from inference.schema import Sampling
+from inference.work import Row, Step
+from tests.inference.tiny_models import VOCABULARY_SIZE, tiny_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GREEDY = Sampling(temperature=0)
+POISON = 4242
+
+
+class PoisonedError(RuntimeError):
+    """What a broken kernel or a lack of memory looks like from outside."""
+
+
+class Poisonable:
+    """A real model that fails on one token."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.layers = model.layers
+
+    def __call__(self, inputs: Any, cache: Any = None) -> Any:
+        if (inputs == POISON).any().item():
+            raise PoisonedError
+        return self._model(inputs, cache=cache)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return tiny_model(seed=1)
+
+
+@pytest.fixture
+def scheduler(model: Any) -> Iterator[Scheduler]:
+    made = Scheduler(model, max_rows=4, chunk_tokens=16)
+    yield made
+    made.close()
+
+
+def row(prompt: list[int], max_tokens: int = 10, **fields: Any) -> Row:
+    defaults: dict[str, Any] = {"sampling": GREEDY, "stop_tokens": (), "deliver": lambda _: None}
+    return Row(prompt=prompt, max_tokens=max_tokens, **{**defaults, **fields})
+
+
+def some_prompt(length: int, *, seed: int) -> list[int]:
+    return random.Random(seed).choices(range(100, VOCABULARY_SIZE), k=length)
+
+
+def alone(model: Any, prompt: list[int], max_tokens: int) -> list[int]:
+    steps = generate_step(mx.array(prompt), model, max_tokens=max_tokens)
+    return [int(token) for token, _ in steps]
+
+
+def until_idle(scheduler: Scheduler, seen: dict[Row, list[Step]] | None = None) -> dict[Row, list[Step]]:
+    seen = {} if seen is None else seen
+    while scheduler.has_work:
+        for made, step in scheduler.step():
+            seen.setdefault(made, []).append(step)
+    return seen
+
+
+def tokens(steps: list[Step]) -> list[int]:
+    return [step.token.id for step in steps if step.token is not None]
+
+
+def test_rows_that_join_at_different_times_say_what_they_say_alone(model: Any, scheduler: Scheduler) -> None:
+    rows = [row(some_prompt(length, seed=length), 12 + length % 5) for length in (1, 3, 50, 7, 33, 2, 17, 90)]
+    seen: dict[Row, list[Step]] = {}
+    for one in rows:
+        scheduler.add(one)
+        for made, step in scheduler.step():
+            seen.setdefault(made, []).append(step)
+    until_idle(scheduler, seen)
+    for one in rows:
+        assert tokens(seen[one]) == alone(model, one.prompt, one.max_tokens)
+        assert seen[one][-1].finish_reason == "length"
+
+
+def test_rows_that_leave_do_not_disturb_the_others(model: Any, scheduler: Scheduler) -> None:
+    staying = [row(some_prompt(20, seed=1), 25), row(some_prompt(5, seed=2), 25)]
+    leaving = [row(some_prompt(9, seed=3), 500), row(some_prompt(200, seed=4), 500)]
+    for one in (staying[0], leaving[0], staying[1], leaving[1]):
+        scheduler.add(one)
+    seen: dict[Row, list[Step]] = {}
+    for _ in range(4):
+        for made, step in scheduler.step():
+            seen.setdefault(made, []).append(step)
+    for one in leaving:
+        one.cancelled = True
+    until_idle(scheduler, seen)
+    for one in staying:
+        assert tokens(seen[one]) == alone(model, one.prompt, 25)
+    assert len(seen[leaving[0]]) < 500
+    assert leaving[1] not in seen  # its prompt was still being read
+
+
+def test_a_cancelled_row_frees_its_place_at_the_next_step(scheduler: Scheduler) -> None:
+    endless = [row(some_prompt(3, seed=seed), 10_000) for seed in range(4)]
+    waiting = row(some_prompt(3, seed=9), 1)
+    for one in (*endless, waiting):
+        scheduler.add(one)
+    scheduler.step()
+    assert (scheduler.running, scheduler.waiting) == (4, 1)
+    endless[2].cancelled = True
+    scheduler.step()
+    assert (scheduler.running, scheduler.waiting) == (4, 0)
+
+
+def test_a_row_that_is_cancelled_while_it_waits_never_begins(scheduler: Scheduler) -> None:
+    gone = row(some_prompt(3, seed=1))
+    gone.cancelled = True
+    scheduler.add(gone)
+    assert scheduler.step() == []
+    assert not scheduler.has_work
+
+
+def test_it_stops_at_a_stop_token_and_does_not_show_it(model: Any, scheduler: Scheduler) -> None:
+    prompt = some_prompt(6, seed=5)
+    whole = alone(model, prompt, 10)
+    stopping = row(prompt, stop_tokens=(whole[4],))
+    scheduler.add(stopping)
+    steps = until_idle(scheduler)[stopping]
+    assert tokens(steps) == whole[: whole.index(whole[4])]
+    assert steps[-1] == Step(finish_reason="stop", stop_token=whole[4])
+
+
+def test_a_seeded_row_says_the_same_whoever_its_neighbours_are(scheduler: Scheduler) -> None:
+    def run(neighbours: list[Row]) -> list[int]:
+        seeded = row(some_prompt(8, seed=6), 15, sampling=Sampling(temperature=1.2, top_p=0.9, seed=11))
+        for one in (*neighbours, seeded):
+            scheduler.add(one)
+        return tokens(until_idle(scheduler)[seeded])
+
+    free = [
+        row(some_prompt(length, seed=length), 20, sampling=Sampling(temperature=1.2)) for length in (3, 30)
+    ]
+    first = run([])
+    assert first == run(free)
+    assert first == run([row(some_prompt(2, seed=7), 3, sampling=Sampling(presence_penalty=1))])
+
+
+def test_penalised_rows_and_free_rows_share_a_batch(model: Any, scheduler: Scheduler) -> None:
+    prompt = some_prompt(10, seed=8)
+    free = row(prompt, 30)
+    penalised = row(prompt, 30, sampling=Sampling(temperature=0, frequency_penalty=2, presence_penalty=2))
+    biased = row(prompt, 5, sampling=Sampling(temperature=0, logit_bias=((77, 100.0),)))
+    for one in (free, penalised, biased):
+        scheduler.add(one)
+    seen = until_idle(scheduler)
+    assert tokens(seen[free]) == alone(model, prompt, 30)
+    assert tokens(seen[biased]) == [77] * 5
+    assert len(set(tokens(seen[penalised]))) >= len(set(tokens(seen[free])))
+
+
+def test_logprobs_are_those_of_the_model(model: Any, scheduler: Scheduler) -> None:
+    prompt = some_prompt(10, seed=12)
+    asking = row(prompt, 1, top_logprobs=3)
+    scheduler.add(asking)
+    token = until_idle(scheduler)[asking][0].token
+    assert token is not None
+    logits = model(mx.array([prompt]))[0, -1]
+    expected = logits - mx.logsumexp(logits)
+    assert token.logprob == pytest.approx(expected[token.id].item(), abs=1e-4)
+    assert [one for one, _ in token.likeliest] == mx.argsort(-expected)[:3].tolist()
+    assert token.likeliest[0][0] == token.id
+
+
+def test_a_step_that_fails_loses_its_rows_and_nothing_else(
+    model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = Scheduler(Poisonable(model), max_rows=4, chunk_tokens=16)
+    lost = [row(some_prompt(5, seed=1), 100), row([*some_prompt(20, seed=2), POISON, 5], 5)]
+    for one in lost:
+        scheduler.add(one)
+    seen = until_idle(scheduler)
+    assert all(isinstance(seen[one][-1].error, GenerationFailed) for one in lost)
+    assert "A step of the model failed. Its 2 requests are lost." in caplog.text
+    healthy = row(some_prompt(6, seed=3), 8)
+    scheduler.add(healthy)
+    assert tokens(until_idle(scheduler)[healthy]) == alone(model, healthy.prompt, 8)
+    scheduler.close()
+
+
+def test_a_row_that_cannot_begin_fails_alone(model: Any, scheduler: Scheduler) -> None:
+    impossible, fine = row([], 5), row(some_prompt(4, seed=4), 5)
+    scheduler.add(impossible)
+    scheduler.add(fine)
+    seen = until_idle(scheduler)
+    assert isinstance(seen[impossible][0].error, GenerationFailed)
+    assert tokens(seen[fine]) == alone(model, fine.prompt, 5)
+
+
+def test_running_rows_go_on_while_a_long_prompt_is_read(scheduler: Scheduler) -> None:
+    running = row(some_prompt(4, seed=1), 200)
+    scheduler.add(running)
+    scheduler.step()
+    scheduler.add(row(some_prompt(400, seed=2), 1))
+    steps_until_long_begins = 0
+    while all(made is running for made, _ in scheduler.step()):
+        steps_until_long_begins += 1
+    assert steps_until_long_begins >= 400 // 16

@@ -1,0 +1,159 @@
+"""Request bodies: what is wrong is refused with OpenAI's error and the field named; what is harmless passes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from inference.fields import read_object
+from inference.schema import Sampling, read_chat, read_completion, read_embedding
+from ollaproject.wire.openai_errors import ApiError
+
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+COMPLETION: dict[str, Any] = {"model": "m", "prompt": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"temperature": 2.1}, "temperature", "decimal_above_max_value"),
+        ({"temperature": -0.1}, "temperature", "decimal_below_min_value"),
+        ({"temperature": "hot"}, "temperature", "invalid_type"),
+        ({"temperature": True}, "temperature", "invalid_type"),
+        ({"top_p": 1.5}, "top_p", "decimal_above_max_value"),
+        ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
+        ({"max_tokens": 1.5}, "max_tokens", "invalid_type"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens", "integer_below_min_value"),
+        ({"n": 0}, "n", "integer_below_min_value"),
+        ({"n": 17}, "n", "integer_above_max_value"),
+        ({"stop": 5}, "stop", "invalid_type"),
+        ({"stop": ["a", 1]}, "stop", "invalid_type"),
+        ({"stop": [""]}, "stop", "invalid_value"),
+        ({"stop": ["a"] * 17}, "stop", "invalid_value"),
+        ({"stream": "yes"}, "stream", "invalid_type"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+        (
+            {"stream": True, "stream_options": {"include_usage": 1}},
+            "stream_options.include_usage",
+            "invalid_type",
+        ),
+        ({"seed": 1.5}, "seed", "invalid_type"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty", "decimal_above_max_value"),
+        ({"presence_penalty": -2.5}, "presence_penalty", "decimal_below_min_value"),
+        ({"logit_bias": {"a": 1}}, "logit_bias", "invalid_value"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1", "decimal_above_max_value"),
+        ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "integer_above_max_value"),
+        ({"messages": "hi"}, "messages", "invalid_type"),
+        ({"messages": None}, "messages", "missing_required_parameter"),
+        ({"model": None}, "model", "missing_required_parameter"),
+        ({"model": 5}, "model", "invalid_type"),
+        ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
+        ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+        ({"functions": [{"name": "f"}]}, "functions", "unsupported_parameter"),
+        ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
+        ({"store": True}, "store", "unsupported_parameter"),
+        ({"reasoning_effort": "low"}, "reasoning_effort", "unsupported_parameter"),
+    ],
+)
+def test_it_refuses_a_bad_chat_field_and_names_it(fields: dict[str, Any], param: str, code: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        read_chat(CHAT | fields)
+    assert (refused.value.status, refused.value.param, refused.value.code) == (400, param, code)
+    assert param.split(".")[0] in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"suffix": "end"}, "suffix"),
+        ({"best_of": 2}, "best_of"),
+        ({"logprobs": 6}, "logprobs"),
+        ({"echo": True, "logprobs": 1}, "echo"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [1, "a"]}, "prompt"),
+        ({"prompt": [[]]}, "prompt"),
+        ({"prompt": [-1]}, "prompt"),
+        ({"prompt": {"a": 1}}, "prompt"),
+        ({"prompt": ["a"] * 65}, "prompt"),
+    ],
+)
+def test_it_refuses_a_bad_completion_field_and_names_it(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        read_completion(COMPLETION | fields)
+    assert (refused.value.status, refused.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": []}, "input"),
+        ({"input": None}, "input"),
+        ({"input": 5}, "input"),
+        ({"encoding_format": "hex"}, "encoding_format"),
+        ({"dimensions": 0}, "dimensions"),
+        ({"input": ["a"] * 2049}, "input"),
+    ],
+)
+def test_it_refuses_a_bad_embedding_field_and_names_it(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        read_embedding({"model": "m", "input": "a"} | fields)
+    assert (refused.value.status, refused.value.param) == (400, param)
+
+
+def test_it_lets_pass_what_describes_the_caller_or_asks_for_nothing() -> None:
+    harmless: dict[str, Any] = {
+        "user": "someone",
+        "metadata": {"a": "b"},
+        "store": False,
+        "tools": [],
+        "tool_choice": "none",
+        "response_format": {"type": "text"},
+        "an_unknown_field": 1,
+        "temperature": None,
+        "stop": None,
+    }
+    assert read_chat(CHAT | harmless) == read_chat(CHAT)
+
+
+def test_the_defaults_are_those_of_openai() -> None:
+    generating = read_chat(CHAT).generating
+    assert generating.sampling == Sampling(temperature=1, top_p=1, frequency_penalty=0, presence_penalty=0)
+    assert (generating.n, generating.max_tokens, generating.stream) == (1, None, False)
+    assert read_completion(COMPLETION).generating.max_tokens == 16
+
+
+def test_max_completion_tokens_wins_over_max_tokens() -> None:
+    assert read_chat(CHAT | {"max_tokens": 5, "max_completion_tokens": 7}).generating.max_tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [("hi", ["hi"]), (["a", "b"], ["a", "b"]), ([1, 2], [[1, 2]]), ([[1, 2], [3]], [[1, 2], [3]])],
+)
+def test_a_prompt_comes_in_four_forms(prompt: Any, prompts: Any) -> None:
+    assert read_completion(COMPLETION | {"prompt": prompt}).prompts == prompts
+
+
+def test_one_stop_string_is_as_good_as_a_list() -> None:
+    assert read_chat(CHAT | {"stop": "END"}).generating.stops == ("END",)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'"text"', b"\xff\xfe", b"null", b'{"a": NaN}'])
+def test_it_refuses_what_is_no_json_object(body: bytes) -> None:
+    with pytest.raises(ApiError) as refused:
+        read_object(body)
+    assert (refused.value.status, refused.value.code) == (400, "invalid_json")
+
+
+def test_deep_nesting_is_refused_and_not_a_crash() -> None:
+    with pytest.raises(ApiError):
+        read_object(b"[" * 100_000)
+
+
+def test_an_object_is_read_as_it_is() -> None:
+    assert read_object(json.dumps(CHAT).encode()) == CHAT
