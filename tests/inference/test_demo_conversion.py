@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import mlx.core as mx
 import numpy as np
@@ -60,7 +60,7 @@ def test_it_keeps_every_weight_to_the_last_bit(converted: tuple[TinyLlama, Path]
 
 def test_it_stays_quantised(converted: tuple[TinyLlama, Path]) -> None:
     _, folder = converted
-    weights = mx.load(str(folder / "model.safetensors"))
+    weights = cast("dict[str, mx.array]", mx.load(str(folder / "model.safetensors")))
 
     assert weights["model.layers.0.self_attn.q_proj.weight"].dtype == mx.uint32
     assert {str(array.dtype) for array in weights.values()} == {"mlx.core.uint32", "mlx.core.float16"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import mlx.core as mx
 import numpy as np
@@ -124,7 +124,7 @@ def test_a_model_without_a_chat_template_is_served_and_named(
     assert "has no chat template: it serves completions, and refuses chat" in caplog.text
 
 
-# --- What can be wrong ---------------------------------------------------------------------------------------
+# --- What can be wrong ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "./no/such/folder", "~/no-such-folder", "a/b/c", ""])
@@ -241,4 +241,4 @@ def test_a_missing_tokenizer_is_named(folder: Path) -> None:
 
 
 def flat(tree: object) -> list[mx.array]:
-    return [array for _, array in tree_flatten(tree)]
+    return [array for _, array in cast("list[tuple[str, mx.array]]", tree_flatten(tree))]

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    Matrix = NDArray[np.float64]
+    Matrix = Any  # a NumPy array of doubles; what its operators give is Any to the type checker
 
 HIDDEN, HEADS, KV_HEADS, FEED_FORWARD, BLOCKS, CONTEXT = 64, 4, 2, 96, 2, 512
 HEAD_SIZE = HIDDEN // HEADS
