@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from endpoints.models import Endpoint
 
 DEMO = "demo"
-LOCAL_NAME = "local"
 MANAGE = (sys.executable, str(settings.BASE_DIR / "manage.py"))
 CELERY = (
     sys.executable,
@@ -55,7 +54,7 @@ class LocalModel:
             fetched = subprocess.run([*MANAGE, "fetch_demo_models"], check=False)  # noqa: S603
             if fetched.returncode != 0:
                 raise CommandError("The demo models could not be fetched; the reason is above.")
-        return operations.register_local(name=LOCAL_NAME, url=self.url)
+        return operations.register_local(url=self.url)
 
     def program(self) -> Program:
         embedding = ("--embedding-model", self.embedding) if self.embedding else ()

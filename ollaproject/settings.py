@@ -211,7 +211,8 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = OLLA_HOME / "static"
+STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns when it is missing
 # Files are served straight from their apps: no collectstatic step on a fresh clone.
 WHITENOISE_USE_FINDERS = True
 

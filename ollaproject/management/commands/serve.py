@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from endpoints import operations
 from ollaproject import announce, programs
 from ollaproject.first_run import make_first_admin
 from ollaproject.processes import Supervisor
@@ -78,6 +79,8 @@ class Command(BaseCommand):
         if with_model:
             model = programs.LocalModel(options["model"], options["embedding_model"], options["model_port"])
             announcement.local_endpoint = model.prepare()
+        else:
+            operations.unregister_local()
         with lock, listener:
             asyncio.run(self._run(programs.programs(listener, model), announcement))
         self.stdout.write("Stopped.")
