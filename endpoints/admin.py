@@ -10,13 +10,13 @@ from django.forms.widgets import Script
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from endpoints.buttons import BUTTONS, press
 from endpoints.choices import Mode, Status
 from endpoints.forms import EndpointForm
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
-from endpoints.overview import MODE_WORDS, MODELS_SHOWN, card_of
+from endpoints.overview import MODE_WORDS, card_of
 from endpoints.templatetags.fleet import clock, mode_pill, status_pill
 
 if TYPE_CHECKING:
@@ -27,13 +27,19 @@ if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
     from django.utils.safestring import SafeString
 
+    EndpointModelAdmin = admin.ModelAdmin[Endpoint]
+else:
+    EndpointModelAdmin = admin.ModelAdmin  # generic for the type checker only
+
 CHECKS_SHOWN = 20
 TRANSITIONS_SHOWN = 10
+MODELS_LISTED = 2
 NOTHING = "-"
 
 admin.site.site_header = "ollaproject"
 admin.site.site_title = "ollaproject"
 admin.site.index_title = "Administration"
+admin.site.enable_nav_sidebar = False
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -74,11 +80,11 @@ def bulk_action(name: str) -> Callable[..., None]:
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(admin.ModelAdmin[Endpoint]):
+class EndpointAdmin(EndpointModelAdmin):
     form = EndpointForm
     list_display = [
         "name",
-        "host",
+        "where",
         "status",
         "since",
         "last_check",
@@ -145,7 +151,7 @@ class EndpointAdmin(admin.ModelAdmin[Endpoint]):
         return super().get_queryset(request).prefetch_related("models")
 
     @admin.display(description="where", ordering="url")
-    def host(self, endpoint: Endpoint) -> SafeString:
+    def where(self, endpoint: Endpoint) -> SafeString:
         card = card_of(endpoint, default_priority=0)
         return format_html('<span class="where">{}<br>{}</span>', card.host, card.type)
 
@@ -176,13 +182,11 @@ class EndpointAdmin(admin.ModelAdmin[Endpoint]):
         names = [model.name for model in endpoint.models.all()]
         if not names:
             return NOTHING
-        rest = f" +{len(names) - MODELS_SHOWN} more" if len(names) > MODELS_SHOWN else ""
-        return format_html(
-            '<span class="names" title="{}">{}{}</span>',
-            "\n".join(names),
-            ", ".join(names[:MODELS_SHOWN]),
-            rest,
+        shown = format_html_join("", "<li>{}</li>", ((name,) for name in names[:MODELS_LISTED]))
+        rest = (
+            format_html("<li>+{} more</li>", len(names) - MODELS_LISTED) if len(names) > MODELS_LISTED else ""
         )
+        return format_html('<ul class="names" title="{}">{}{}</ul>', "\n".join(names), shown, rest)
 
     @admin.display(description="mode", ordering="mode")
     def mode_shown(self, endpoint: Endpoint) -> SafeString | str:
@@ -191,6 +195,11 @@ class EndpointAdmin(admin.ModelAdmin[Endpoint]):
     @admin.display(description="priority", ordering="priority")
     def rank(self, endpoint: Endpoint) -> str:
         return "default" if endpoint.priority is None else str(endpoint.priority)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Endpoints", **(extra_context or {})})
 
     # --- The form
 

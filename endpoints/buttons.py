@@ -19,6 +19,7 @@ class Button:
     """`sentences` are for one endpoint, with its name, and for several, with their number."""
 
     label: str
+    icon: str
     press: Callable[[Sequence[Endpoint]], None]
     sentences: tuple[str, str]
     modes: frozenset[Mode]
@@ -39,34 +40,38 @@ def check(endpoints: Sequence[Endpoint]) -> None:
 BUTTONS = {
     "check": Button(
         label="Check now",
+        icon="check",
         press=check,
-        sentences=("{} is being checked.", "{} endpoints are being checked."),
+        sentences=("Checking {} now.", "Checking {} endpoints now."),
         modes=frozenset({Mode.ACTIVE, Mode.DRAINING}),
     ),
     "activate": Button(
         label="Put in service",
+        icon="active",
         press=each(operations.activate),
         sentences=(
-            "{} is in service. It is checked now.",
-            "{} endpoints are in service. They are checked now.",
+            "Put {} in service. It is checked now.",
+            "Put {} endpoints in service. They are checked now.",
         ),
         modes=frozenset({Mode.DRAINING, Mode.PAUSED}),
     ),
     "drain": Button(
         label="Drain",
+        icon="draining",
         press=each(operations.drain),
         sentences=(
-            "{} is draining: running requests finish, new ones go elsewhere.",
-            "{} endpoints are draining: running requests finish, new ones go elsewhere.",
+            "Draining {}: running requests finish, new ones go elsewhere.",
+            "Draining {} endpoints: running requests finish, new ones go elsewhere.",
         ),
         modes=frozenset({Mode.ACTIVE, Mode.PAUSED}),
     ),
     "pause": Button(
         label="Pause",
+        icon="paused",
         press=each(operations.pause),
         sentences=(
-            "{} is paused: no requests and no checks.",
-            "{} endpoints are paused: no requests and no checks.",
+            "Paused {}: no requests and no checks.",
+            "Paused {} endpoints: no requests and no checks.",
         ),
         modes=frozenset({Mode.ACTIVE, Mode.DRAINING}),
     ),
@@ -90,7 +95,7 @@ def press(action: str, endpoints: Sequence[Endpoint]) -> str:
 
 
 def nothing_to_do(action: str, endpoints: Sequence[Endpoint]) -> str:
-    who = endpoints[0].name if len(endpoints) == 1 else "Each of these endpoints"
+    who = f"{endpoints[0].name} is" if len(endpoints) == 1 else "all of them are"
     if action == "check":
-        return f"{who} is paused, and what is paused is not checked. Put it in service first."
-    return f"{who} is so already. Nothing was changed."
+        return f"Nothing to check: {who} paused. To have it checked, put it in service first."
+    return f"Nothing to change: {who} in that mode already."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -13,6 +13,12 @@ from endpoints.errors import DurationError
 from endpoints.models import Endpoint
 from endpoints.profiles import Profile, profiles
 from endpoints.validation import check_credential
+
+# Generic for the type checker only.
+if TYPE_CHECKING:
+    EndpointModelForm = forms.ModelForm[Endpoint]
+else:
+    EndpointModelForm = forms.ModelForm
 
 STORED = "A credential is stored. Type a new one to replace it."
 NOT_STORED = "Stored encrypted, sent to the endpoint, and never shown again."
@@ -97,18 +103,27 @@ def defaults_of(profile: Profile) -> dict[str, str]:
     }
 
 
-class EndpointForm(forms.ModelForm[Endpoint]):
+# What a new endpoint has. A field that is declared below does not take it over from the model by itself.
+NEW = Endpoint()
+
+
+class EndpointForm(EndpointModelForm):
     """Add or edit an endpoint. The stored credential is not an initial value, so it is never rendered."""
 
     type = forms.ChoiceField(
         label="Backend type",
+        initial=NEW.type,
         help_text="What runs there. It decides how health is read, and what an empty field means.",
     )
     check_interval_seconds = DurationField(
-        label="Check interval", help_text="How often health is checked: 1s to 24h. 5s means 5 seconds."
+        label="Check interval",
+        initial=NEW.check_interval_seconds,
+        help_text="How often health is checked: 1s to 24h. 5s means 5 seconds.",
     )
     check_timeout_seconds = DurationField(
-        label="Check timeout", help_text="How long one check may take. It must be shorter than the interval."
+        label="Check timeout",
+        initial=NEW.check_timeout_seconds,
+        help_text="How long one check may take. It must be shorter than the interval.",
     )
     connect_timeout_seconds = DurationField(
         label="Connect timeout", required=False, help_text="After this the next endpoint is tried."
@@ -213,8 +228,8 @@ class EndpointForm(forms.ModelForm[Endpoint]):
     def _show_defaults(self, defaults: dict[str, dict[str, str]]) -> None:
         chosen = str(self["type"].value() or "")
         for name, default in defaults.get(chosen, {}).items():
-            self.fields[name].widget.attrs["placeholder"] = default
-        self.fields["url"].widget.attrs["placeholder"] = "http://192.168.0.100:8000"
+            if name in self.fields:  # to those who may only look, the admin shows no fields of the model
+                self.fields[name].widget.attrs["placeholder"] = default
 
     def clean_new_credential(self) -> str:
         plain: str = self.cleaned_data["new_credential"]

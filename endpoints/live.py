@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from endpoints.watch import Change
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SHORTEST_PAUSE_SECONDS = 0.5
 # A page that has heard nothing for three of these says that it is stale.
@@ -37,8 +37,11 @@ HEARTBEAT_SECONDS = 2.0
 SIGNED_OUT = 4401
 
 
-@database_sync_to_async
-def may_watch(session_key: str | None) -> bool:
+async def may_watch(session_key: str | None) -> bool:
+    return bool(await database_sync_to_async(session_stands)(session_key))
+
+
+def session_stands(session_key: str | None) -> bool:
     """Whether the session still stands and its user is still active, read anew: sockets live long."""
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
@@ -94,7 +97,7 @@ class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             except DatabaseError as error:
                 # Without a heartbeat the page says by itself that it is stale.
                 if not outage:
-                    log.warning("Open pages are not updated while the database does not answer: %s", error)
+                    logger.warning("Open pages are not updated while the database does not answer: %s", error)
                 outage = True
             except OSError:
                 return  # the page has gone; `disconnect` follows

@@ -26,7 +26,7 @@ DOWN: Final = frozenset({Status.OFFLINE, Status.UNHEALTHY, Status.CONFIG_ERROR, 
 PREDICATES: Final = {
     Status.OFFLINE: "has been down for",
     Status.UNHEALTHY: "has been unhealthy for",
-    Status.CONFIG_ERROR: "has refused our requests for",
+    Status.CONFIG_ERROR: "has had a configuration error for",
     Status.RATE_LIMITED: "has been rate limited for",
     Status.WARMING: "has been warming up for",
 }
@@ -66,8 +66,8 @@ class Card:
     models: tuple[str, ...]
 
     @property
-    def mode_word(self) -> str:
-        return MODE_WORDS[self.mode]
+    def status_word(self) -> str:
+        return str(self.status.label)
 
     @property
     def down(self) -> bool:
@@ -143,9 +143,10 @@ def attention(card: Card) -> int:
 
 def summary(cards: Sequence[Card]) -> list[Phrase]:
     """How the fleet is, in one sentence: “2 of 3 endpoints serve; mini-2 has been down for 4 min.”"""
-    phrases = [Phrase(counted(cards)), *trouble(cards)]
-    aside = [f"{names} {'is' if one else 'are'} {word}" for names, one, word in set_aside(cards)]
-    phrases += [Phrase(f"; {text}") for text in aside]
+    clauses = [*trouble(cards), *set_aside(cards)]
+    phrases = [Phrase(counted(cards))]
+    for number, clause in enumerate(clauses):
+        phrases += [Phrase(", " if number else "; "), clause]
     return [*phrases, Phrase(".")]
 
 
@@ -164,27 +165,25 @@ def counted(cards: Sequence[Card]) -> str:
 def trouble(cards: Sequence[Card]) -> list[Phrase]:
     """Who does not serve though it ought to, the worst first, each with how long."""
     waiting = [card for card in by_attention(cards) if card.mode == Mode.ACTIVE and not card.serves]
-    phrases: list[Phrase] = []
+    clauses = []
     for card in waiting[:NAMES_SHOWN]:
-        predicate = PREDICATES.get(card.status)
         name = "it" if len(cards) == 1 else card.name
-        if predicate is None or card.since is None:
-            phrases.append(Phrase(f"; {name} has not been checked yet"))
+        if card.status in PREDICATES and card.since:
+            clauses.append(Phrase(f"{name} {PREDICATES[card.status]} ", card.since))
         else:
-            phrases.append(Phrase(f"; {name} {predicate} ", card.since))
-    if folded := len(waiting) - NAMES_SHOWN:
-        phrases += (
-            [Phrase(f"; {folded} more {'does' if folded == 1 else 'do'} not serve")] if folded > 0 else []
-        )
-    return phrases
+            clauses.append(Phrase(f"{name} has not been checked yet"))
+    folded = len(waiting) - NAMES_SHOWN
+    if folded > 0:
+        clauses.append(Phrase(f"{folded} more {'does' if folded == 1 else 'do'} not serve"))
+    return clauses
 
 
-def set_aside(cards: Sequence[Card]) -> list[tuple[str, bool, str]]:
-    """Who was taken out of service by an operator: the names, whether it is only one, and the word for it."""
-    found = []
+def set_aside(cards: Sequence[Card]) -> list[Phrase]:
+    """Who was taken out of service by an operator."""
+    clauses = []
     for mode in (Mode.DRAINING, Mode.PAUSED):
-        names = [card.name for card in cards if card.mode == mode]
+        names = ["it" if len(cards) == 1 else card.name for card in cards if card.mode == mode]
         if names:
-            text = " and ".join(names) if len(names) <= NAMES_SHOWN else f"{len(names)} endpoints"
-            found.append(("it" if len(cards) == 1 else text, len(names) == 1, MODE_WORDS[mode].lower()))
-    return found
+            who = " and ".join(names) if len(names) <= NAMES_SHOWN else f"{len(names)} endpoints"
+            clauses.append(Phrase(f"{who} {'is' if len(names) == 1 else 'are'} {MODE_WORDS[mode].lower()}"))
+    return clauses

@@ -1,0 +1,195 @@
+"""Every page in a real browser: by keyboard, on a phone, in light and dark, and with mistakes in a form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import expect
+
+from endpoints.choices import Mode, Status
+from endpoints.models import Endpoint
+from tests.pages.fleet import PASSWORD, add_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import Console, WebServer
+
+    OpenPage = Callable[..., Page]
+
+pytestmark = pytest.mark.browser
+
+NARROW_PIXELS = 360
+LONG = "a-very-long-name-without-any-place-to-break-it-0123456789-abcdef"
+# WCAG 2.2: text on its background, for everything on the page that shows text.
+LOW_CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([red, green, blue]) => {
+    const linear = [red / 255, green / 255, blue / 255].map((part) =>
+      part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const behind = (element) => {
+    for (let node = element; node; node = node.parentElement) {
+      const colour = rgba(getComputedStyle(node).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("main *, header *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.checkVisibility() || element.closest("option, .unseen")) continue;
+    const pair = [luminance(rgba(getComputedStyle(element).color)), luminance(behind(element))];
+    const ratio = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    if (ratio < 4.5) poor.push(`${element.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+@pytest.fixture
+def fleet(web: WebServer) -> Endpoint:
+    """One endpoint in each status and mode, with names as long as they may be."""
+    for status in Status:
+        add_endpoint(
+            f"mini-{status}", status=status, reason="something that takes a whole sentence to explain"
+        )
+    add_endpoint("resting", mode=Mode.PAUSED)
+    url = f"http://{'sub.' * 12}example.test:8000"
+    return add_endpoint(
+        LONG, mode=Mode.DRAINING, url=url, models=tuple(f"organisation/{LONG}-{n}" for n in range(5))
+    )
+
+
+def pages_of(endpoint: Endpoint) -> list[str]:
+    admin = "/admin/endpoints/endpoint/"
+    return [
+        "/",
+        admin,
+        f"{admin}{endpoint.pk}/change/",
+        f"{admin}add/",
+        f"{admin}{endpoint.pk}/delete/",
+        "/admin/",
+    ]
+
+
+def test_nothing_scrolls_sideways_on_a_narrow_phone(
+    open_page: OpenPage, operator: User, fleet: Endpoint
+) -> None:
+    page = open_page(operator, width=NARROW_PIXELS)
+    wide = {}
+    for url in pages_of(fleet):
+        page.goto(url)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        if width > NARROW_PIXELS:
+            wide[url] = width
+    assert wide == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_background(
+    open_page: OpenPage, operator: User, fleet: Endpoint, scheme: str
+) -> None:
+    page = open_page(operator, scheme=scheme)
+    poor = {}
+    for url in pages_of(fleet):
+        page.goto(url)
+        if found := page.evaluate(LOW_CONTRAST):
+            poor[url] = found
+    assert poor == {}
+
+
+def test_every_control_has_a_name_and_every_page_a_heading(
+    open_page: OpenPage, operator: User, fleet: Endpoint
+) -> None:
+    page = open_page(operator)
+    for url in pages_of(fleet):
+        page.goto(url)
+        assert page.locator("h1").count() >= 1
+        for role in ("button", "link", "textbox", "combobox"):
+            names = [
+                element.get_attribute("name") for element in page.get_by_role(role, name="", exact=True).all()
+            ]
+            assert names == [], (url, role)
+
+
+def test_signing_in_needs_only_a_keyboard(open_page: OpenPage, web: WebServer) -> None:
+    User.objects.create_user("grace", password=PASSWORD)
+    page = open_page()
+    page.goto("/")
+    page.keyboard.type("grace")
+    page.keyboard.press("Tab")
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("correct username and password")
+    expect(page.locator("#id_username")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator(".sentence")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+
+
+def test_an_endpoint_is_added_after_a_mistake_was_explained(open_page: OpenPage, operator: User) -> None:
+    page = open_page(operator)
+    page.goto("/")
+    page.get_by_role("link", name="Add an endpoint").click()
+    page.get_by_label("Name").fill("mini-1")
+    page.get_by_label("URL", exact=True).fill("192.168.1.31:8000")
+    page.get_by_label("Check interval").fill("2s")
+    page.get_by_label("Authentication").select_option("bearer")
+    page.get_by_label("Token").fill("sk-secret")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".field-url .errorlist")).to_contain_text("must start with http:// or https://")
+    expect(page.locator(".field-check_interval_seconds .errorlist").first).to_contain_text(
+        "shorter than the check"
+    )
+    page.get_by_label("URL", exact=True).fill("http://192.168.1.31:8000")
+    page.get_by_label("Check interval").fill("10s")
+    page.get_by_label("Token").fill("sk-secret")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#result_list .field-name")).to_have_text("mini-1")
+    assert Endpoint.objects.get().credential() == "sk-secret"
+
+
+def test_the_form_shows_the_defaults_of_the_chosen_type(open_page: OpenPage, operator: User) -> None:
+    page = open_page(operator)
+    page.goto("/admin/endpoints/endpoint/add/")
+    priority = page.get_by_label("Priority")
+    expect(priority).to_have_attribute("placeholder", "85")
+    page.get_by_label("Backend type").select_option("openai-compatible")
+    expect(priority).to_have_attribute("placeholder", "50")
+
+
+def test_the_theme_that_was_chosen_is_remembered_on_all_pages(open_page: OpenPage, operator: User) -> None:
+    page = open_page(operator)
+    page.goto("/")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator(".menu summary").click()
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    page.goto("/admin/")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_a_page_that_is_not_there_says_so(open_page: OpenPage, member: User, console: Console) -> None:
+    console.expect("404")
+    page = open_page(member)
+    page.goto("/nothing-here/")
+    expect(page.locator(".sentence")).to_have_text("There is no such page")
+    page.get_by_role("link", name="Go to the fleet").click()
+    expect(page.locator("#fleet")).to_be_visible()

@@ -1,0 +1,48 @@
+"""People who look at the pages, and endpoints to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def member(db: None) -> User:
+    """Someone who may sign in, and no more."""
+    return User.objects.create_user("grace")
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    """Staff who may add, change and delete endpoints, but is no superuser."""
+    user = User.objects.create_user("ada", is_staff=True)
+    names = ("add_endpoint", "change_endpoint", "delete_endpoint", "view_endpoint")
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    return user
+
+
+@pytest.fixture
+def onlooker(db: None) -> User:
+    """Staff who may look at endpoints in the admin, but not touch them."""
+    user = User.objects.create_user("alan", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="view_endpoint"))
+    return user
+
+
+@pytest.fixture
+def signed_in() -> Callable[[User | None], Client]:
+    """A browser in which this person has signed in, or nobody."""
+
+    def sign_in(user: User | None) -> Client:
+        client = Client()
+        if user is not None:
+            client.force_login(user)
+        return client
+
+    return sign_in

@@ -1,0 +1,152 @@
+"""The live channel: it speaks when something changed, and only to those who may look."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.auth import AuthMiddlewareStack
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import User
+from django.test import Client
+
+from endpoints import watch
+from endpoints.choices import Status
+from endpoints.live import SIGNED_OUT, websocket_urlpatterns
+from tests.pages.fleet import add_endpoint, set_health
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from endpoints.models import Endpoint
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SOON_SECONDS = 5
+
+
+@pytest.fixture(autouse=True)
+def watcher(transactional_db: None) -> Iterator[None]:
+    watch.start()
+    yield
+    watch.stop()
+
+
+@pytest.fixture
+def endpoint(transactional_db: None) -> Endpoint:
+    return add_endpoint("mini-1")
+
+
+class OpenPage:
+    """The socket of one page, with the session of a client."""
+
+    def __init__(self, client: Client) -> None:
+        cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+        self.socket = WebsocketCommunicator(
+            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),
+            "/ws/fleet/",
+            headers=[(b"cookie", cookies.encode())],
+        )
+
+    async def __aenter__(self) -> OpenPage:
+        connected, _ = await self.socket.connect(timeout=SOON_SECONDS)
+        assert connected
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.socket.disconnect(timeout=SOON_SECONDS)
+
+    async def wait_for(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first message that fits; heartbeats in between are passed over."""
+        async with asyncio.timeout(SOON_SECONDS):
+            while True:
+                message = json.loads(await self.socket.receive_from(timeout=SOON_SECONDS))
+                if fits(message):
+                    return dict(message)
+
+    async def wait_for_close(self) -> int:
+        async with asyncio.timeout(SOON_SECONDS):
+            while True:
+                message = await self.socket.receive_output(timeout=SOON_SECONDS)
+                if message["type"] == "websocket.close":
+                    return int(message["code"])
+
+
+@sync_to_async
+def client_of(name: str | None) -> Client:
+    client = Client()
+    if name:
+        client.force_login(User.objects.get_or_create(username=name)[0])
+    return client
+
+
+async def test_a_change_is_said_with_how_many_are_down(endpoint: Endpoint) -> None:
+    async with OpenPage(await client_of("grace")) as page:
+        await page.wait_for(lambda message: message["down"] == 0)
+        await sync_to_async(set_health)(endpoint, status=Status.OFFLINE)
+        message = await page.wait_for(lambda message: message["changed"])
+        assert message["down"] == 1
+
+
+async def test_a_quiet_fleet_still_has_a_heartbeat(endpoint: Endpoint) -> None:
+    async with OpenPage(await client_of("grace")) as page:
+        message = await page.wait_for(lambda message: not message["changed"])
+        assert message == {"changed": False, "down": 0}
+
+
+async def test_a_burst_of_changes_is_said_at_most_twice_a_second(endpoint: Endpoint) -> None:
+    async with OpenPage(await client_of("grace")) as page:
+        await page.wait_for(lambda message: not message["changed"])
+        loop = asyncio.get_running_loop()
+        times = []
+
+        async def listen() -> None:
+            while len(times) < 3:
+                await page.wait_for(lambda message: message["changed"])
+                times.append(loop.time())
+
+        listening = asyncio.create_task(listen())
+        while not listening.done():
+            await sync_to_async(set_health)(endpoint, reason="again")
+        await listening
+        assert times[2] - times[0] >= 0.9
+
+
+async def test_someone_who_is_not_signed_in_is_told_so_and_nothing_else() -> None:
+    page = OpenPage(await client_of(None))
+    await page.socket.connect(timeout=SOON_SECONDS)
+    assert await page.wait_for_close() == SIGNED_OUT
+
+
+async def test_signing_out_elsewhere_closes_the_socket(endpoint: Endpoint) -> None:
+    client = await client_of("grace")
+    async with OpenPage(client) as page:
+        await page.wait_for(lambda _: True)
+        await sync_to_async(client.logout)()
+        assert await page.wait_for_close() == SIGNED_OUT
+
+
+async def test_deactivating_the_user_closes_the_socket(endpoint: Endpoint) -> None:
+    async with OpenPage(await client_of("grace")) as page:
+        await page.wait_for(lambda _: True)
+        await sync_to_async(User.objects.filter(username="grace").update)(is_active=False)
+        assert await page.wait_for_close() == SIGNED_OUT
+
+
+async def test_changing_the_password_closes_the_sockets_of_old_sessions(endpoint: Endpoint) -> None:
+    async with OpenPage(await client_of("grace")) as page:
+        await page.wait_for(lambda _: True)
+        await sync_to_async(User.objects.filter(username="grace").update)(password="changed")
+        assert await page.wait_for_close() == SIGNED_OUT
+
+
+async def test_a_closed_page_is_forgotten_by_the_watcher(endpoint: Endpoint) -> None:
+    before = watch._watcher._subscribers
+    async with OpenPage(await client_of("grace")) as page:
+        await page.wait_for(lambda _: True)
+        assert len(watch._watcher._subscribers) == len(before) + 1
+    assert watch._watcher._subscribers == before
