@@ -1,4 +1,4 @@
-"""A real gateway for each test: uvicorn on a loopback port, the real consumers, a routing table of the test's own."""
+"""A real gateway for each test: uvicorn on a loopback port, our consumers, a routing table of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -22,7 +22,8 @@ from tests.fakes.answers import CREATED
 from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import socket
+    from collections.abc import Callable, Iterator, Sequence
 
     TargetOf = Callable[..., Target]
 
@@ -49,12 +50,12 @@ class _Server(uvicorn.Server):
         self.gateway = gateway
         self.listening = threading.Event()
 
-    async def startup(self, sockets: object = None) -> None:
-        await super().startup()
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         self.listening.set()
 
-    async def shutdown(self, sockets: object = None) -> None:
-        await super().shutdown()
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
         await self.gateway.upstream.aclose()
         await asyncio.sleep(0)  # the transports' own last words
 
@@ -100,7 +101,7 @@ def open_guard(**rules: object) -> Guard:
     return Guard(**given)  # type: ignore[arg-type]
 
 
-def gateway_with(*, max_body_size: int = 2**20, **rules: object) -> Gateway:
+def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:
     return Gateway(guard=open_guard(**rules), max_body_size=max_body_size)
 
 
@@ -128,7 +129,7 @@ def upstream(upstreams: Callable[..., FakeUpstream]) -> FakeUpstream:
     return upstreams("m1")
 
 
-def target_for(upstream: FakeUpstream | str, *, number: int = 1, **changes: object) -> Target:
+def target_for(upstream: FakeUpstream | str, *, number: int = 1, **changes: Any) -> Target:
     """The routing table's entry for a fake upstream, healthy unless `changes` say otherwise."""
     models = upstream.models if isinstance(upstream, FakeUpstream) else ("m1",)
     target = Target(
@@ -147,12 +148,12 @@ def target_for(upstream: FakeUpstream | str, *, number: int = 1, **changes: obje
         idle_timeout_seconds=10.0,
         max_concurrent=20,
     )
-    return replace(target, **changes)  # type: ignore[arg-type]
+    return replace(target, **changes)
 
 
 @pytest.fixture
 def table() -> Iterator[Callable[..., None]]:
-    """Installs a routing table of the given targets, sorted as the fleet sorts them; the old one comes back after."""
+    """Installs a routing table of the given targets, in the fleet's order; the old one comes back after."""
     before = snapshot()
 
     def use(*targets: Target) -> None:

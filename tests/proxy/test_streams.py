@@ -15,7 +15,7 @@ from tests.proxy.conftest import CHAT, chat_body, target_for
 from tests.proxy.wire import raw_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import httpx
 
@@ -178,7 +178,7 @@ def test_a_slow_client_slows_the_backend_down(served: Served, upstream: FakeUpst
     offered = 64 * 2**20
     sent = 0
 
-    def endless(request: answers.SeenRequest) -> answers.Iterator[answers.Step]:
+    def endless(request: answers.SeenRequest) -> Iterator[answers.Step]:
         nonlocal sent
         for step in answers.flood(pieces=offered // 65536)(request):
             sent += len(step) if isinstance(step, bytes) else 0

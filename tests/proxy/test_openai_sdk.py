@@ -1,0 +1,97 @@
+"""The openai SDK against the gateway: what most clients are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import openai
+import pytest
+
+from endpoints.choices import Status
+from tests.fakes import answers
+from tests.fakes.answers import CLOSE, RESET
+from tests.proxy.conftest import target_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from openai.types.chat import ChatCompletionUserMessageParam
+
+    from tests.fakes.upstream import FakeUpstream
+    from tests.proxy.conftest import Served
+
+    Table = Callable[..., None]
+
+PATH = "/v1/chat/completions"
+MESSAGES: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "What is MLX?"}]
+
+
+@pytest.fixture(params=["/v1", "/olla/vllm-mlx/v1"])
+def sdk(request: pytest.FixtureRequest, served: Served) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=served.url + request.param, api_key="not-needed") as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _one_endpoint(table: Table, upstream: FakeUpstream) -> None:
+    table(target_for(upstream))
+
+
+def test_it_chats(sdk: openai.OpenAI) -> None:
+    answer = sdk.chat.completions.create(model="m1", messages=MESSAGES)
+
+    assert answer.choices[0].message.content == "MLX is fast."
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == 8
+
+
+def test_it_streams(sdk: openai.OpenAI) -> None:
+    chunks = list(sdk.chat.completions.create(model="m1", messages=MESSAGES, stream=True))
+
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "MLX is fast."
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_it_lists_models(sdk: openai.OpenAI) -> None:
+    assert [model.id for model in sdk.models.list()] == ["m1"]
+    assert sdk.models.retrieve("m1").owned_by == "vllm-mlx"
+
+
+def test_an_unknown_model_is_its_not_found_error(sdk: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        sdk.chat.completions.create(model="nope", messages=MESSAGES)
+
+    assert caught.value.code == "model_not_found"
+    assert caught.value.request_id == caught.value.response.headers["x-olla-request-id"]
+
+
+def test_a_cut_stream_raises(sdk: openai.OpenAI, upstream: FakeUpstream) -> None:
+    upstream.answer(PATH, answers.sse(answers.chat_events("m1", ["half"])[:2], end=[RESET]))
+
+    with pytest.raises(openai.APIError, match="not the whole answer"):
+        list(sdk.chat.completions.create(model="m1", messages=MESSAGES, stream=True))
+
+
+def test_its_retries_do_not_multiply_ours(sdk: openai.OpenAI, upstream: FakeUpstream) -> None:
+    upstream.answer(PATH, answers.raw(CLOSE))
+
+    with pytest.raises(openai.InternalServerError):
+        sdk.chat.completions.create(model="m1", messages=MESSAGES)
+
+    assert len(upstream.requests_for(PATH)) == 1
+
+
+def test_a_refused_key_is_its_authentication_error(sdk: openai.OpenAI, table: Table) -> None:
+    with pytest.raises(openai.AuthenticationError):
+        sdk.with_options(default_headers={"X-Forwarded-For": "10.0.0.1"}).models.list()
+
+
+def test_no_routable_endpoint_is_its_server_error(
+    sdk: openai.OpenAI, table: Table, upstream: FakeUpstream
+) -> None:
+    table(target_for(upstream, status=Status.OFFLINE))
+
+    with pytest.raises(openai.InternalServerError) as caught:
+        sdk.with_options(max_retries=0).chat.completions.create(model="m1", messages=MESSAGES)
+
+    assert caught.value.code == "model_unavailable"
