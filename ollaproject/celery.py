@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import beat_init, worker_init
 
 from ollaproject.parent import end_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
+
+# Celery warns of root because of pickle. Nothing here is pickled: the broker carries JSON only.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("ollaproject")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -51,7 +51,7 @@ class LocalModel:
     def prepare(self) -> Endpoint:
         """Fetch the demo models if they are wanted and missing, and register the endpoint."""
         if DEMO in (self.chat, self.embedding):
-            fetched = subprocess.run([*MANAGE, "fetch_demo_models"], check=False)  # noqa: S603
+            fetched = subprocess.run([*MANAGE, "fetch_demo_models"], stdout=subprocess.DEVNULL, check=False)  # noqa: S603
             if fetched.returncode != 0:
                 raise CommandError("The demo models could not be fetched; the reason is above.")
         return operations.register_local(url=self.url)

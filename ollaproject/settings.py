@@ -239,6 +239,8 @@ LOGGING = {
     "loggers": {
         # httpx writes one line per request at INFO: health checks would fill the log.
         "httpx": {"level": "WARNING"},
+        # uvicorn counts its processes and connections at INFO; proxy.record has the request log.
+        "uvicorn": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},

@@ -1,0 +1,56 @@
+"""Celery's broker when there is no Redis: files in a folder, each written whole before anybody can see it.
+
+kombu's own filesystem transport creates a file and then fills it: a worker that looks in between reads
+nothing and dies of it, and two processes that bind a queue at once lose one binding. Here both are renamed
+into place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kombu.transport import filesystem
+from kombu.utils.json import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu is untyped
+    def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:
+        # Names sort by time, so that messages are taken in the order in which they came.
+        name = f"{time.time_ns():020d}_{uuid.uuid4()}.{queue}.msg"
+        _write_whole(Path(self.data_folder_out) / name, dumps(payload))
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        binding = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
+        with self._only_one_at_a_time():
+            table = self.get_table(exchange)
+            if binding not in table:
+                _write_whole(self._exchange_file(exchange), json.dumps([binding, *table]))
+
+    @contextlib.contextmanager
+    def _only_one_at_a_time(self) -> Iterator[None]:
+        folder = Path(self.control_folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+class Transport(filesystem.Transport):  # type: ignore[misc]  # kombu is untyped
+    Channel = Channel
+
+
+def _write_whole(path: Path, text: str) -> None:
+    # A leading dot: no queue's name matches it while it is being written.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)

@@ -1,0 +1,94 @@
+"""The broker of files, used by several processes at once as beat, web and worker do."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kombu import Connection, Exchange, Queue
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SENDERS = 4
+MESSAGES_EACH = 150
+GET_SECONDS = 10
+
+
+def connection(folder: Path) -> Connection:
+    options = {name: str(folder / name) for name in ("control_folder", "processed_folder")}
+    options |= {"data_folder_in": str(folder / "queue"), "data_folder_out": str(folder / "queue")}
+    return Connection(
+        "filesystem://localhost",
+        transport="ollaproject.broker:Transport",
+        transport_options={**options, "polling_interval": 0.01},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("queue", "control_folder", "processed_folder"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def send(folder: Path, sender: int, start: Any) -> None:
+    start.wait()
+    with connection(folder) as broker:
+        queue = broker.SimpleQueue("work")
+        for number in range(MESSAGES_EACH):
+            queue.put([sender, number])
+        queue.close()
+
+
+def bind(folder: Path, name: str, start: Any) -> None:
+    start.wait()
+    with connection(folder) as broker:
+        Queue(name, Exchange("shared", type="direct"), routing_key=name)(broker.default_channel).declare()
+
+
+def run_together(target: Any, arguments: list[tuple[Any, ...]]) -> None:
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(len(arguments))
+    processes = [context.Process(target=target, args=(*own, start)) for own in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def test_every_message_arrives_once_and_whole_while_others_write(folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(SENDERS + 1)
+    senders = [context.Process(target=send, args=(folder, sender, start)) for sender in range(SENDERS)]
+    for process in senders:
+        process.start()
+    received: list[tuple[int, int]] = []
+
+    with connection(folder) as broker:
+        queue = broker.SimpleQueue("work")
+        start.wait()
+        while len(received) < SENDERS * MESSAGES_EACH:
+            message = queue.get(timeout=GET_SECONDS)
+            received.append(tuple(message.payload))
+            message.ack()
+        queue.close()
+
+    for process in senders:
+        process.join()
+    assert sorted(received) == [(s, n) for s in range(SENDERS) for n in range(MESSAGES_EACH)]
+    # What one sender sent arrives in its order.
+    for sender in range(SENDERS):
+        assert [n for s, n in received if s == sender] == list(range(MESSAGES_EACH))
+
+
+def test_no_binding_is_lost_when_processes_bind_at_once(folder: Path) -> None:
+    names = [f"queue-{number}" for number in range(6)]
+
+    run_together(bind, [(folder, name) for name in names])
+
+    with connection(folder) as broker:
+        table = broker.default_channel.get_table("shared")
+    assert sorted(binding.queue for binding in table) == names
