@@ -20,6 +20,7 @@ from endpoints.models import Endpoint
 from endpoints.yaml_nodes import Mistake
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from endpoints.yaml_io import Entry
@@ -57,12 +58,12 @@ def prepare(path: Path) -> Import:
     """Read and check the file at `path`. Raises EndpointFileError with every mistake in it."""
     file = yaml_io.read_file(path, environment=os.environ)
     known = {endpoint.name: endpoint for endpoint in Endpoint.objects.all()}
-    mistakes: list[Mistake] = []
+    mistakes = list(file.mistakes)
     imported: list[Imported] = []
     for entry in file.entries:
-        endpoint = known.get(entry.values["name"]) or Endpoint()
+        endpoint = known.get(entry.values.get("name", "")) or Endpoint()
         differences = _apply(entry, endpoint)
-        mistakes += _mistakes(entry, endpoint)
+        mistakes += [one for one in _mistakes(entry, endpoint) if not _is_unread(one.path, file.mistakes)]
         imported.append(Imported(endpoint, _outcome(endpoint, differences), tuple(differences)))
     if mistakes:
         raise yaml_io.refusal(path, mistakes)
@@ -130,3 +131,8 @@ def _mistakes(entry: Entry, endpoint: Endpoint) -> list[Mistake]:
             for message in messages
         ]
     return []
+
+
+def _is_unread(path: str, mistakes: Iterable[Mistake]) -> bool:
+    """Whether what stands at `path` could not be read. Nothing true can then be said of its value."""
+    return any(mistake.path.startswith(path) for mistake in mistakes)

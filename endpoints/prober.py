@@ -96,18 +96,16 @@ class Prober:
 
     def _start(self, claims: list[Claim]) -> None:
         for claim in claims:
-            # A list of models that takes long may outlast the interval. The next check then waits for its
-            # turn.
-            if claim.endpoint.pk in self._running:
-                continue
-            self._running.add(claim.endpoint.pk)
             task = self._loop.create_task(self._check(claim))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _check(self, claim: Claim) -> None:
+        await asyncio.sleep((claim.due - clock.now()).total_seconds())
+        if claim.endpoint.pk in self._running:
+            return  # a list of models that takes long has outlasted the interval
+        self._running.add(claim.endpoint.pk)
         try:
-            await asyncio.sleep((claim.due - clock.now()).total_seconds())
             async with self._slots:
                 at = clock.now()
                 wanted = discovery.is_wanted(claim.endpoint.health, at=at)

@@ -19,7 +19,7 @@ from endpoints.models import Endpoint, EndpointHealth
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from django.db.models import QuerySet
 
@@ -39,22 +39,18 @@ class Claim:
 
 def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]:
     """Claim every check that falls due before the next tick, or of those the endpoints `only`."""
-    due = _due(at + timedelta(seconds=LOOKAHEAD_SECONDS))
+    before = at + timedelta(seconds=LOOKAHEAD_SECONDS)
+    before = at + timedelta(seconds=LOOKAHEAD_SECONDS)
+    due = _due(before)
     if only is not None:
         due = due.filter(pk__in=list(only))
-    if (
-        not due.exists()
-    ):  # a read: on SQLite a transaction would take the write lock, every second, for nothing
+    # Looked at first: on SQLite a transaction takes the write lock, and that every second for nothing.
+    if not due.exists():
         return []
     with transaction.atomic():
-        # Another worker that claims at the same moment waits here, and then sees that nothing is due any
-        # more.
+        # Another worker that claims at the same moment waits here, then sees that nothing is due any more.
         rows = list(due.select_related("endpoint").select_for_update(of=("self",)).order_by("pk"))
-        claims = [Claim(endpoint=row.endpoint, due=max(row.next_check_at, at)) for row in rows]
-        for row in rows:
-            row.next_check_at = following(
-                row.next_check_at, interval=row.endpoint.check_interval_seconds, at=at
-            )
+        claims = [claim for row in rows for claim in _claims(row, at=at, before=before)]
         EndpointHealth.objects.bulk_update(rows, ["next_check_at"])
     return claims
 
@@ -88,6 +84,14 @@ def bring_forward(endpoint_ids: Iterable[int]) -> int:
     """Make a check of these endpoints due now, unless they are paused. Returns how many will be checked."""
     rows = EndpointHealth.objects.filter(pk__in=list(endpoint_ids), endpoint__mode__in=CHECKED_MODES)
     return rows.update(next_check_at=clock.now())
+
+
+def _claims(row: EndpointHealth, *, at: datetime, before: datetime) -> Iterator[Claim]:
+    """Every check in the plan of `row` that falls due before `before`. Moves the plan on."""
+    while row.next_check_at < before:
+        yield Claim(endpoint=row.endpoint, due=max(row.next_check_at, at))
+        interval = row.endpoint.check_interval_seconds
+        row.next_check_at = following(row.next_check_at, interval=interval, at=at)
 
 
 def _due(before: datetime) -> QuerySet[EndpointHealth]:

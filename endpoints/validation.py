@@ -95,7 +95,7 @@ def check_timeout(endpoint: Endpoint) -> None:
     seconds, interval = endpoint.check_timeout_seconds, endpoint.check_interval_seconds
     if not _is_number(seconds) or seconds <= 0:
         raise ValidationError("The check timeout must be longer than nothing, for example 2s.")
-    if _is_number(interval) and seconds >= interval:
+    if _is_number(interval) and MIN_INTERVAL_SECONDS <= interval <= seconds:
         raise ValidationError(
             f"The check timeout ({format_duration(seconds)}) must be shorter than the check interval "
             f"({format_duration(interval)}), or one check would run into the next."
@@ -217,13 +217,13 @@ CHECKS: tuple[tuple[str, Callable[[Endpoint], None]], ...] = (
 def _split(url: str, *, field: str) -> SplitResult:
     """The parts of an absolute http(s) URL. The messages never repeat it: it may hold a password."""
     advice = "Write it like http://192.168.0.100:8000."
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValidationError(f"The {field} must not hold spaces. {advice}")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise ValidationError(f"The {field} does not parse. {advice}") from None
-    if url != url.strip() or any(character.isspace() or not character.isprintable() for character in url):
-        raise ValidationError(f"The {field} must not hold spaces. {advice}")
     if parts.scheme not in {"http", "https"}:
         raise ValidationError(f"The {field} must start with http:// or https://. {advice}")
     if "@" in parts.netloc:

@@ -1,6 +1,7 @@
-"""Reads endpoint files: a bare `endpoints:` list, or Olla's `discovery.static.endpoints` (contract, section 8).
+"""Reads endpoint files: a bare `endpoints:` list, or Olla's `discovery.static.endpoints` (contract, part 8).
 
-A file with a mistake in it gives no endpoints, but every mistake at once, as `file:line: path: sentence`.
+Reading goes on after a mistake, so that a person is told of all of them at once. endpoints.importing then
+imports nothing of the file.
 """
 
 from __future__ import annotations
@@ -69,20 +70,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class EndpointFile:
-    """What a file holds. `left_out` names the sections that are not about endpoints."""
+    """What a file holds, as far as it could be read. `left_out` names the sections about other things."""
 
     entries: tuple[Entry, ...]
     left_out: tuple[str, ...]
+    mistakes: tuple[Mistake, ...]
 
 
 def read_file(path: Path, *, environment: Mapping[str, str]) -> EndpointFile:
-    """The endpoints of the file at `path`. Raises EndpointFileError with every mistake in it."""
-    root = _compose(path)
-    reading = _FileReading(Reader(environment), folder=path.parent)
-    found = reading.document(root)
-    if reading.reader.mistakes:
-        raise refusal(path, reading.reader.mistakes)
-    return found
+    """The endpoints of the file at `path`. Raises EndpointFileError only when it is no YAML at all."""
+    return _FileReading(Reader(environment), folder=path.parent).document(_compose(path))
 
 
 def refusal(path: Path, mistakes: Iterable[Mistake]) -> EndpointFileError:
@@ -172,7 +169,7 @@ class _FileReading:
             self.reader.refuse(root, "", "There is no list called endpoints (or discovery.static.endpoints).")
         entries = [entry for node, path in listed for entry in self._entries(node, path)]
         self._refuse_double_names(entries)
-        return EndpointFile(entries=tuple(entries), left_out=tuple(left_out))
+        return EndpointFile(tuple(entries), tuple(left_out), tuple(self.reader.mistakes))
 
     def _olla_list(self, node: yaml.Node, left_out: list[str]) -> list[tuple[yaml.Node, str]]:
         keys = self.reader.mapping(node, "discovery", known=("static", *OTHER_DISCOVERY_KEYS)) or {}

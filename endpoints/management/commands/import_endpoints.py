@@ -60,7 +60,9 @@ class Command(BaseCommand):
         try:
             prepared = importing.prepare(file)
         except EndpointFileError as error:
-            raise CommandError(f"{error}\nNothing was imported.") from None
+            for problem in error.problems:
+                self.stderr.write(problem)
+            raise CommandError("Nothing was imported. Mend the file and try again.") from None
         if not dry_run:
             importing.store(prepared)
         for one in prepared.endpoints:
