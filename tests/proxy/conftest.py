@@ -91,14 +91,13 @@ def serving(gateway: Gateway) -> Iterator[Served]:
         assert not thread.is_alive()
 
 
-def open_guard(**rules: object) -> Guard:
-    given = {
-        "api_auth": "remote",
-        "allowed_hosts": ["127.0.0.1", "localhost"],
-        "trusted_proxies": [],
-        **rules,
-    }
-    return Guard(**given)  # type: ignore[arg-type]
+def open_guard(
+    *,
+    api_auth: str = "remote",
+    allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost"),
+    trusted_proxies: Sequence[str] = (),
+) -> Guard:
+    return Guard(api_auth=api_auth, allowed_hosts=allowed_hosts, trusted_proxies=trusted_proxies)
 
 
 def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:

@@ -114,7 +114,8 @@ def test_no_first_byte_in_time_goes_to_the_next_endpoint(
 def test_tls_that_does_not_verify_is_never_used(
     client: httpx.Client, upstream: FakeUpstream, table: Table
 ) -> None:
-    table(first(upstream, url=upstream.url.replace("http:", "https:")), second(upstream))
+    encrypted = upstream.url.replace("http:", "https:")
+    table(first(encrypted, connect_timeout_seconds=0.2), second(upstream))
 
     assert client.post(CHAT, json=chat_body()).headers["x-olla-endpoint"] == "mini-2"
 
