@@ -83,10 +83,8 @@ def bulk_action(name: str) -> Callable[..., None]:
 class EndpointAdmin(EndpointModelAdmin):
     form = EndpointForm
     list_display = [
-        "name",
-        "where",
+        "endpoint",
         "status",
-        "since",
         "last_check",
         "latency",
         "served",
@@ -150,22 +148,19 @@ class EndpointAdmin(EndpointModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
         return super().get_queryset(request).prefetch_related("models")
 
-    @admin.display(description="where", ordering="url")
-    def where(self, endpoint: Endpoint) -> SafeString:
+    @admin.display(description="endpoint", ordering="name")
+    def endpoint(self, endpoint: Endpoint) -> SafeString:
         card = card_of(endpoint, default_priority=0)
-        return format_html('<span class="where">{}<br>{}</span>', card.host, card.type)
+        return format_html('{}<span class="where">{}<br>{}</span>', card.name, card.host, card.type)
 
     @admin.display(description="status", ordering="health__status")
     def status(self, endpoint: Endpoint) -> SafeString | str:
         health = health_of(endpoint)
         if health is None or endpoint.mode == Mode.PAUSED:
             return NOTHING
-        return format_html('{}<span class="reason">{}</span>', status_pill(health.status), health.reason)
-
-    @admin.display(description="since", ordering="health__since")
-    def since(self, endpoint: Endpoint) -> SafeString | str:
-        health = health_of(endpoint)
-        return clock(health.since, "for") if health and endpoint.mode != Mode.PAUSED else NOTHING
+        since = format_html('<span class="where">for {}</span>', clock(health.since, "for"))
+        reason = format_html('<span class="where">{}</span>', health.reason) if health.reason else ""
+        return format_html("{}{}{}", status_pill(health.status), reason, since)
 
     @admin.display(description="last check", ordering="health__checked_at")
     def last_check(self, endpoint: Endpoint) -> SafeString | str:

@@ -286,7 +286,7 @@ def shoot(browser: Browser, url: str, folder: Path, *, size: str, scheme: Scheme
     picture("admin", "/admin/")
     picture("admin-list", "/admin/endpoints/endpoint/")
     page.goto(f"{url}/admin/endpoints/endpoint/")
-    page.click("#result_list th.field-name a >> nth=0")
+    page.click("#result_list th.field-endpoint a >> nth=0")
     page.locator(".history summary").click()
     picture("admin-change")
     page.goto(f"{url}/admin/endpoints/endpoint/add/")

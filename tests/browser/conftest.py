@@ -117,6 +117,17 @@ def web(web_process: WebServer, transactional_db: None) -> WebServer:
     return web_process
 
 
+@pytest.fixture
+def restarted_web(web: WebServer) -> WebServer:
+    """For a test in which the server writes rows of the admin's log.
+
+    They point at content types, whose numbers it keeps in memory; emptying the database gives them new ones.
+    """
+    web.stop()
+    web.start()
+    return web
+
+
 class Console:
     """What the browser complained about. A test that provokes a complaint names it with `expect`."""
 

@@ -102,7 +102,7 @@ async def test_a_burst_of_changes_is_said_at_most_twice_a_second(endpoint: Endpo
     async with OpenPage(await client_of("grace")) as page:
         await page.wait_for(lambda message: not message["changed"])
         loop = asyncio.get_running_loop()
-        times = []
+        times: list[float] = []
 
         async def listen() -> None:
             while len(times) < 3:

@@ -13,7 +13,7 @@ from tests.pages.fleet import PASSWORD
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     SignIn = Callable[[User | None], Client]
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def person(settings: SettingsWrapper) -> User:
+def person(settings: Settings) -> User:
     settings.PASSWORD_HASHERS = [
         "django.contrib.auth.hashers.MD5PasswordHasher"
     ]  # fast; what is tested is the page
