@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := manage.py ollaproject endpoints proxy inference tests scripts
+SOURCES := manage.py ollaproject endpoints proxy inference tests scripts bench
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help

@@ -1,0 +1,1 @@
+"""Measurements of the product beside its peers. Nothing in here runs in production."""

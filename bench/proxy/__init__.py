@@ -1,0 +1,1 @@
+"""The request path, measured side by side: direct, through nginx, through the gateway, through any peer."""
