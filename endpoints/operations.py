@@ -29,7 +29,10 @@ TASK_EXPIRES_SECONDS = 10
 
 def activate(*, endpoint: Endpoint) -> None:
     """Put `endpoint` into service. After a pause it is checked at once, and routed to when that went well."""
-    _set_mode(endpoint, Mode.ACTIVE)
+    with transaction.atomic():
+        if endpoint.mode == Mode.PAUSED:
+            health.forget(endpoint_id=endpoint.pk, reason=schedule.WAITING_FOR_FIRST_CHECK)
+        _set_mode(endpoint, Mode.ACTIVE)
 
 
 def drain(*, endpoint: Endpoint) -> None:

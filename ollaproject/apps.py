@@ -8,4 +8,5 @@ class OllaprojectConfig(AppConfig):
     verbose_name = "ollaproject"
 
     def ready(self) -> None:
-        from ollaproject import checks  # noqa: F401, PLC0415
+        # The Celery app too: a process that does not load it sends its tasks to Celery's default broker.
+        from ollaproject import celery, checks  # noqa: F401, PLC0415

@@ -1,0 +1,165 @@
+"""What operators do with endpoints."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from endpoints import health, operations, retention
+from endpoints.choices import Mode, Status
+from endpoints.findings import Finding, ProbeResult
+from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Revision, Transition
+from ollaproject.wire import clock
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+
+    from tests.endpoints.conftest import MakeEndpoint
+
+LOCAL_URL = "http://127.0.0.1:40115"
+
+
+def brought_up(endpoint: Endpoint) -> Endpoint:
+    health.record(endpoint=endpoint, finding=Finding(ProbeResult(Status.HEALTHY)), at=clock.now())
+    return endpoint
+
+
+def test_pausing_forgets_what_was_known(make_endpoint: MakeEndpoint) -> None:
+    endpoint = brought_up(make_endpoint())
+    operations.pause(endpoint=endpoint)
+    row = EndpointHealth.objects.select_related("endpoint").get()
+    assert (row.endpoint.mode, row.status, row.reason) == (
+        Mode.PAUSED,
+        Status.UNKNOWN,
+        "paused by an operator",
+    )
+
+
+def test_after_a_pause_it_waits_for_a_check_and_is_due_at_once(make_endpoint: MakeEndpoint) -> None:
+    endpoint = brought_up(make_endpoint())
+    operations.pause(endpoint=endpoint)
+    EndpointHealth.objects.update(next_check_at=clock.now() + timedelta(hours=1))
+    operations.activate(endpoint=endpoint)
+    row = EndpointHealth.objects.get()
+    assert row.status == Status.UNKNOWN
+    assert row.reason == "waiting for its first check"
+    assert row.next_check_at <= clock.now()
+
+
+def test_draining_keeps_its_status(make_endpoint: MakeEndpoint) -> None:
+    endpoint = brought_up(make_endpoint())
+    operations.drain(endpoint=endpoint)
+    row = EndpointHealth.objects.select_related("endpoint").get()
+    assert (row.endpoint.mode, row.status) == (Mode.DRAINING, Status.HEALTHY)
+
+
+@pytest.mark.parametrize("operate", [operations.activate, operations.drain, operations.pause])
+def test_each_moves_the_routing_table(make_endpoint: MakeEndpoint, operate: object) -> None:
+    endpoint = make_endpoint()
+    before = Revision.objects.get().routing
+    assert callable(operate)
+    operate(endpoint=endpoint)
+    assert Revision.objects.get().routing > before
+
+
+def test_a_stale_form_is_not_undone_by_a_pause(make_endpoint: MakeEndpoint) -> None:
+    stale = make_endpoint()
+    Endpoint.objects.update(priority=7)
+    operations.pause(endpoint=stale)
+    assert Endpoint.objects.get().priority == 7
+
+
+def test_check_now_is_sent_when_the_transaction_is_committed(
+    make_endpoint: MakeEndpoint,
+    settings: Settings,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    endpoint = make_endpoint()
+    folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"])
+    waiting = set(folder.iterdir())
+    with django_capture_on_commit_callbacks(execute=True):
+        assert operations.check_now([endpoint]) == 1
+        assert set(folder.iterdir()) == waiting
+    assert len(set(folder.iterdir()) - waiting) == 1
+
+
+def test_check_now_leaves_paused_endpoints_out(make_endpoint: MakeEndpoint) -> None:
+    assert operations.check_now([make_endpoint(mode=Mode.PAUSED)]) == 0
+
+
+# --- This machine's own model ---
+
+
+@pytest.mark.django_db
+def test_the_local_model_is_registered_once() -> None:
+    first = operations.register_local(url=LOCAL_URL)
+    second = operations.register_local(url=LOCAL_URL)
+    assert first == second
+    assert (first.name, first.url, first.type) == ("local", LOCAL_URL, "vllm-mlx")
+
+
+@pytest.mark.django_db
+def test_only_its_url_follows() -> None:
+    endpoint = operations.register_local(url=LOCAL_URL)
+    endpoint.name, endpoint.priority, endpoint.mode = "studio", 3, Mode.DRAINING
+    endpoint.save()
+    again = operations.register_local(url="http://127.0.0.1:50000")
+    assert (again.pk, again.url) == (endpoint.pk, "http://127.0.0.1:50000")
+    assert (again.name, again.priority, again.mode) == ("studio", 3, Mode.DRAINING)
+
+
+def test_an_operators_own_endpoint_called_local_is_not_taken_over(make_endpoint: MakeEndpoint) -> None:
+    make_endpoint(name="local", url="http://127.0.0.1:7")
+    assert operations.register_local(url=LOCAL_URL).name == "local-2"
+    assert Endpoint.objects.get(name="local").url == "http://127.0.0.1:7"
+
+
+@pytest.mark.django_db
+def test_without_its_model_it_is_paused_until_the_model_is_back() -> None:
+    operations.register_local(url=LOCAL_URL)
+    operations.unregister_local()
+    row = EndpointHealth.objects.select_related("endpoint").get()
+    assert row.endpoint.mode == Mode.PAUSED
+    assert row.reason == "this machine runs without a model of its own"
+    assert operations.register_local(url=LOCAL_URL).mode == Mode.ACTIVE
+
+
+@pytest.mark.django_db
+def test_an_operators_pause_outlasts_a_restart() -> None:
+    operations.pause(endpoint=operations.register_local(url=LOCAL_URL))
+    operations.unregister_local()
+    assert operations.register_local(url=LOCAL_URL).mode == Mode.PAUSED
+
+
+@pytest.mark.django_db
+def test_there_may_be_nothing_to_unregister() -> None:
+    operations.unregister_local()
+    assert not Endpoint.objects.exists()
+
+
+# --- History ---
+
+
+def test_old_checks_are_pruned_and_transitions_kept(
+    make_endpoint: MakeEndpoint, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OLLA_CHECK_HISTORY_HOURS = 24
+    monkeypatch.setattr(retention, "BATCH_ROWS", 3)
+    endpoint, now = brought_up(make_endpoint()), clock.now()
+    HealthCheck.objects.bulk_create(
+        HealthCheck(endpoint=endpoint, at=now - timedelta(hours=hours), status=Status.HEALTHY)
+        for hours in (23, 25, 26, 27, 28, 29, 30, 31)
+    )
+    assert retention.prune(now) == 7
+    assert HealthCheck.objects.count() == 2
+    assert Transition.objects.count() == 1
+
+
+def test_deleting_an_endpoint_takes_everything_of_it_along(make_endpoint: MakeEndpoint) -> None:
+    brought_up(make_endpoint()).delete()
+    assert not HealthCheck.objects.exists()
+    assert not EndpointHealth.objects.exists()
+    assert not Transition.objects.exists()
