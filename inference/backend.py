@@ -41,6 +41,11 @@ class Backend:
         return self._scheduler.waiting + (self._embeddings.waiting if self._embeddings else 0)
 
     @property
+    def running(self) -> int:
+        """Answers that are being generated."""
+        return self._scheduler.running
+
+    @property
     def has_work(self) -> bool:
         return self._scheduler.has_work or bool(self._embeddings and self._embeddings.waiting)
 

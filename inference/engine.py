@@ -193,8 +193,10 @@ class Engine:
                 self._call_loop(self._deliver, messages)
 
     def _is_over(self, backend: Backend) -> bool:
-        stop_at = self._stop_at
-        return stop_at is not None and (time.monotonic() >= stop_at or not backend.has_work)
+        if self._stop_at is None:
+            return False
+        nothing_left = self._inbox.empty() and not backend.has_work
+        return nothing_left or time.monotonic() >= self._stop_at
 
     def _take_work(self, backend: Backend) -> None:
         """Everything that has come in. Waits for something to come when there is nothing to do."""

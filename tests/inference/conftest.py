@@ -1,7 +1,8 @@
-"""Models and servers for the engine's tests. The demo models are downloaded once and kept; see tests/environment.py."""
+"""Models and servers for the engine's tests. The demo models are downloaded once and kept."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import openai
@@ -10,6 +11,8 @@ from django.conf import settings
 
 from inference.blas import accelerate
 
+# One thread each: several servers, and whatever else runs here, share few cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 accelerate(cache_dir=settings.OLLA_HOME / "cache")  # before anything imports mlx
 
 # ruff: noqa: E402
@@ -36,7 +39,7 @@ DEMO_EMBEDDING = "all-MiniLM-L6-v2"
 
 @pytest.fixture(scope="session", autouse=True)
 def _streams_are_given_back() -> Iterator[None]:
-    """Without this the interpreter aborts at its end, as the model process would (see inference/backend.py)."""
+    """Without this the interpreter aborts at its end, as the model process would."""
     yield
     mx.synchronize()
     mx.clear_streams()
@@ -49,7 +52,8 @@ def demo_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def demo_tokenizer(demo_folder: Path) -> PreTrainedTokenizerFast:
-    return AutoTokenizer.from_pretrained(demo_folder)
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(demo_folder)  # type: ignore[assignment]
+    return tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The model server over HTTP, with the openai SDK where it can be used: shapes, streams, stop strings, errors."""
+"""The model server over HTTP: shapes, streams, stop strings, errors; with the openai SDK where it can."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.inference.tiny_models import CONTEXT_LENGTH
 if TYPE_CHECKING:
     import httpx
 
-USER = [{"role": "user", "content": "Say something."}]
+USER: Any = [{"role": "user", "content": "Say something."}]
 
 
 def chat(**fields: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ SPM_WORDS = ["▁", "▁the", "▁a", "a", "b", "▁▁", "é", "日本", "▁�
 
 @pytest.fixture(scope="module")
 def spm_vocabulary() -> Vocabulary:
-    """A tokenizer as Llama 2 and Gemma have it: spaces written as ▁, and bytes for what it has no word for."""
+    """A tokenizer as Llama 2 and Gemma have it: ▁ for a space, and bytes for what it has no word for."""
     words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *SPM_WORDS]
     ids = {word: place for place, word in enumerate(words)}
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[], unk_token="<unk>", byte_fallback=True))

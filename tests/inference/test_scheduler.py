@@ -5,13 +5,13 @@ The oracle is mlx_lm generating one answer at a time, greedily.
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
+import mlx.core as mx
+import numpy as np
 import pytest
 from mlx_lm.generate import generate_step
 
-import mlx.core as mx
 from inference.errors import GenerationFailed
 from inference.scheduler import Scheduler
 from inference.schema import Sampling
@@ -60,7 +60,7 @@ def row(prompt: list[int], max_tokens: int = 10, **fields: Any) -> Row:
 
 
 def some_prompt(length: int, *, seed: int) -> list[int]:
-    return random.Random(seed).choices(range(100, VOCABULARY_SIZE), k=length)
+    return [int(token) for token in np.random.default_rng(seed).integers(100, VOCABULARY_SIZE, length)]
 
 
 def alone(model: Any, prompt: list[int], max_tokens: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Model folders small enough to run at once: random weights, a real tokenizer. What they say is nonsense, but exact."""
+"""Models small enough to run at once: random weights, a real tokenizer. They talk nonsense, but exactly."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ def tiny_model(*, seed: int = 0) -> Any:
     """A llama of random weights, large enough ones that greedy decoding does not fall into a loop at once."""
     mx.random.seed(seed)
     model = llama.Model(llama.ModelArgs.from_dict(CONFIG))
-    weights = [
-        (name, mx.random.normal(array.shape) * 0.3) for name, array in tree_flatten(model.parameters())
-    ]
+    parameters: Any = tree_flatten(model.parameters())
+    weights = [(name, mx.random.normal(array.shape) * 0.3) for name, array in parameters]
     model.load_weights(weights)
     mx.eval(model.parameters())
     return model

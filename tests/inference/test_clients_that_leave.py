@@ -1,0 +1,150 @@
+"""Clients that leave, queues that are full, engines that fail: nobody else notices, and everybody is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.inference.conftest import TINY
+from tests.inference.servers import Running, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from inference.options import ServerOptions
+
+DEADLINE_SECONDS = 20
+ENDLESS: dict[str, Any] = {"model": TINY, "prompt": "On and on", "max_tokens": 1500, "ignore_eos": True}
+
+
+@pytest.fixture
+def server(tiny_options: ServerOptions) -> Iterator[Running]:
+    """A server of its own, with room for two answers at once and two more in the queue."""
+    models = replace(tiny_options.models, max_rows=2)
+    with running(replace(tiny_options, models=models, max_waiting=2, api_key="secret")) as made:
+        yield made
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def send(server: Running, **fields: Any) -> socket.socket:
+    """A completion request on a raw socket, of which nothing is read."""
+    body = json.dumps({**ENDLESS, **fields}).encode()
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_SECONDS)
+    head = [
+        "POST /v1/completions HTTP/1.1",
+        "Host: x",
+        "Authorization: Bearer secret",
+        f"Content-Length: {len(body)}",
+    ]
+    connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+    return connection
+
+
+def occupied(server: Running) -> tuple[int, int]:
+    backend = server.server.engine.backend
+    return backend.running, backend.waiting
+
+
+def is_occupied(server: Running, expected: tuple[int, int]) -> bool:
+    return occupied(server) == expected
+
+
+def post(server: Running, **fields: Any) -> httpx.Response:
+    headers = {"Authorization": "Bearer secret"}
+    return httpx.post(
+        f"{server.url}/v1/completions",
+        json={**ENDLESS, **fields},
+        headers=headers,
+        timeout=60,
+        trust_env=False,
+    )
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_its_row(server: Running, stream: bool) -> None:  # noqa: FBT001 -- a case
+    connection = send(server, stream=stream)
+    until(lambda: occupied(server) == (1, 0))
+    connection.close()
+    until(lambda: occupied(server) == (0, 0))
+
+
+def test_a_client_that_leaves_the_queue_never_gets_a_row(server: Running) -> None:
+    running_ones = [send(server, stream=True) for _ in range(2)]
+    until(lambda: occupied(server) == (2, 0))
+    queued = send(server)
+    until(lambda: occupied(server) == (2, 1))
+    queued.close()
+    until(lambda: occupied(server) == (2, 0))
+    for connection in running_ones:
+        connection.close()
+    until(lambda: occupied(server) == (0, 0))
+
+
+def test_a_full_queue_is_said_at_once(server: Running) -> None:
+    connections = []
+    for expected in ((1, 0), (2, 0), (2, 1), (2, 2)):
+        connections.append(send(server))
+        until(partial(is_occupied, server, expected))
+    response = post(server)
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "overloaded"
+    assert int(response.headers["retry-after"]) > 0
+    for connection in connections:
+        connection.close()
+    until(lambda: occupied(server) == (0, 0))
+    assert post(server, max_tokens=2).status_code == 200
+
+
+def test_a_request_that_is_larger_than_the_queue_is_refused(server: Running) -> None:
+    assert post(server, n=16).status_code == 503
+
+
+def test_a_stop_string_frees_the_row_before_max_tokens(server: Running) -> None:
+    text = post(server, max_tokens=12, temperature=0).json()["choices"][0]["text"]
+    assert post(server, temperature=0, stop=text[3:7]).json()["usage"]["completion_tokens"] <= 12
+    until(lambda: occupied(server) == (0, 0))
+
+
+def test_without_the_key_only_health_answers(server: Running) -> None:
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        for headers in ({}, {"Authorization": "Bearer wrong"}):
+            response = client.get("/v1/models", headers=headers)
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"] == "Bearer"
+            assert response.json()["error"]["code"] == "invalid_api_key"
+        assert client.get("/health").status_code == 200
+
+
+def stopped_while_streaming(server: Running, connection: socket.socket) -> bytes:
+    """All that the client receives when the server is told to stop after the first byte."""
+    assert connection.recv(1)
+    server.server.should_exit = True
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_stopping_cuts_streams_with_an_error_event_and_refuses_new_requests(server: Running) -> None:
+    with send(server, stream=True) as connection:
+        received = stopped_while_streaming(server, connection)
+    last_event = received.split(b"data: ")[-1]
+    assert b'"code":"shutting_down"' in last_event
+    assert b"[DONE]" not in received
+    assert not received.endswith(b"0\r\n\r\n")  # no final chunk: nobody takes it for a whole answer
+
+
+def test_a_short_answer_may_finish_while_the_server_stops(server: Running) -> None:
+    with send(server, stream=True, max_tokens=40) as connection:
+        received = stopped_while_streaming(server, connection)
+    assert b"data: [DONE]" in received

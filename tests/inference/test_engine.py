@@ -1,0 +1,236 @@
+"""The engine in trouble: a step fails, a step hangs, a model does not load. The models are real."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import pytest
+from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+from inference.backend import Backend, leave_thread
+from inference.embedding import EmbeddingQueue
+from inference.engine import Engine
+from inference.errors import EngineNotReady, EngineOverloaded, EngineStopping, GenerationFailed, ModelNotFound
+from inference.loader import LoadedModel
+from inference.scheduler import Scheduler
+from inference.schema import Sampling
+from inference.work import EmbeddingJob, Row, Step, Vectors
+from tests.inference.tiny_models import CONTEXT_LENGTH, VOCABULARY_SIZE, tiny_model
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from transformers import PreTrainedTokenizerFast
+
+TROUBLE = 4242
+STUCK_AFTER_SECONDS = 0.2
+
+
+class Troubled:
+    """A real model that does something else first when it meets one token."""
+
+    def __init__(self, trouble: Callable[[], None]) -> None:
+        self._model = tiny_model()
+        self._trouble = trouble
+        self.layers = self._model.layers
+
+    def __call__(self, inputs: Any, cache: Any = None) -> Any:
+        if (inputs == TROUBLE).any().item():
+            self._trouble()
+        return self._model(inputs, cache=cache)
+
+
+@asynccontextmanager
+async def engine_of(
+    tokenizer: PreTrainedTokenizerFast, trouble: Callable[[], None] = lambda: None
+) -> AsyncIterator[Engine]:
+    def build() -> Backend:
+        model = Troubled(trouble)
+        chat = LoadedModel(
+            name="troubled",
+            path=Path(),
+            model=model,
+            tokenizer=TokenizerWrapper(tokenizer),
+            context_length=CONTEXT_LENGTH,
+            vocabulary_size=VOCABULARY_SIZE,
+            created=0,
+        )
+        return Backend(chat, None, Scheduler(model, max_rows=4, chunk_tokens=32))
+
+    engine = Engine(
+        build, leave_thread, model_name="troubled", max_waiting=4, stuck_after_seconds=STUCK_AFTER_SECONDS
+    )
+    engine.start()
+    try:
+        await engine.loaded.wait()
+        yield engine
+    finally:
+        await engine.close(grace_seconds=0)
+        await asyncio.to_thread(engine.join, timeout_seconds=20)
+
+
+def make_row(prompt: list[int], max_tokens: int = 5) -> tuple[Row, asyncio.Queue[Step]]:
+    steps: asyncio.Queue[Step] = asyncio.Queue()
+    row = Row(
+        prompt=prompt,
+        max_tokens=max_tokens,
+        sampling=Sampling(temperature=0),
+        stop_tokens=(),
+        deliver=steps.put_nowait,
+    )
+    return row, steps
+
+
+async def last(steps: asyncio.Queue[Step]) -> Step:
+    while not (step := await steps.get()).is_last:
+        pass
+    return step
+
+
+async def until_unhealthy(engine: Engine) -> None:
+    deadline = time.monotonic() + 20
+    while engine.health().status == "healthy":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(STUCK_AFTER_SECONDS / 4)  # health is computed when asked: nothing to wait for
+
+
+async def test_a_failed_step_is_told_to_its_rows_and_the_engine_goes_on(
+    demo_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("out of memory")
+
+    async with engine_of(demo_tokenizer, fail) as engine:
+        row, steps = make_row([1, TROUBLE, 2])
+        engine.submit([row])
+        assert isinstance((await last(steps)).error, GenerationFailed)
+        assert engine.health().status == "healthy"
+        row, steps = make_row([1, 2, 3])
+        engine.submit([row])
+        assert (await last(steps)).finish_reason == "length"
+
+
+async def test_health_is_red_for_exactly_as_long_as_a_step_is_stuck(
+    demo_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    release = threading.Event()
+
+    def wait() -> None:
+        assert release.wait(20)
+
+    async with engine_of(demo_tokenizer, wait) as engine:
+        row, steps = make_row([1, TROUBLE, 2])
+        engine.submit([row])
+        await until_unhealthy(engine)
+        assert "stuck" in engine.health().reason
+        with pytest.raises(EngineNotReady):
+            engine.submit([make_row([1])[0]])
+        release.set()
+        assert (await last(steps)).finish_reason == "length"
+        assert engine.health().status == "healthy"
+
+
+async def test_closing_fails_what_runs_and_refuses_what_comes(
+    demo_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    async with engine_of(demo_tokenizer) as engine:
+        row, steps = make_row([1, 2], max_tokens=CONTEXT_LENGTH)
+        engine.submit([row])
+        assert (await steps.get()).token is not None
+        await engine.close(grace_seconds=0)
+        assert isinstance((await last(steps)).error, EngineStopping)
+        with pytest.raises(EngineStopping):
+            engine.submit([make_row([1])[0]])
+
+
+async def test_closing_lets_a_short_answer_finish(demo_tokenizer: PreTrainedTokenizerFast) -> None:
+    async with engine_of(demo_tokenizer) as engine:
+        row, steps = make_row([1, 2], max_tokens=10)
+        engine.submit([row])
+        await engine.close(grace_seconds=20)
+        assert (await last(steps)).finish_reason == "length"
+
+
+async def test_a_second_request_to_stop_ends_the_grace(demo_tokenizer: PreTrainedTokenizerFast) -> None:
+    async with engine_of(demo_tokenizer) as engine:
+        row, steps = make_row([1, 2], max_tokens=CONTEXT_LENGTH)
+        engine.submit([row])
+        assert (await steps.get()).token is not None
+        closing = asyncio.create_task(engine.close(grace_seconds=60))
+        await asyncio.sleep(0)
+        engine.hurry()
+        assert isinstance((await last(steps)).error, EngineStopping)
+        await closing
+
+
+async def test_more_than_may_wait_is_refused_whole(demo_tokenizer: PreTrainedTokenizerFast) -> None:
+    async with engine_of(demo_tokenizer) as engine:
+        rows = [make_row([1])[0] for _ in range(5)]
+        with pytest.raises(EngineOverloaded, match="at most 4 may"):
+            engine.submit(rows)
+        assert not engine.backend.has_work
+
+
+async def test_a_model_that_does_not_load_is_the_reason_of_the_health() -> None:
+    def build() -> Backend:
+        raise ModelNotFound("There is no model at /nowhere.")
+
+    engine = Engine(build, leave_thread, model_name="x", max_waiting=1, stuck_after_seconds=1)
+    assert engine.health().status == "loading"
+    engine.start()
+    await engine.ended.wait()
+    assert engine.health().status == "unhealthy"
+    assert engine.health().reason == "There is no model at /nowhere."
+    assert isinstance(engine.failure, ModelNotFound)
+    assert engine.join(timeout_seconds=20)
+
+
+class FailingOnce:
+    """An encoder that breaks on one input."""
+
+    def encode(self, batch: list[list[int]]) -> Any:
+        if [TROUBLE] in batch:
+            raise RuntimeError("broken")
+        return mx.array([[float(len(tokens))] for tokens in batch]) + mx.zeros((len(batch), 2))
+
+
+def embed(queue: EmbeddingQueue, *inputs: list[list[int]]) -> list[Vectors]:
+    done: list[Vectors] = []
+    for tokens in inputs:
+        queue.add(EmbeddingJob(inputs=tokens, deliver=lambda _: None))
+    while queue.waiting:
+        done += [message for _, message in queue.step() if isinstance(message, Vectors)]
+    return done
+
+
+def test_a_large_embedding_job_takes_several_steps_and_keeps_its_order() -> None:
+    queue = EmbeddingQueue(FailingOnce())  # type: ignore[arg-type]
+    inputs = [[1] * length for length in (300, 3, 200, 512, 7, 600, 1)]
+    queue.add(EmbeddingJob(inputs=inputs, deliver=lambda _: None))
+    steps = 0
+    messages: list[Any] = []
+    while queue.waiting:
+        messages += queue.step()
+        steps += 1
+    assert steps > 2
+    assert [vector[0] for vector in messages[0][1].vectors.tolist()] == [300, 3, 200, 512, 7, 600, 1]
+
+
+def test_a_failed_embedding_job_fails_alone() -> None:
+    queue = EmbeddingQueue(FailingOnce())  # type: ignore[arg-type]
+    first, second = embed(queue, [[TROUBLE]], [[1, 2]])
+    assert isinstance(first.error, GenerationFailed)
+    assert second.vectors.tolist() == [[2, 2]]
+
+
+def test_a_cancelled_embedding_job_is_dropped() -> None:
+    queue = EmbeddingQueue(FailingOnce())  # type: ignore[arg-type]
+    queue.add(EmbeddingJob(inputs=[[1]], deliver=lambda _: None, cancelled=True))
+    assert queue.step() == []
+    assert queue.waiting == 0
