@@ -55,8 +55,10 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
     """Prepare this process for MLX on a Linux CPU. Call it before anything imports `mlx.core`.
 
     `cache_dir` keeps the renamed library (25 MB). `threads` is how many threads a matrix product may use;
-    without it OPENBLAS_NUM_THREADS decides, and without that the number of physical cores: 1.8 times one
-    thread on two idle cores. On a machine that is busy otherwise, one thread less is steadier.
+    without it OPENBLAS_NUM_THREADS decides, and without that all physical cores but one. The threads of a
+    product wait for each other by spinning: one that lost its core to another process holds up all. On two
+    cores two threads are up to 1.8 times as fast as one while nothing else runs, and several times slower
+    beside two busy processes.
 
     Where g++ is missing, MLX_DISABLE_COMPILE is set as well: MLX would try to compile its kernels, fail
     silently, and fall back to slower ones than it uses when it is told so.
@@ -68,7 +70,7 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
             None, None, kernels_compiled=True, summary="MLX brings its own fast matrix products here."
         )
     kernels_compiled = _choose_kernels()
-    thread_count = threads or _threads_asked_for(os.environ) or physical_cores()
+    thread_count = threads or _threads_asked_for(os.environ) or max(1, physical_cores() - 1)
     try:
         if "mlx.core" in sys.modules:
             raise BlasError("mlx.core is already imported, and has bound the BLAS that it came with.")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from inference.blas import physical_cores
+
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has MLX's CPU backend alone")
 
@@ -147,6 +149,10 @@ def test_it_ignores_a_number_of_threads_that_is_none(cache_dir: Path) -> None:
 
     assert found["threads"] >= 1
     assert "OPENBLAS_NUM_THREADS must be a whole number above 0, not 'many'" in found["log"]
+
+
+def test_it_leaves_a_core_to_everyone_else(cache_dir: Path) -> None:
+    assert finish(launch(cache_dir))["threads"] == max(1, physical_cores() - 1)
 
 
 def test_it_uses_only_cores_that_this_process_may_use(cache_dir: Path) -> None:
