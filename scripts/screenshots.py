@@ -18,8 +18,6 @@ import threading
 import time
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
-
-    from endpoints.models import Endpoint
 
 Scheme = Literal["light", "dark"]
 
@@ -49,148 +45,6 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 USER, PASSWORD = "ada", "a-password-for-pictures"
 START_SECONDS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """An endpoint of the example fleet. `age_seconds` is how long it has been in its status."""
-
-    name: str
-    host: str
-    status: str
-    reason: str
-    age_seconds: int
-    latency_seconds: float | None
-    models: tuple[str, ...]
-    mode: str = "active"
-    type: str = "vllm-mlx"
-    interval_seconds: float = 5
-
-
-FLEET = (
-    Example(
-        name="mac-studio-1",
-        host="192.168.1.20:8000",
-        status="healthy",
-        reason="",
-        age_seconds=3 * 86400 + 4 * 3600,
-        latency_seconds=0.009,
-        models=(
-            "mlx-community/Llama-3.3-70B-Instruct-4bit",
-            "mlx-community/Qwen3-30B-A3B-4bit",
-            "mlx-community/Qwen3-Embedding-0.6B-4bit",
-            "mlx-community/gemma-3-27b-it-4bit",
-            "mlx-community/whisper-large-v3-turbo",
-        ),
-    ),
-    Example(
-        name="mac-mini-1",
-        host="192.168.1.31:8000",
-        status="healthy",
-        reason="",
-        age_seconds=7 * 3600 + 12 * 60,
-        latency_seconds=0.012,
-        models=("mlx-community/Llama-3.2-3B-Instruct-4bit",),
-    ),
-    Example(
-        name="mac-mini-2",
-        host="192.168.1.32:8000",
-        status="offline",
-        reason="connection refused",
-        age_seconds=4 * 60 + 11,
-        latency_seconds=None,
-        models=("mlx-community/Llama-3.2-3B-Instruct-4bit",),
-    ),
-    Example(
-        name="mac-mini-3",
-        host="192.168.1.33:8000",
-        status="warming",
-        reason="the model is loading",
-        age_seconds=19,
-        latency_seconds=0.031,
-        models=("mlx-community/Qwen3-8B-4bit",),
-        interval_seconds=2,
-    ),
-    Example(
-        name="rack-gateway",
-        host="llm.example.net",
-        status="healthy",
-        reason="",
-        age_seconds=26 * 60,
-        latency_seconds=0.048,
-        models=("openai/gpt-oss-120b", "Qwen/Qwen3-Coder-30B-A3B-Instruct"),
-        mode="draining",
-        type="openai-compatible",
-        interval_seconds=30,
-    ),
-)
-
-
-def fill(examples: tuple[Example, ...]) -> None:
-    """Rows as the checks would have written them."""
-    from endpoints.models import Endpoint, EndpointHealth  # noqa: PLC0415 - Django is set up by then
-
-    for example in examples:
-        scheme = "https" if example.type == "openai-compatible" else "http"
-        endpoint = Endpoint(
-            name=example.name,
-            url=f"{scheme}://{example.host}",
-            type=example.type,
-            mode=example.mode,
-            check_interval_seconds=example.interval_seconds,
-            check_timeout_seconds=1.5,
-        )
-        endpoint.full_clean()
-        endpoint.save()
-        EndpointHealth.objects.filter(endpoint=endpoint).update(status=example.status, reason=example.reason)
-        add_history(endpoint, example)
-
-
-def add_history(endpoint: Endpoint, example: Example) -> None:
-    from endpoints.models import EndpointHealth, EndpointModel, HealthCheck, Transition  # noqa: PLC0415
-    from ollaproject.wire.clock import now  # noqa: PLC0415
-
-    at = now()
-    since = at - timedelta(seconds=example.age_seconds)
-    EndpointHealth.objects.filter(endpoint=endpoint).update(
-        since=since,
-        latency_seconds=example.latency_seconds,
-        checked_at=at,
-        next_check_at=at + timedelta(seconds=5),
-    )
-    for name in example.models:
-        EndpointModel.objects.create(
-            endpoint=endpoint, name=name, created=0, first_seen_at=since, last_seen_at=at
-        )
-    Transition.objects.create(
-        endpoint=endpoint, at=since, old_status="unknown", new_status=example.status, reason=example.reason
-    )
-    for number in range(20):
-        HealthCheck.objects.create(
-            endpoint=endpoint,
-            at=at - timedelta(seconds=number * example.interval_seconds),
-            status=example.status,
-            reason=example.reason,
-            latency_seconds=example.latency_seconds and example.latency_seconds * (1 + number % 5 / 10),
-        )
-
-
-def keep_checking(stop: threading.Event) -> None:
-    """Move the times of the checks on, as a worker does, so that no page says that checks have stopped."""
-    from django.db import connection  # noqa: PLC0415
-
-    from endpoints import revision  # noqa: PLC0415
-    from endpoints.models import EndpointHealth  # noqa: PLC0415
-    from ollaproject.wire.clock import now  # noqa: PLC0415
-
-    while not stop.wait(0.5):
-        for health in EndpointHealth.objects.select_related("endpoint").filter(next_check_at__lt=now()):
-            interval = timedelta(seconds=health.endpoint.check_interval_seconds)
-            EndpointHealth.objects.filter(pk=health.pk).update(
-                checked_at=health.next_check_at, next_check_at=health.next_check_at + interval
-            )
-            revision.bump(routing=False)
-    connection.close()
 
 
 def free_port() -> int:
@@ -249,7 +103,7 @@ def open_page(browser: Browser, *, size: str, scheme: Scheme) -> Page:
     return browser.new_page(
         viewport={"width": width, "height": height},
         color_scheme=scheme,
-        device_scale_factor=2 if size == "phone" else 1.5,
+        device_scale_factor=2 if size == "phone" else 1.25,
     )
 
 
@@ -268,8 +122,9 @@ def shoot(browser: Browser, url: str, folder: Path, *, size: str, scheme: Scheme
         if path is not None:
             page.goto(url + path)
         page.wait_for_timeout(400)
-        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
-        print(f"{name}-{size}-{scheme}.png")
+        file = folder / f"{name}-{size}-{scheme}.png"
+        page.screenshot(path=file, full_page=True)
+        print(file.name)
 
     picture("sign-in", "/login/")
     page.fill("#id_username", USER)
@@ -319,6 +174,7 @@ def take_all(folder: Path) -> None:
 
     django.setup()
     from django.contrib.auth.models import User  # noqa: PLC0415
+    from example_fleet import FLEET, fill, keep_checking  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     User.objects.create_superuser(USER, password=PASSWORD)
