@@ -132,18 +132,38 @@ class Checker:
 
     async def _get(self, target: CheckTarget, url: str, *, limit: int) -> Answer:
         """GET `url` and read up to `limit` bytes of its body; with a limit of 0 the body stays unread."""
+        connections: list[Any] = []
+
+        async def keep_connection(event: str, info: dict[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                connections.append(info["return_value"])
+
         started = time.perf_counter()
-        async with (
-            asyncio.timeout(target.timeout_seconds),
-            self._client.stream("GET", url, headers=list(target.headers)) as response,
-        ):
-            body = bytearray()
-            if limit:
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > limit:
-                        raise AnswerTooLarge(response.status_code)
-            return Answer(response.status_code, bytes(body), time.perf_counter() - started)
+        request = self._client.build_request(
+            "GET", url, headers=list(target.headers), extensions={"trace": keep_connection}
+        )
+        try:
+            async with asyncio.timeout(target.timeout_seconds):
+                response = await self._client.send(request, stream=True)
+                body = await _read(response, limit=limit)
+            return Answer(response.status_code, body, time.perf_counter() - started)
+        finally:
+            # httpx forgets the socket of a TLS handshake that does not end in time.
+            for connection in connections:
+                await connection.aclose()
+
+
+async def _read(response: httpx.Response, *, limit: int) -> bytes:
+    body = bytearray()
+    try:
+        if limit:
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > limit:
+                    raise AnswerTooLarge(response.status_code)
+    finally:
+        await response.aclose()
+    return bytes(body)
 
 
 def read_status(status: int, *, has_credential: bool) -> tuple[Status, str]:
@@ -184,11 +204,11 @@ def read_health_body(raw: bytes, body: HealthBody) -> tuple[Status, str]:
 
 def failure_in_words(error: BaseException, timeout_seconds: float) -> str:
     """Why there was no answer, as a person would say it."""
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return f"no answer within {format_duration(timeout_seconds)}"
     for cause in _causes(error):
         if words := _cause_in_words(cause):
             return words
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return f"no answer within {format_duration(timeout_seconds)}"
     if isinstance(error, httpx.RemoteProtocolError):
         return "it closed the connection without an answer, or does not speak HTTP"
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):

@@ -169,9 +169,20 @@ async def test_the_status_alone_counts_where_the_profile_has_no_body(upstream: F
     assert found == (Status.HEALTHY, "")
 
 
-async def test_http_is_not_https(upstream: FakeUpstream) -> None:
-    result = await probe(target_of(upstream.url.replace("http:", "https:")))
+async def test_http_is_not_https() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        result = await probe(target_of(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
     assert result == ProbeResult(Status.OFFLINE, "the TLS handshake failed: is it really https?")
+
+
+async def test_a_tls_handshake_that_hangs(upstream: FakeUpstream) -> None:
+    result = await probe(target_of(upstream.url.replace("http:", "https:"), timeout_seconds=0.3))
+    assert result == ProbeResult(Status.OFFLINE, "no answer within 300ms")
 
 
 @pytest.fixture
