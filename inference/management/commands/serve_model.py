@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -16,12 +15,11 @@ from inference.options import (
     ModelOptions,
     ServerOptions,
 )
+from ollaproject.env import env_secret
 from ollaproject.parent import end_with_parent
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-
-API_KEY_VARIABLE = "OLLA_MODEL_API_KEY"
 
 
 class Command(BaseCommand):
@@ -42,8 +40,8 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--api-key",
-            default=os.environ.get(API_KEY_VARIABLE, ""),
-            help=f"key that callers must send; better in {API_KEY_VARIABLE}, where no process list shows it",
+            default=env_secret("OLLA_MODEL_API_KEY"),
+            help="key that callers must send; better in OLLA_MODEL_API_KEY, where no process list shows it",
         )
         self._add_limits(parser)
 
