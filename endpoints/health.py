@@ -61,7 +61,7 @@ def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> bool:
             return False
         old, new = _state_of(row), judge(_state_of(row), finding.result, at)
         seen = {"checked_at": at, "latency_seconds": finding.result.latency_seconds}
-        if not _swap(endpoint.pk, old=old, new=new, at=at, **seen):
+        if not _swap(endpoint, old=old, new=new, at=at, **seen):
             return False
         HealthCheck.objects.create(
             endpoint_id=endpoint.pk,
@@ -78,14 +78,14 @@ def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> bool:
     return True
 
 
-def forget(*, endpoint_id: int, reason: str) -> None:
+def forget(*, endpoint: Endpoint, reason: str) -> None:
     """Make the status unknown: what was known is out of date, or will be before the next check."""
     with transaction.atomic():
         now = clock.now()
-        old = _state_of(EndpointHealth.objects.get(pk=endpoint_id))
+        old = _state_of(EndpointHealth.objects.get(pk=endpoint.pk))
         since = old.since if old.status == Status.UNKNOWN else now
         new = HealthState(status=Status.UNKNOWN, reason=reason[:MAX_REASON_LENGTH], since=since)
-        _swap(endpoint_id, old=old, new=new, at=now, latency_seconds=None)
+        _swap(endpoint, old=old, new=new, at=now, latency_seconds=None)
         revision.bump(routing=True)
 
 
@@ -106,9 +106,9 @@ def _state_of(row: EndpointHealth) -> HealthState:
     )
 
 
-def _swap(endpoint_id: int, *, old: HealthState, new: HealthState, at: datetime, **seen: Any) -> bool:
+def _swap(endpoint: Endpoint, *, old: HealthState, new: HealthState, at: datetime, **seen: Any) -> bool:
     """Write `new` if the status is still that of `old`, with a transition if it flips. False if it is not."""
-    swapped = EndpointHealth.objects.filter(pk=endpoint_id, status=old.status).update(
+    swapped = EndpointHealth.objects.filter(pk=endpoint.pk, status=old.status).update(
         status=new.status,
         reason=new.reason,
         since=new.since,
@@ -117,13 +117,13 @@ def _swap(endpoint_id: int, *, old: HealthState, new: HealthState, at: datetime,
     )
     if swapped and new.status != old.status:
         Transition.objects.create(
-            endpoint_id=endpoint_id,
+            endpoint=endpoint,
             at=at,
             old_status=old.status,
             new_status=new.status,
             reason=new.reason,
         )
         logger.info(
-            "Endpoint %s: %s -> %s (%s)", endpoint_id, old.status, new.status, new.reason or "no reason given"
+            "Endpoint %s: %s -> %s (%s)", endpoint_id, old.status, new.status, new.reason or "all is well"
         )
     return swapped == 1

@@ -31,7 +31,7 @@ def activate(*, endpoint: Endpoint) -> None:
     """Put `endpoint` into service. After a pause it is checked at once, and routed to when that went well."""
     with transaction.atomic():
         if endpoint.mode == Mode.PAUSED:
-            health.forget(endpoint_id=endpoint.pk, reason=schedule.WAITING_FOR_FIRST_CHECK)
+            health.forget(endpoint=endpoint, reason=schedule.WAITING_FOR_FIRST_CHECK)
         _set_mode(endpoint, Mode.ACTIVE)
 
 
@@ -110,7 +110,7 @@ def _free_name(wanted: str) -> str:
 def _pause(endpoint: Endpoint, *, reason: str) -> None:
     with transaction.atomic():
         _set_mode(endpoint, Mode.PAUSED)
-        health.forget(endpoint_id=endpoint.pk, reason=reason)
+        health.forget(endpoint=endpoint, reason=reason)
 
 
 def _set_mode(endpoint: Endpoint, mode: Mode) -> None:

@@ -182,7 +182,7 @@ def test_of_many_writers_at_once_one_writes_the_transition(make_endpoint: MakeEn
 def test_what_is_forgotten_is_unknown(make_endpoint: MakeEndpoint) -> None:
     endpoint = make_endpoint()
     health.record(endpoint=endpoint, finding=HEALTHY, at=clock.now())
-    health.forget(endpoint_id=endpoint.pk, reason="paused by an operator")
+    health.forget(endpoint=endpoint, reason="paused by an operator")
     row = EndpointHealth.objects.get()
     assert (row.status, row.reason, row.latency_seconds) == (Status.UNKNOWN, "paused by an operator", None)
     assert Transition.objects.filter(new_status=Status.UNKNOWN).count() == 1

@@ -207,7 +207,7 @@ def test_a_credential_that_no_key_opens_is_said(settings: Settings) -> None:
 )
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), 1e9])
 def test_timeouts_are_positive(field: str, seconds: float) -> None:
-    assert "longer than nothing" in refusal(field, **{field: seconds})
+    assert "longer than nothing" in refusal(field, **dict[str, Any]({field: seconds}))
 
 
 def test_at_least_one_request_is_allowed() -> None:
