@@ -124,6 +124,6 @@ def _swap(endpoint: Endpoint, *, old: HealthState, new: HealthState, at: datetim
             reason=new.reason,
         )
         logger.info(
-            "Endpoint %s: %s -> %s (%s)", endpoint_id, old.status, new.status, new.reason or "all is well"
+            "Endpoint %s: %s -> %s (%s)", endpoint.name, old.status, new.status, new.reason or "all is well"
         )
     return swapped == 1
