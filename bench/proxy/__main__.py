@@ -35,8 +35,8 @@ phases: """ + ", ".join(phase.name for phase in phases.ALL)
 
 def main() -> int:
     options = _parser().parse_args()
-    # SIGTERM unwinds like Ctrl-C: everything that was started is stopped on the way out.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         findings = _run(options)
     except BenchError as error:
@@ -67,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="one round of short phases: a look, not a figure"
     )
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="phases that start with NAME"
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a phase, or all that start with NAME; may be repeated",
     )
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=URL", help="also measure this proxy"
@@ -81,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _interrupt(*_: object) -> NoReturn:
+    """Unwind, so that everything that was started is stopped. A second signal must not interrupt that."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -88,7 +95,7 @@ def _run(options: argparse.Namespace) -> report.Findings:
     layout = machine.layout()
     chosen = phases.chosen(options.only, quick=options.quick)
     if not chosen:
-        raise BenchError(f"No phase starts with {' or '.join(options.only)}; see --help.")
+        raise BenchError(f"No phase is called or starts with {' or '.join(options.only)}; see --help.")
     rounds = 1 if options.quick else max(1, options.rounds)
     machine.allow_many_files()
     with contextlib.ExitStack() as stack:

@@ -123,7 +123,11 @@ def _panels(findings: Findings) -> list[Panel]:
             "99th percentile, 20 tokens/s each; less is better",
             lambda line: line.lag_p99 / 1000,
         ),
-        Panel("Resident memory after the run, MiB", "all of its processes; less is better", memory),
+        Panel(
+            "Resident memory after the run, MiB",
+            "nginx with its worker, the web process; less is better",
+            memory,
+        ),
     ]
 
 

@@ -67,7 +67,13 @@ SLOW = tuple(
 ALL = (*PLAIN, FIRST_TOKEN, FULL_SPEED, STEADY, *SLOW)
 
 
-def chosen(prefixes: list[str], *, quick: bool) -> tuple[Phase, ...]:
-    """The phases whose names start with one of `prefixes`, all when there are none."""
-    found = [phase for phase in ALL if not prefixes or phase.name.startswith(tuple(prefixes))]
+def chosen(names: list[str], *, quick: bool) -> tuple[Phase, ...]:
+    """The phases that are named, in full or by how their names start; all when no name is given."""
+    found = [phase for phase in ALL if not names or any(_is_meant(phase, name) for name in names)]
     return tuple(phase.shortened() if quick else phase for phase in found)
+
+
+def _is_meant(phase: Phase, name: str) -> bool:
+    if name in (known.name for known in ALL):
+        return phase.name == name
+    return phase.name.startswith(name)

@@ -172,6 +172,10 @@ def test_the_report_and_the_picture_name_every_target() -> None:
     assert "a &lt;CPU&gt;" in drawn
 
 
+def test_a_phase_is_chosen_by_its_whole_name() -> None:
+    assert [phase.name for phase in phases.chosen(["plain-1"], quick=True)] == ["plain-1"]
+
+
 def test_phases_are_chosen_by_the_start_of_their_names() -> None:
     assert [phase.name for phase in phases.chosen(["slow", "first"], quick=False)] == [
         "first-token",
