@@ -73,13 +73,14 @@ class WholeBody(httpx.AsyncByteStream):
 class AnswerBody(httpx.AsyncByteStream):
     """The body of an answer. `read` is the quick way through it; iterating works as everywhere in httpx."""
 
-    __slots__ = ("_connection", "_idle_seconds", "_pool", "_request")
+    __slots__ = ("_closed", "_connection", "_idle_seconds", "_pool", "_request")
 
     def __init__(self, connection: Connection, pool: Transport, request: httpx.Request, idle: float) -> None:
         self._connection = connection
         self._pool = pool
         self._request = request
         self._idle_seconds = idle
+        self._closed = False
 
     async def read(self) -> bytes:
         """What has arrived, waiting for something; b"" at the end.
@@ -106,8 +107,13 @@ class AnswerBody(httpx.AsyncByteStream):
             yield data
 
     def close(self) -> None:
-        """Free the connection: for the next request when the answer was read to its end, else close it."""
-        self._pool.release(self._connection)
+        """Free the connection: for the next request when the answer was read to its end, else close it.
+
+        Only the first call counts: by the second one, the connection may be somebody else's.
+        """
+        if not self._closed:
+            self._closed = True
+            self._pool.release(self._connection)
 
     async def aclose(self) -> None:
         self.close()

@@ -351,3 +351,15 @@ async def test_an_unknown_certificate_is_refused(upstreams: Upstreams, certifica
 
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
     assert not upstream.requests
+
+
+async def test_closing_an_answer_twice_frees_its_connection_once(upstream: FakeUpstream) -> None:
+    upstream.answer("/x", answers.respond({}))
+    async with transport() as over:
+        answer = await ask(over, upstream)
+        await answer.stream.aclose()  # type: ignore[union-attr]
+
+        taken = [over._take_idle(origin) for origin in list(over._idle) for _ in range(2)]
+
+    assert taken[0] is not None
+    assert taken[1] is None
