@@ -38,9 +38,7 @@ class Piece(NamedTuple):
 
 
 class Choice:
-    """One answer in the making. `index` is its place in the response, `prompt_tokens` the length of its
-    prompt.
-    """
+    """One answer in the making. `index` is its place in the response."""
 
     def __init__(self, row: Row, generating: Generating, backend: Backend, *, index: int) -> None:
         self.row = row
@@ -90,9 +88,7 @@ class Choice:
 
 
 class Answer:
-    """All choices of one request. A context manager: leaving it early tells the engine that nobody waits
-    any more.
-    """
+    """All choices of one request. Leaving its `with` block early tells the engine that nobody waits."""
 
     def __init__(
         self, engine: Engine, generating: Generating, prompts: list[list[int]], room: list[int]

@@ -24,8 +24,10 @@ CHUNK_TOKENS_ON_GPU = 512
 
 
 class Backend:
-    """A chat model with its rows, and possibly an encoder with its jobs. Everything but the attributes is
-    for the engine thread only."""
+    """A chat model with its rows, and possibly an encoder with its jobs.
+
+    The attributes and counts may be read from anywhere; `add`, `step` and `close` are for the engine thread.
+    """
 
     def __init__(self, chat: LoadedModel, encoder: Encoder | None, scheduler: Scheduler) -> None:
         self.chat = chat

@@ -1,5 +1,4 @@
-"""The error boundary of the model server: what every route does alike, from the first byte to the line in
-the log.
+"""What every route of the model server does alike, from the first byte to the line in the log.
 
 A consumer overrides `__call__`: it costs microseconds, and it sees its client leave, which cancels the work.
 """
@@ -57,9 +56,7 @@ STREAM_HEADERS = [
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What every request needs. `tokenizing` is one thread: tokenizers are slow on long texts and not
-    shareable.
-    """
+    """What every request needs. `tokenizing` is one thread: tokenizers are slow, and not to be shared."""
 
     engine: Engine
     tokenizing: Executor
@@ -143,7 +140,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
     def _log(self, seconds: float) -> None:
         """One line per request; health checks and model lists that go well only when debugging."""
         level = logging.DEBUG if self.status == OK and not self.report else logging.INFO
-        method, path = self.scope["method"], self.scope["path"]
+        # Percent-encoded as it came: what a client sends must not be able to begin a line of its own.
+        method, path = self.scope["method"], self.scope["raw_path"].decode("latin-1")
         logger.log(
             level, "%s %s %s %d %.3fs%s", self.request_id, method, path, self.status, seconds, self.report
         )
@@ -164,9 +162,11 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
             raise ApiError(UNAUTHORIZED, "invalid_api_key", message, headers=challenge)
 
     async def _refuse(self, error: ApiError) -> None:
-        """Say what went wrong. In a stream that has begun it is an event, and the connection is then cut:
-        returning without a last body message makes the server close it, so that nobody takes the answer for
-        a whole one."""
+        """Say what went wrong: with its own status, or in a stream that has begun as an event.
+
+        The stream's connection is then cut, because the last body message is never sent: nobody takes the
+        answer for a whole one.
+        """
         if self.streaming:
             self.report += f" cut={error.code}"
             await self.send_chunks(sse.event(error.body()))

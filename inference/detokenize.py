@@ -136,9 +136,7 @@ class WindowDetokenizer:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The characters that byte-level tokenizers write for the 256 bytes: printable ones as they are, others
-    moved up.
-    """
+    """What byte-level tokenizers write for the 256 bytes: printable ones as they are, others moved up."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     moved = {chr(256 + position): byte for position, byte in enumerate(others)}

@@ -1,6 +1,4 @@
-"""Embedding jobs on the engine thread: a bounded batch per step, so that running streams go on between
-them.
-"""
+"""Embedding jobs on the engine thread: a bounded batch per step, so that streams go on in between."""
 
 from __future__ import annotations
 

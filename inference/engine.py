@@ -48,8 +48,7 @@ class Health:
 class Engine:
     """To be made on the event loop. `start` begins the thread, which loads the model and then generates.
 
-    `build` and `leave` run on the thread, first and last. `model_name` is what to call the model until it
-    is loaded.
+    `build` and `leave` run on the thread, first and last. `model_name` is the model's until it is loaded.
     """
 
     def __init__(
@@ -110,9 +109,7 @@ class Engine:
         return self._backend
 
     def submit(self, work: Sequence[Work]) -> None:
-        """Queue `work`. Raises EngineNotReady, EngineStopping, or EngineOverloaded when too much waits
-        already.
-        """
+        """Queue `work`, all or none. Raises EngineNotReady, EngineStopping or EngineOverloaded."""
         waiting = self._inbox.qsize() + self.backend.waiting
         if waiting + len(work) > self._max_waiting:
             raise EngineOverloaded(f"{waiting} requests wait already, and at most {self._max_waiting} may.")

@@ -1,7 +1,6 @@
 """Requests to token ids, checked against the model: is it the one served, do the ids exist, does it all fit.
 
-These functions take milliseconds on long texts, so they run on the tokenizing thread and not on the event
-loop.
+These functions take milliseconds on long texts, so they run on the tokenizing thread, not on the loop.
 """
 
 from __future__ import annotations

@@ -33,9 +33,7 @@ def greedy(logprobs: Any) -> Any:
 
 
 def sampler_for(sampling: Sampling, choice: int = 0) -> Sampler:
-    """The sampler of one row. `choice` is its place among the `n` answers: each draws its own numbers from
-    `seed`.
-    """
+    """The sampler of one row. `choice` is its place among the `n` answers, which share one `seed`."""
     if sampling.temperature < GREEDY_BELOW or sampling.top_k == 1:
         return greedy
     shape = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)

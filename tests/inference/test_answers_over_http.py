@@ -294,3 +294,28 @@ def test_a_body_over_the_limit_is_refused(tiny_http: httpx.Client) -> None:
 def test_the_request_id_is_echoed(tiny_http: httpx.Client) -> None:
     assert tiny_http.get("/health", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert tiny_http.get("/nothing").headers["x-request-id"].startswith("req_")
+
+
+def test_a_request_is_one_line_of_numbers_in_the_log(
+    tiny_http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="inference.boundary"):
+        answer = tiny_http.post(
+            "/v1/completions", json=completion(prompt="A secret."), headers={"X-Request-ID": "r1"}
+        )
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "inference.boundary"]
+    tokens = answer.json()["usage"]["prompt_tokens"]
+    assert line.startswith("r1 POST /v1/completions 200 ")
+    assert f"prompt={tokens} completion=24 ttft=" in line
+    assert "secret" not in line
+    assert answer.json()["choices"][0]["text"][:5] not in line
+
+
+def test_a_path_cannot_begin_a_line_of_its_own_in_the_log(
+    tiny_http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="inference.boundary"):
+        tiny_http.get("/nothing%0AERROR%20forged")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "inference.boundary"]
+    assert "\n" not in line
+    assert "/nothing%0AERROR%20forged 404" in line
