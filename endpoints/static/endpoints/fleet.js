@@ -11,6 +11,8 @@ const RECONNECT_MS = { first: 500, longest: 5000 };
 /** The worker checks every second: a check that is this late means that it does not run, which the server then says. */
 const OVERDUE_MS = 16000;
 const SAID_FOR_MS = 6000;
+/** A busy gateway may take its time to act; a fetch is simply tried again. */
+const POST_TIMEOUT_MS = 30000;
 
 const fleet = document.getElementById("fleet");
 const staleBanner = document.getElementById("stale");
@@ -51,6 +53,7 @@ htmx.defineExtension("fleet-morph", {
 
 fleet.addEventListener("htmx:configRequest", ({ detail }) => {
   if (detail.verb === "get" && etag) detail.headers["If-None-Match"] = etag;
+  if (detail.verb === "post") detail.timeout = POST_TIMEOUT_MS;
 });
 
 fleet.addEventListener("htmx:afterRequest", ({ detail }) => {
@@ -75,7 +78,7 @@ function heard(xhr) {
 }
 
 function refusal(status) {
-  if (status === 0) return "The gateway does not answer. Nothing was changed.";
+  if (status === 0) return "The gateway did not answer. Whether it was done will show here when it is back.";
   if (status === 403) return "You may not do this, or you signed in anew meanwhile. Reload the page and try again.";
   if (status === 404) return "This endpoint is gone.";
   return `The gateway could not do this (${status}). Its log says why.`;
