@@ -1,3 +1,5 @@
+"""The fleet, as a Django app: its signals are connected when it is ready."""
+
 from __future__ import annotations
 
 from django.apps import AppConfig

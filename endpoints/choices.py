@@ -1,7 +1,7 @@
 """The words of the fleet: statuses, how an operator has set an endpoint, how a credential is sent.
 
-One place says which statuses are routable and what icon and word stand for each, so that the dashboard, the
-admin and the routing table cannot disagree.
+One place says which statuses are routable and what word stands for each, so that the dashboard, the admin and
+the routing table cannot disagree.
 """
 
 from __future__ import annotations

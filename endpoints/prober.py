@@ -54,6 +54,7 @@ class Prober:
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="fleet-lookup"))
         self._stopping = asyncio.Event()
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_CHECKS)
         self._running: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._asker = threading.Thread(target=self._ask, name="fleet-prober", daemon=True)
@@ -87,7 +88,6 @@ class Prober:
             self._loop.close()
 
     async def _serve(self) -> None:
-        self._slots = asyncio.Semaphore(MAX_CONCURRENT_CHECKS)
         async with Checker() as self._checker:
             await self._stopping.wait()
             for task in self._tasks:
