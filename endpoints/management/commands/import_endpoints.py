@@ -19,18 +19,14 @@ if TYPE_CHECKING:
 
 MARKS = {Outcome.ADDED: "+", Outcome.CHANGED: "~", Outcome.UNCHANGED: "="}
 EPILOG = """\
-example:
-  manage.py import_endpoints endpoints.yaml --dry-run
-
-  where endpoints.yaml holds
-
-    endpoints:
-      - url: "http://192.168.0.100:8000"
-        name: "vllm-mlx-server"
-        type: "vllm-mlx"
-        priority: 80
-        check_interval: 5s
-        auth: {type: bearer, token: "${MINI_TOKEN}"}
+endpoints.yaml:
+  endpoints:
+    - url: "http://192.168.0.100:8000"
+      name: "vllm-mlx-server"
+      type: "vllm-mlx"
+      priority: 80
+      check_interval: 5s
+      auth: {type: bearer, token: "${MINI_TOKEN}"}
 
 An Olla configuration works too: its discovery.static.endpoints are read. Endpoints are told apart by name.
 A key that the file leaves out keeps its value. A file with a mistake in it changes nothing, and the exit
@@ -43,7 +39,10 @@ class ExampleFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
 
 
 class Command(BaseCommand):
-    help = "Import the endpoints of a YAML file: known names are updated, others are added."
+    help = (
+        "Import the endpoints of a YAML file: known names are updated, others are added. "
+        "Example: manage.py import_endpoints endpoints.yaml --dry-run"
+    )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         return super().create_parser(
