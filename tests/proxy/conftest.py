@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
 
+    from ollaproject.wire.asgi import Receive, Scope, Send
+
     TargetOf = Callable[..., Target]
 
 START_SECONDS = 10.0
@@ -43,52 +45,64 @@ class Served:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a thread: says when it listens, and leaves signals alone."""
+    """uvicorn in a thread, as `manage.py serve` runs it; serves whichever gateway it is given last."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self) -> None:
+        config = uvicorn.Config(
+            self.application,
+            port=0,
+            loop="uvloop",
+            http="httptools",
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
         super().__init__(config)
-        self.gateway = gateway
         self.listening = threading.Event()
+        self._routes: URLRouter | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._routes is not None
+        await self._routes(scope, receive, send)
+
+    @property
+    def port(self) -> int:
+        port: int = self.servers[0].sockets[0].getsockname()[1]
+        return port
+
+    @contextmanager
+    def serving(self, gateway: Gateway) -> Iterator[Served]:
+        self._routes = URLRouter(routes(gateway))
+        yield Served(gateway, self.port)
+        assert self._loop is not None
+        closing = asyncio.run_coroutine_threadsafe(gateway.upstream.aclose(), self._loop)
+        closing.result(START_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         self.listening.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        await self.gateway.upstream.aclose()
-        await asyncio.sleep(0)  # the transports' own last words
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def serving(gateway: Gateway) -> Iterator[Served]:
-    """Serve `gateway` as `manage.py serve` does: uvloop and httptools."""
-    config = uvicorn.Config(
-        URLRouter(routes(gateway)),
-        port=0,
-        loop="uvloop",
-        http="httptools",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = _Server(config, gateway)
-    thread = threading.Thread(target=server.run, name="gateway")
+@pytest.fixture(scope="session")
+def server() -> Iterator[_Server]:
+    made = _Server()
+    thread = threading.Thread(target=made.run, name="gateway")
     thread.start()
-    try:
-        assert server.listening.wait(START_SECONDS)
-        yield Served(gateway, server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(START_SECONDS)
-        assert not thread.is_alive()
+    assert made.listening.wait(START_SECONDS)
+    yield made
+    made.should_exit = True
+    thread.join(START_SECONDS)
+    assert not thread.is_alive()
 
 
 def open_guard(
@@ -105,9 +119,15 @@ def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    with serving(gateway_with()) as made:
-        yield made
+def serve(server: _Server) -> Iterator[Callable[[Gateway], Served]]:
+    """Serves a gateway of the test's own making."""
+    with ExitStack() as stack:
+        yield lambda gateway: stack.enter_context(server.serving(gateway))
+
+
+@pytest.fixture
+def served(serve: Callable[[Gateway], Served]) -> Served:
+    return serve(gateway_with())
 
 
 @pytest.fixture

@@ -8,15 +8,18 @@ import httpx
 import pytest
 
 from ollaproject.wire.openai_errors import ApiError
-from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, serving, target_for
+from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, target_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ollaproject.wire.asgi import Scope
     from proxy.auth import Guard
+    from proxy.gateway import Gateway
     from tests.fakes.upstream import FakeUpstream
+    from tests.proxy.conftest import Served
 
+    Serve = Callable[[Gateway], Served]
     Table = Callable[..., None]
 
 FORWARDED = [
@@ -82,16 +85,16 @@ def test_a_refused_caller_learns_what_to_send(
 
 
 @pytest.mark.parametrize("path", ["/internal/status", "/internal/status/endpoints", "/v1/models", "/olla/x"])
-def test_what_tells_of_the_fleet_needs_what_the_api_needs(table: Table, path: str) -> None:
+def test_what_tells_of_the_fleet_needs_what_the_api_needs(table: Table, serve: Serve, path: str) -> None:
     table()
-    with serving(gateway_with(api_auth="always")) as served, http_client(served.url) as client:
+    with http_client(serve(gateway_with(api_auth="always")).url) as client:
         assert client.get(path).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/internal/health", "/livez", "/health", "/version"])
-def test_what_tells_nothing_is_open(table: Table, path: str) -> None:
+def test_what_tells_nothing_is_open(table: Table, serve: Serve, path: str) -> None:
     table()
-    with serving(gateway_with(api_auth="always")) as served, http_client(served.url) as client:
+    with http_client(serve(gateway_with(api_auth="always")).url) as client:
         assert client.get(path).status_code == 200
 
 
@@ -168,20 +171,20 @@ def test_an_address_is_believed_as_far_as_trusted_proxies_wrote_it(
     assert guard.identify(request_from(peer, ("x-forwarded-for", chain))).address == address
 
 
-def test_a_client_cannot_invent_where_it_comes_from(table: Table, upstream: FakeUpstream) -> None:
+def test_a_client_cannot_invent_its_address(table: Table, serve: Serve, upstream: FakeUpstream) -> None:
     table(target_for(upstream))
-    with serving(gateway_with(api_auth="never")) as served, http_client(served.url) as client:
+    with http_client(serve(gateway_with(api_auth="never")).url) as client:
         client.post(CHAT, json=chat_body(), headers={"X-Forwarded-For": "9.9.9.9", "X-Real-IP": "9.9.9.9"})
 
     assert upstream.requests[0].header("x-forwarded-for") == "127.0.0.1"
     assert upstream.requests[0].header("x-real-ip") == "127.0.0.1"
 
 
-def test_a_trusted_proxy_is_believed(table: Table, upstream: FakeUpstream) -> None:
+def test_a_trusted_proxy_is_believed(table: Table, serve: Serve, upstream: FakeUpstream) -> None:
     table(target_for(upstream))
     said = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "gw.example"}
     gateway = gateway_with(api_auth="never", trusted_proxies=["127.0.0.1"])
-    with serving(gateway) as served, http_client(served.url) as client:
+    with http_client(serve(gateway).url) as client:
         client.post(CHAT, json=chat_body(), headers=said)
 
     seen = upstream.requests[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy import intake
-from tests.proxy.conftest import CHAT, chat_body, gateway_with, serving, target_for
+from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 from tests.proxy.wire import raw_client
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from proxy.gateway import Gateway
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 
+    Serve = Callable[[Gateway], Served]
     Table = Callable[..., None]
 
 
@@ -76,8 +78,9 @@ def test_a_model_with_other_characters_is_shown_escaped(client: httpx.Client) ->
     assert answer.headers["x-olla-model"] == "mod%C3%A8le%0A%E2%98%83"
 
 
-def test_a_body_over_the_limit_is_refused_by_its_length(table: Table, upstream: FakeUpstream) -> None:
-    with serving(gateway_with(max_body_size=1000)) as served, raw_client(served.port) as client:
+def test_a_body_over_the_limit_is_refused_by_its_length(serve: Serve, upstream: FakeUpstream) -> None:
+    served = serve(gateway_with(max_body_size=1000))
+    with raw_client(served.port) as client:
         client.send(f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n".encode())
         head, _, body = client.read_to_close().partition(b"\r\n\r\n")
 
@@ -86,8 +89,9 @@ def test_a_body_over_the_limit_is_refused_by_its_length(table: Table, upstream: 
     assert served.gateway.records.size_violations == 1
 
 
-def test_a_body_over_the_limit_is_refused_while_it_is_read(table: Table, upstream: FakeUpstream) -> None:
-    with serving(gateway_with(max_body_size=1000)) as served, raw_client(served.port) as client:
+def test_a_body_over_the_limit_is_refused_while_it_is_read(serve: Serve, upstream: FakeUpstream) -> None:
+    served = serve(gateway_with(max_body_size=1000))
+    with raw_client(served.port) as client:
         client.send(f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         client.send(b"3e8\r\n" + b" " * 1000 + b"\r\n")
         client.send(b"1\r\n \r\n")
@@ -97,9 +101,10 @@ def test_a_body_over_the_limit_is_refused_while_it_is_read(table: Table, upstrea
     assert not upstream.requests
 
 
-def test_a_body_at_the_limit_passes(table: Table, upstream: FakeUpstream) -> None:
+def test_a_body_at_the_limit_passes(serve: Serve, upstream: FakeUpstream) -> None:
     body = json.dumps(chat_body()).encode().ljust(1000)
-    with serving(gateway_with(max_body_size=1000)) as served, raw_client(served.port) as client:
+    served = serve(gateway_with(max_body_size=1000))
+    with raw_client(served.port) as client:
         client.send(
             f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode() + body
         )

@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-import subprocess
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from proxy.transport import Timeouts, Transport, WholeBody
+from proxy.transport import Transport, WholeBody
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE, HANG, RESET
+from tests.proxy.asking import ask, closed, transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-    from pathlib import Path
 
     from tests.fakes.upstream import FakeUpstream
 
     Upstreams = Callable[..., FakeUpstream]
-
-SHORT = Timeouts(connect=2.0, write=2.0, first_byte=0.2, idle=0.2)
-PATIENT = Timeouts(connect=2.0, write=5.0, first_byte=5.0, idle=5.0)
-
-
-@asynccontextmanager
-async def transport(**how: object) -> AsyncIterator[Transport]:
-    made = Transport(**how)  # type: ignore[arg-type]
-    try:
-        yield made
-    finally:
-        await made.aclose()
-        await asyncio.sleep(0)
-
-
-async def ask(
-    over: Transport, upstream: FakeUpstream, *, method: str = "GET", path: str = "/x", **how: object
-) -> httpx.Response:
-    """One request, its body read to the end."""
-    body = how.pop("body", b"")
-    assert isinstance(body, bytes)
-    request = httpx.Request(
-        method,
-        upstream.url + path,
-        headers=[("host", "h"), ("content-length", str(len(body)))],
-        stream=WholeBody(body),
-        extensions={"timeouts": how.pop("timeouts", PATIENT)},
-    )
-    response = await over.handle_async_request(request)
-    try:
-        await response.aread()
-    finally:
-        await response.aclose()
-    return response
 
 
 def in_turn(replies: Iterator[answers.Answer]) -> answers.Answer:
@@ -104,13 +67,6 @@ async def test_bytes_on_an_idle_connection_close_it(upstream: FakeUpstream) -> N
         await closed(over)
 
         assert (await ask(over, upstream)).json() == {}
-
-
-async def closed(over: Transport) -> None:
-    """Wait until the transport has no connection left."""
-    async with asyncio.timeout(5):
-        while over.open_connections:  # noqa: ASYNC110 - what it waits for has no event
-            await asyncio.sleep(0.005)
 
 
 async def test_an_old_idle_connection_is_closed(upstream: FakeUpstream) -> None:
@@ -193,44 +149,6 @@ async def test_endless_interim_answers_end(upstream: FakeUpstream) -> None:
             await ask(over, upstream)
 
 
-async def test_the_first_byte_is_waited_for_only_so_long(upstream: FakeUpstream) -> None:
-    upstream.answer("/x", answers.raw(HANG))
-    async with transport() as over:
-        started = time.monotonic()
-        with pytest.raises(httpx.ReadTimeout):
-            await ask(over, upstream, timeouts=SHORT)
-
-    assert 0.15 < time.monotonic() - started < 2
-    upstream.wait_for_departure()
-
-
-async def test_a_pause_between_chunks_is_waited_for_only_so_long(upstream: FakeUpstream) -> None:
-    upstream.answer("/x", answers.sse([b"data: 1\n\n"], end=[HANG]))
-    async with transport() as over:
-        with pytest.raises(httpx.ReadTimeout):
-            await ask(over, upstream, timeouts=SHORT)
-
-
-async def test_a_slow_but_steady_answer_is_not_cut(upstream: FakeUpstream) -> None:
-    events = [b"data: %d\n\n" % number for number in range(8)]
-    upstream.answer("/x", answers.sse(events, between=answers.Pause(0.05)))
-    async with transport() as over:
-        answer = await ask(over, upstream, timeouts=SHORT)
-
-    assert answer.content == b"".join(events)
-
-
-async def test_a_slow_reader_is_not_a_stalled_upstream(upstream: FakeUpstream) -> None:
-    upstream.answer("/x", answers.sse([b"data: 1\n\n", b"data: 2\n\n"]))
-    async with transport() as over:
-        request = httpx.Request("GET", upstream.url + "/x", extensions={"timeouts": SHORT})
-        response = await over.handle_async_request(request)
-        await asyncio.sleep(SHORT.idle * 2)
-
-        assert await response.aread() == b"data: 1\n\ndata: 2\n\n"
-        await response.aclose()
-
-
 async def test_a_server_that_answers_before_it_has_read_all_is_heard(upstreams: Upstreams) -> None:
     async with refusing_server() as url, transport() as over:
         request = httpx.Request(
@@ -305,51 +223,6 @@ async def test_a_line_break_in_a_header_is_never_sent(
         with pytest.raises(httpx.LocalProtocolError):
             await over.handle_async_request(request)
 
-    assert not upstream.requests
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-    ]
-    extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]
-    subprocess.run([*command, *extra], check=True, capture_output=True)
-    with path.open("ab") as file:
-        file.write((path.parent / f"{path.name}.crt").read_bytes())
-    return path
-
-
-def server_tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-async def test_a_trusted_certificate_is_accepted(upstreams: Upstreams, certificate: Path) -> None:
-    upstream = upstreams(tls=server_tls(certificate))
-    async with transport(tls=ssl.create_default_context(cafile=str(certificate))) as over:
-        assert (await ask(over, upstream, path="/health")).json()["status"] == "healthy"
-
-
-async def test_an_unknown_certificate_is_refused(upstreams: Upstreams, certificate: Path) -> None:
-    upstream = upstreams(tls=server_tls(certificate))
-    async with transport() as over:
-        with pytest.raises(httpx.ConnectError) as caught:
-            await ask(over, upstream, path="/health")
-
-    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
     assert not upstream.requests
 
 
