@@ -27,7 +27,7 @@ LENGTH_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class WireError(Exception):
-    """The connection did not carry a whole answer. ClosedError, MalformedError and StalledError say why."""
+    """The connection did not carry a whole answer. Its text says what the upstream did, without a subject."""
 
 
 class ClosedError(WireError):
@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._deadline = math.inf
+        self._patience_seconds = math.inf
         self._write_paused = False
         self._read_paused = False
         self._keep_alive = False
@@ -87,7 +88,7 @@ class Connection(asyncio.Protocol):
         `expects_body` is False for HEAD, whose answer announces a length and sends nothing. Raises WireError.
         """
         if self.closed:
-            raise ClosedError("the connection was closed before the request was sent")
+            raise ClosedError("closed the connection before the request was sent")
         self._clear(expects_body=expects_body)
         self._parser = httptools.HttpResponseParser(self)
         await self._write(head, body, write_seconds)
@@ -160,6 +161,7 @@ class Connection(asyncio.Protocol):
 
     async def _wait(self, seconds: float) -> None:
         """Until something happens. After `seconds` without it, that is StalledError."""
+        self._patience_seconds = seconds
         self._arm(self._loop.time() + seconds)
         self._waiter = self._loop.create_future()
         try:
@@ -183,7 +185,7 @@ class Connection(asyncio.Protocol):
         self._timer = None
         self._timer_at = math.inf
         if self._loop.time() + TIMER_GRAIN_SECONDS >= self._deadline:
-            self._fail(StalledError("nothing arrived in time"))
+            self._fail(StalledError(f"sent nothing for {self._patience_seconds:g} s"))
         elif self._deadline < math.inf:
             self._arm(self._deadline)
 
@@ -213,7 +215,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._keep_alive = False
             if not self.complete:
-                self._fail(MalformedError(f"the answer is not valid HTTP ({error})"))
+                self._fail(MalformedError(f"sent an answer that is not valid HTTP ({error})"))
         if not self._head_complete:
             self._count_head(len(data))
         self._wake()
@@ -227,7 +229,7 @@ class Connection(asyncio.Protocol):
                 self.complete = True
             elif self._fault is None:
                 what = "reset" if error is not None else "closed"
-                self._fault = ClosedError(f"the connection was {what} before the answer was whole")
+                self._fault = ClosedError(f"{what} the connection before its answer was whole")
         self._wake()
         self._on_closed(self)
 
@@ -245,7 +247,7 @@ class Connection(asyncio.Protocol):
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._fail(MalformedError(f"the answer's headers are larger than {MAX_HEAD_BYTES} bytes"))
+            self._fail(MalformedError(f"sent headers larger than {MAX_HEAD_BYTES} bytes"))
 
     # --- httptools: what the parser has found ---
 

@@ -90,7 +90,7 @@ class AnswerBody(httpx.AsyncByteStream):
         try:
             return await self._connection.read(self._idle_seconds)
         except WireError as error:
-            raise as_httpx_error(error, self._request, self._idle_seconds) from error
+            raise as_httpx_error(error, self._request) from error
 
     @property
     def whole(self) -> bool:
@@ -168,7 +168,7 @@ class Transport(httpx.AsyncBaseTransport):
             )
         except WireError as error:
             connection.abort()
-            raise as_httpx_error(error, request, timeouts.first_byte) from error
+            raise as_httpx_error(error, request) from error
         except BaseException:
             connection.abort()  # cancelled: the client has left
             raise
@@ -188,7 +188,7 @@ class Transport(httpx.AsyncBaseTransport):
                     lambda: Connection(loop, self._closed), origin.host, origin.port, ssl=tls
                 )
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"no connection within {seconds:g} s", request=request) from error
+            raise httpx.ConnectTimeout(f"gave no connection within {seconds:g} s", request=request) from error
         except OSError as error:
             raise httpx.ConnectError(error.strerror or str(error), request=request) from error
         self._origins[connection] = origin
@@ -245,7 +245,7 @@ def request_head(request: httpx.Request) -> bytes:
     return head
 
 
-def as_httpx_error(error: WireError, request: httpx.Request, seconds: float) -> httpx.TransportError:
+def as_httpx_error(error: WireError, request: httpx.Request) -> httpx.TransportError:
     if isinstance(error, StalledError):
-        return httpx.ReadTimeout(f"{error} ({seconds:g} s)", request=request)
+        return httpx.ReadTimeout(str(error), request=request)
     return httpx.RemoteProtocolError(str(error), request=request)

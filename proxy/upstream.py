@@ -161,13 +161,13 @@ def _before_answer(error: httpx.HTTPError) -> UpstreamError:
     if isinstance(error, httpx.ConnectError):
         return UnreachableError(_why_not_connected(error.__cause__, str(error)))
     if isinstance(error, httpx.TimeoutException):
-        return FirstByteTimeoutError(f"gave no answer in time: {error}")
+        return FirstByteTimeoutError(f"gave no answer: it {error}")
     return BrokenAnswerError(str(error))
 
 
 def _mid_answer(error: httpx.TransportError) -> UpstreamError:
     if isinstance(error, httpx.TimeoutException):
-        return IdleTimeoutError(f"stopped in the middle of its answer: {error}")
+        return IdleTimeoutError(f"stopped in the middle of its answer: it {error}")
     return BrokenAnswerError(str(error))
 
 
