@@ -25,16 +25,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PROMPTS_AT_ONCE = 4
-"""How many prompts share a chunk. More would make each of many equal prompts wait for all of them."""
+"""How many prompts may share a chunk that is too small for them. More would make each of many long prompts
+wait for all of them."""
 SMALLEST_CHUNK_TOKENS = 16
 IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 
 
 class Scheduler:
-    """Rows in, events out. `chunk_tokens` is how much prompt is read between two decoding steps of running
-    rows.
-    """
+    """Rows in, steps out. `chunk_tokens` is how much prompt is read between two steps of running rows."""
 
     def __init__(self, model: Any, *, max_rows: int, chunk_tokens: int) -> None:
         self._model = model
@@ -42,7 +41,7 @@ class Scheduler:
         self._chunk_tokens = chunk_tokens
         self._waiting: deque[Row] = deque()
         self._running: dict[int, Row] = {}  # by the generator's id
-        self._reading: set[int] = set()  # those of the running rows whose prompt is not read yet
+        self._reading: dict[int, int] = {}  # tokens of their prompts that running rows have yet to read
         self._generator = self._new_generator()
 
     @property
@@ -71,9 +70,9 @@ class Scheduler:
         if not self._running:
             return steps
         try:
-            self._generator.prefill_step_size = self._chunk()
+            self._share_out()
             prompts, tokens = self._generator.next()
-            self._reading.difference_update(prompt.uid for prompt in prompts if prompt.end_of_prompt)
+            self._note_reading(prompts)
             return steps + [self._step_of(response) for response in tokens]
         except Exception:
             logger.exception("A step of the model failed. Its %d requests are lost.", len(self._running))
@@ -94,11 +93,21 @@ class Scheduler:
             prefill_step_size=self._chunk_tokens * IDLE_CHUNK_FACTOR,
         )
 
-    def _chunk(self) -> int:
-        """How many tokens of each prompt the next step may read: those at work share one chunk."""
+    def _share_out(self) -> None:
+        """How many prompts the next step reads, in their order, and how much of each: together one chunk.
+
+        As many short ones as fit are read at once; long ones share the chunk among a few.
+        """
         decoding = len(self._running) > len(self._reading)
-        tokens = self._chunk_tokens if decoding else self._chunk_tokens * IDLE_CHUNK_FACTOR
-        return max(tokens // max(1, min(len(self._reading), PROMPTS_AT_ONCE)), SMALLEST_CHUNK_TOKENS)
+        budget = self._chunk_tokens if decoding else self._chunk_tokens * IDLE_CHUNK_FACTOR
+        prompts, longest = 0, 0
+        for unread in self._reading.values():
+            longest = max(longest, unread)
+            if prompts >= PROMPTS_AT_ONCE and longest * (prompts + 1) > budget:
+                break
+            prompts += 1
+        self._generator.prefill_batch_size = max(prompts, 1)
+        self._generator.prefill_step_size = max(budget // max(prompts, 1), SMALLEST_CHUNK_TOKENS)
 
     def _drop_cancelled(self) -> None:
         if any(row.cancelled for row in self._waiting):
@@ -122,7 +131,7 @@ class Scheduler:
                 )
                 continue
             self._running[uid] = row
-            self._reading.add(uid)
+            self._reading[uid] = len(row.prompt)
         return failed
 
     def _insert(self, row: Row) -> int:
@@ -140,6 +149,14 @@ class Scheduler:
             stop_sequences=[_stop_sequences(row.stop_tokens)],
         )
         return int(uid)
+
+    def _note_reading(self, prompts: Iterable[Any]) -> None:
+        for prompt in prompts:
+            read, length = prompt.progress
+            if prompt.end_of_prompt:
+                del self._reading[prompt.uid]
+            else:
+                self._reading[prompt.uid] = length - read
 
     def _step_of(self, response: Any) -> tuple[Row, Step]:
         row = self._running[response.uid]
@@ -160,7 +177,7 @@ class Scheduler:
     def _forget(self, uids: Iterable[int]) -> None:
         for uid in uids:
             del self._running[uid]
-            self._reading.discard(uid)
+            self._reading.pop(uid, None)
 
 
 @lru_cache(maxsize=64)

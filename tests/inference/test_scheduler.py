@@ -216,3 +216,13 @@ def test_running_rows_go_on_while_a_long_prompt_is_read(scheduler: Scheduler) ->
     while all(made is running for made, _ in scheduler.step()):
         steps_until_long_begins += 1
     assert steps_until_long_begins >= 400 // 16
+
+
+def test_short_prompts_begin_together(model: Any) -> None:
+    scheduler = Scheduler(model, max_rows=12, chunk_tokens=32)
+    for seed in range(12):
+        scheduler.add(row(some_prompt(5, seed=seed), 3))
+    scheduler.step()  # all prompts are read
+    scheduler.step()  # all rows begin
+    assert len(scheduler.step()) == 12
+    scheduler.close()
