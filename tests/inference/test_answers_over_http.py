@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -296,6 +297,16 @@ def test_the_request_id_is_echoed(tiny_http: httpx.Client) -> None:
     assert tiny_http.get("/nothing").headers["x-request-id"].startswith("req_")
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """The one line of the request just answered. The server writes it after the answer."""
+    deadline = time.monotonic() + 20
+    while not (lines := [one.getMessage() for one in caplog.records if one.name == "inference.boundary"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert len(lines) == 1
+    return lines[0]
+
+
 def test_a_request_is_one_line_of_numbers_in_the_log(
     tiny_http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -303,7 +314,7 @@ def test_a_request_is_one_line_of_numbers_in_the_log(
         answer = tiny_http.post(
             "/v1/completions", json=completion(prompt="A secret."), headers={"X-Request-ID": "r1"}
         )
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "inference.boundary"]
+        line = logged(caplog)
     tokens = answer.json()["usage"]["prompt_tokens"]
     assert line.startswith("r1 POST /v1/completions 200 ")
     assert f"prompt={tokens} completion=24 ttft=" in line
@@ -316,6 +327,6 @@ def test_a_path_cannot_begin_a_line_of_its_own_in_the_log(
 ) -> None:
     with caplog.at_level("INFO", logger="inference.boundary"):
         tiny_http.get("/nothing%0AERROR%20forged")
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "inference.boundary"]
+        line = logged(caplog)
     assert "\n" not in line
     assert "/nothing%0AERROR%20forged 404" in line
