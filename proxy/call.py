@@ -47,6 +47,7 @@ class Call:
         self.bytes_in = 0
         self.bytes_out = 0
         self.tail = b""  # the last piece of the body that was passed on
+        self.sends_events = False  # whether the answer that has begun is an event stream
         self.status = 0  # of our answer, 0 until it has begun
         self.ttft: float | None = None
         self.error_code: str | None = None

@@ -21,7 +21,7 @@ from proxy import errors, headers, intake, model_list
 from proxy.call import Call
 from proxy.failover import IDEMPOTENT_METHODS
 from proxy.paths import has_dot_segments, place_of
-from proxy.relay import relay
+from proxy.relay import break_off, relay
 from proxy.upstream import Outgoing
 
 if TYPE_CHECKING:
@@ -63,10 +63,9 @@ class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc]
         except ClientDisconnected:
             call.client_left = True
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not call.client_left or task is None:
-                raise  # the server shuts down
-            task.uncancel()
+            # This is the outermost frame of the request's task: here the cancellation has done its work.
+            if not call.client_left:
+                await break_off(call, errors.shutting_down())
         finally:
             call.stop_watching()
             self.finished(call)

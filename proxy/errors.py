@@ -132,6 +132,11 @@ def all_failed(failures: Sequence[str], *, timed_out: bool) -> ApiError:
     return ApiError(status, code, message, headers={"X-Should-Retry": "false"})
 
 
+def shutting_down() -> ApiError:
+    message = "The gateway is shutting down. Try again in a moment."
+    return ApiError(503, "shutting_down", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
 def internal_error() -> ApiError:
     return ApiError(
         500, "internal_error", "The gateway failed, which is a fault of ours. The log has the details."

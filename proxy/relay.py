@@ -19,6 +19,7 @@ from proxy.failover import settle
 from proxy.headers import to_client
 
 if TYPE_CHECKING:
+    from ollaproject.wire.openai_errors import ApiError
     from proxy.call import Call
     from proxy.failover import Begun
     from proxy.headers import Pair
@@ -45,6 +46,7 @@ class CutOnPurpose(logging.Filter):
 async def relay(call: Call, begun: Begun) -> None:
     """Pass an answer on, to its end or to the point where the upstream failed."""
     pairs = _headers(begun)
+    call.sends_events = begun.answer.is_stream
     try:
         await call.begin(begun.answer.status, pairs)
         call.ttft = call.elapsed
@@ -83,14 +85,26 @@ async def _pass_on(call: Call, begun: Begun) -> None:
 
 
 async def _cut(call: Call, begun: Begun, error: UpstreamError) -> None:
-    """Say what happened where it can be said, and leave the answer unfinished."""
-    call.error_code = error.code
+    """Say what happened, and leave the answer unfinished."""
     name = begun.answer.target.name
     logger.warning("%s: %s broke off in the middle of its answer: %s", call.request_id, name, error)
+    await _leave_unfinished(call, f"{name} {error}.", error.code)
+
+
+async def break_off(call: Call, error: ApiError) -> None:
+    """End a call because we must: with an error when no answer has begun, else by cutting it visibly."""
+    if call.status:
+        await _leave_unfinished(call, error.message, error.code)
+    else:
+        await call.fail(error)
+
+
+async def _leave_unfinished(call: Call, what_happened: str, code: str | None) -> None:
+    call.error_code = code
     _cut_on_purpose.set(True)
-    if not begun.answer.is_stream:
+    if not call.sends_events:
         return
-    message = f"{name} {error}. What came before this is not the whole answer (request {call.request_id})."
-    detail = {"message": message, "type": SERVER_ERROR, "param": None, "code": error.code}
+    message = f"{what_happened} What came before this is not the whole answer (request {call.request_id})."
+    detail = {"message": message, "type": SERVER_ERROR, "param": None, "code": code}
     separator = b"" if not call.tail or call.tail.endswith(EVENT_ENDS) else b"\n\n"
     await call.write(separator + sse.event({"error": detail}), more=True)

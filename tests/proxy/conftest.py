@@ -63,6 +63,7 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self.listening = threading.Event()
+        self._gateway: Gateway | None = None
         self._routes: URLRouter | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -77,9 +78,11 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def serving(self, gateway: Gateway) -> Iterator[Served]:
+        self._gateway = gateway
         self._routes = URLRouter(routes(gateway))
         yield Served(gateway, self.port)
-        assert self._loop is not None
+        if self.should_exit or self._loop is None:
+            return
         closing = asyncio.run_coroutine_threadsafe(gateway.upstream.aclose(), self._loop)
         closing.result(START_SECONDS)
 
@@ -88,21 +91,36 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         self.listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._gateway is not None:
+            await self._gateway.upstream.aclose()
+            await asyncio.sleep(0)  # the transports' own last words
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[_Server]:
+@contextmanager
+def listening() -> Iterator[_Server]:
     made = _Server()
     thread = threading.Thread(target=made.run, name="gateway")
     thread.start()
-    assert made.listening.wait(START_SECONDS)
-    yield made
-    made.should_exit = True
-    thread.join(START_SECONDS)
-    assert not thread.is_alive()
+    try:
+        assert made.listening.wait(START_SECONDS)
+        yield made
+    finally:
+        made.should_exit = True
+        thread.join(START_SECONDS)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[_Server]:
+    """The one that serves most tests."""
+    with listening() as made:
+        yield made
 
 
 def open_guard(
