@@ -297,10 +297,10 @@ def test_the_request_id_is_echoed(tiny_http: httpx.Client) -> None:
     assert tiny_http.get("/nothing").headers["x-request-id"].startswith("req_")
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> str:
-    """The one line of the request just answered. The server writes it after the answer."""
+def logged(caplog: pytest.LogCaptureFixture, request_id: str) -> str:
+    """The one line of a request. The server writes it after the answer, so it may take a moment."""
     deadline = time.monotonic() + 20
-    while not (lines := [one.getMessage() for one in caplog.records if one.name == "inference.boundary"]):
+    while not (lines := [line for line in caplog.messages if line.startswith(f"{request_id} ")]):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert len(lines) == 1
@@ -314,7 +314,7 @@ def test_a_request_is_one_line_of_numbers_in_the_log(
         answer = tiny_http.post(
             "/v1/completions", json=completion(prompt="A secret."), headers={"X-Request-ID": "r1"}
         )
-        line = logged(caplog)
+        line = logged(caplog, "r1")
     tokens = answer.json()["usage"]["prompt_tokens"]
     assert line.startswith("r1 POST /v1/completions 200 ")
     assert f"prompt={tokens} completion=24 ttft=" in line
@@ -326,7 +326,7 @@ def test_a_path_cannot_begin_a_line_of_its_own_in_the_log(
     tiny_http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="inference.boundary"):
-        tiny_http.get("/nothing%0AERROR%20forged")
-        line = logged(caplog)
+        tiny_http.get("/nothing%0AERROR%20forged", headers={"X-Request-ID": "r2"})
+        line = logged(caplog, "r2")
     assert "\n" not in line
     assert "/nothing%0AERROR%20forged 404" in line
