@@ -109,6 +109,7 @@ def _run(options: argparse.Namespace) -> report.Findings:
     return report.Findings(
         machine={
             **machine.description(),
+            "others": figures.disturbance(run.samples),
             "run": f"{when}, {'one round' if rounds == 1 else f'medians of {rounds} rounds'}",
         },
         targets={target.name: target.url for target in measured},

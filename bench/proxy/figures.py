@@ -109,6 +109,12 @@ def _median(values: list[float]) -> float | None:
     return median(values) if values else None
 
 
+def disturbance(samples: Sequence[Sample]) -> str:
+    """How much of the target's CPU went to others: above a few percent, the machine was not quiet."""
+    shares = [sample.foreign_share for sample in samples if sample.target != DIRECT] or [0.0]
+    return f"took {median(shares):.0%} of the target's CPU (median), at most {max(shares):.0%}"
+
+
 def footprints(memory: Sequence[Memory]) -> list[Footprint]:
     last = max((note.round for note in memory), default=AT_REST)
     found = {(note.target, note.round): note.resident_bytes / MIB for note in memory}

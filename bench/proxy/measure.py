@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 WARM_UP_SECONDS = 0.3
 SETTLE_SECONDS = 0.2
+TICK_SECONDS = 0.01
 AT_REST = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A phase on a target in a round. `driver_share`: how busy stub and generator kept a CPU together."""
+    """A phase on a target in a round.
+
+    `driver_share` is how busy stub and generator kept a CPU together, `foreign_share` what others took of the
+    target's.
+    """
 
     round: int
     phase: str
@@ -34,6 +39,7 @@ class Sample:
     result: LoadResult
     cpu_seconds: float
     driver_share: float
+    foreign_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +80,21 @@ class Run:
             load.run(target.url, replace(phase, seconds=WARM_UP_SECONDS), cpu=cpu)
         time.sleep(SETTLE_SECONDS)
         pids = target.pids()
-        before, stub_before = processes.cpu_seconds(pids), processes.cpu_seconds((self.stub_pid,))
+        before, started = self._clocks(pids), time.monotonic()
         result = load.run(target.url, phase, cpu=cpu)
-        used, stub_used = processes.cpu_seconds(pids), processes.cpu_seconds((self.stub_pid,)) - stub_before
+        seconds = time.monotonic() - started
+        used, stub_used, busy = (now - then for now, then in zip(self._clocks(pids), before, strict=True))
         if target.pids() != pids:
             raise BenchError(f"The processes of {target.name} changed during {phase.name}: something ended.")
-        driver_seconds = stub_used + result.generator_cpu_seconds
-        share = driver_seconds / result.seconds if result.seconds else 0.0
-        return Sample(number, phase.name, target.name, result, used - before, share)
+        driver_share = (stub_used + result.generator_cpu_seconds) / max(result.seconds, TICK_SECONDS)
+        foreign_share = max(0.0, busy - used) / seconds
+        return Sample(number, phase.name, target.name, result, used, driver_share, foreign_share)
+
+    def _clocks(self, pids: tuple[int, ...]) -> tuple[float, float, float]:
+        """CPU seconds so far: of the target, of the stub, and of all who use the target's CPU."""
+        own = processes.cpu_seconds(pids)
+        everybody = own if self.layout.target is None else processes.cpu_busy_seconds(self.layout.target)
+        return own, processes.cpu_seconds((self.stub_pid,)), everybody
 
     def _note_memory(self, number: int) -> None:
         self.memory += [

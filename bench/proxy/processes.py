@@ -8,6 +8,7 @@ from pathlib import Path
 PROC = Path("/proc")
 NANOSECONDS = 1e9
 LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
+IDLE_COLUMN, IO_WAIT_COLUMN, GUEST_COLUMN = 3, 4, 8  # of a CPU's line in /proc/stat
 STATE_COLUMN, LOCAL_ADDRESS_COLUMN, INODE_COLUMN = 3, 1, 9
 PARENT_FIELD, USER_TICKS_FIELD, SYSTEM_TICKS_FIELD = 1, 11, 12  # of /proc/PID/stat, counted after the name
 
@@ -27,6 +28,17 @@ def tree(pid: int) -> tuple[int, ...]:
 def cpu_seconds(pids: tuple[int, ...]) -> float:
     """The CPU time that the processes have used since they started."""
     return sum(_cpu_seconds(pid) for pid in pids)
+
+
+def cpu_busy_seconds(cpu: int) -> float:
+    """For how long a CPU has not been idle, whoever used it, since the machine started. In ticks of 10 ms."""
+    for line in (PROC / "stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{cpu}":
+            idle = int(ticks[IDLE_COLUMN]) + int(ticks[IO_WAIT_COLUMN])
+            busy = sum(map(int, ticks[:GUEST_COLUMN])) - idle  # guest time is in user time already
+            return busy / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -112,7 +112,7 @@ def result(p50: float, answers: int = 100) -> LoadResult:
 
 def samples(phase: str, p50s: dict[str, list[float]]) -> list[Sample]:
     return [
-        Sample(round_, phase, target, result(p50), cpu_seconds=0.5, driver_share=0.1)
+        Sample(round_, phase, target, result(p50), cpu_seconds=0.5, driver_share=0.1, foreign_share=0)
         for target, values in p50s.items()
         for round_, p50 in enumerate(values, 1)
     ]
@@ -135,6 +135,12 @@ def test_a_missing_answer_misses_the_aim() -> None:
     found = samples("plain-1", {"gateway": [35]})
     found[0] = replace(found[0], result=replace(found[0].result, unfinished=1))
     assert not figures.aims(figures.summarise(found), [])[-1].met
+
+
+def test_a_machine_that_was_not_quiet_is_told() -> None:
+    found = samples("plain-1", {"gateway": [35, 35, 35]})
+    found[1] = replace(found[1], foreign_share=0.25)
+    assert figures.disturbance(found) == "took 0% of the target's CPU (median), at most 25%"
 
 
 def test_memory_that_grows_is_seen() -> None:
