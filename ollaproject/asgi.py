@@ -19,14 +19,15 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import re_path
-from proxy.routes import http_urlpatterns
 
 from endpoints.live import websocket_urlpatterns
 from ollaproject.lifespan import lifespan
+from proxy.routes import http_urlpatterns
 
 application = ProtocolTypeRouter(
     {
-        "http": URLRouter([*http_urlpatterns, re_path(r"", django_app)]),
+        # django-stubs types re_path for views; Channels routes to ASGI applications by it.
+        "http": URLRouter([*http_urlpatterns, re_path(r"", django_app)]),  # type: ignore[arg-type]
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
         "lifespan": lifespan,
     }

@@ -23,18 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu is untyped
-    def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:
+class Channel(filesystem.Channel):
+    # The stubs of kombu disagree with themselves on what these are called.
+    def _put(self, queue: str, payload: dict[str, Any], **_kwargs: Any) -> None:  # type: ignore[override]
         # Names sort by time, so that messages are taken in the order in which they came.
         name = f"{time.time_ns():020d}_{uuid.uuid4()}.{queue}.msg"
         _write_whole(Path(self.data_folder_out) / name, dumps(payload))
 
-    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+    def _queue_bind(
+        self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None
+    ) -> None:
         binding = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
         with self._only_one_at_a_time():
             table = self.get_table(exchange)
             if binding not in table:
-                _write_whole(self._exchange_file(exchange), json.dumps([binding, *table]))
+                path = Path(self.control_folder) / f"{exchange}.exchange"
+                _write_whole(path, json.dumps([binding, *table]))
 
     @contextlib.contextmanager
     def _only_one_at_a_time(self) -> Iterator[None]:
@@ -45,7 +49,7 @@ class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu is untyped
             yield
 
 
-class Transport(filesystem.Transport):  # type: ignore[misc]  # kombu is untyped
+class Transport(filesystem.Transport):
     Channel = Channel
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 
-from celery import Celery
-from celery.platforms import SecurityWarning
+from celery import Celery, platforms
 from celery.signals import beat_init, worker_init
 
 from ollaproject.parent import end_with_parent
@@ -14,7 +13,7 @@ from ollaproject.parent import end_with_parent
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
 
 # Celery warns of root because of pickle. Nothing here is pickled: the broker carries JSON only.
-warnings.filterwarnings("ignore", category=SecurityWarning)
+warnings.filterwarnings("ignore", category=platforms.SecurityWarning)  # type: ignore[attr-defined]
 
 app = Celery("ollaproject")
 app.config_from_object("django.conf:settings", namespace="CELERY")

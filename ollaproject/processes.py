@@ -41,15 +41,15 @@ class Child:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.process: asyncio.subprocess.Process | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._restart_delay = FIRST_RESTART_DELAY_SECONDS
 
     async def keep_running(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             started = time.monotonic()
             self.process = await self._start()
             code = await self.process.wait()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             if time.monotonic() - started > STEADY_SECONDS:
                 self._restart_delay = FIRST_RESTART_DELAY_SECONDS
@@ -75,7 +75,7 @@ class Child:
 
     async def stop(self) -> None:
         """SIGTERM, a while to finish, then SIGKILL for the whole session."""
-        self._stopping = True
+        self._stopping.set()
         if self.process is None or self.process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):

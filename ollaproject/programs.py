@@ -59,7 +59,9 @@ class LocalModel:
     def program(self) -> Program:
         embedding = ("--embedding-model", self.embedding) if self.embedding else ()
         command = (*MANAGE, "serve_model", self.chat, "--port", str(self.port), *embedding)
-        return Program("model", command, THE_REST_STOPS)
+        # Nobody but the gateway reaches it, over loopback: a key that is meant for other servers stays out.
+        no_key = dict.fromkeys(("OLLA_MODEL_API_KEY", "OLLA_MODEL_API_KEY_FILE"), "")
+        return Program("model", command, THE_REST_STOPS, environment=no_key)
 
 
 def programs(listener: socket.socket, model: LocalModel | None) -> list[Program]:

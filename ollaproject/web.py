@@ -12,7 +12,7 @@ import socket
 
 import uvicorn
 
-GRACE_SECONDS = 5
+GRACE_SECONDS = 3
 KEEP_ALIVE_SECONDS = 75
 
 

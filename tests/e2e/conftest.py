@@ -9,7 +9,7 @@ from tests.e2e.gateway import Gateway
 from tests.services import postgres_server, redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 
 @pytest.fixture(
@@ -39,3 +39,15 @@ def own_postgres() -> Iterator[str]:
 def own_redis() -> Iterator[str]:
     with redis_server() as url:
         yield url
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure says what the gateway has printed."""
+    report = yield
+    running = item.funcargs.get("gateway") if isinstance(item, pytest.Function) else None
+    if report.failed and isinstance(running, Gateway):
+        report.sections.append(("what the gateway printed", running.output))
+    return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ import httpx
 from tests.services import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 90
@@ -89,25 +90,23 @@ class Gateway:
     def client(self, **kwargs: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **kwargs)
 
-    def signed_in(self) -> httpx.Client:
+    @contextlib.contextmanager
+    def signed_in(self) -> Iterator[httpx.Client]:
         """A browser's session of the first administrator."""
-        client = self.client(follow_redirects=True)
-        client.get("/login/")
-        form = {
-            "username": "admin",
-            "password": self.password(),
-            "csrfmiddlewaretoken": client.cookies["olla_csrf"],
-        }
-        response = client.post("/login/?next=/", data=form)
-        assert response.status_code == httpx.codes.OK
-        assert "olla_session" in client.cookies
-        return client
+        with self.client(follow_redirects=True) as client:
+            client.get("/login/")
+            token = client.cookies["olla_csrf"]
+            form = {"username": "admin", "password": self.password(), "csrfmiddlewaretoken": token}
+            response = client.post("/login/?next=/", data=form)
+            assert response.status_code == httpx.codes.OK
+            assert "olla_session" in client.cookies
+            yield client
 
     def processes(self) -> dict[str, int]:
         """Its processes by name, with their ids."""
         assert self.process is not None
         found = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+            ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
         ).stdout.splitlines()
         words = {"web": "ollaproject.web", "worker": " worker ", "beat": " beat ", "model": "serve_model"}
         children = [line.split(None, 2) for line in found]

@@ -90,5 +90,5 @@ def test_no_binding_is_lost_when_processes_bind_at_once(folder: Path) -> None:
     run_together(bind, [(folder, name) for name in names])
 
     with connection(folder) as broker:
-        table = broker.default_channel.get_table("shared")
+        table = broker.default_channel.get_table("shared")  # type: ignore[attr-defined]
     assert sorted(binding.queue for binding in table) == names

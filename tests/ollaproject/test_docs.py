@@ -62,8 +62,6 @@ def test_the_help_of_every_command_has_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", own_commands())
 def test_every_command_has_a_test(name: str) -> None:
-    tests = "\n".join(
-        path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)
-    )
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
 
     assert re.search(rf"""["']{name}["']""", tests)
