@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.3
 PATIENCE_SECONDS = 20.0
-HTTP_OK = 200
+REQUEST_SECONDS = 2.0
+HTTP_UNAUTHORIZED = 401
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
@@ -61,12 +63,17 @@ class Announcement:
     async def _names_when_served(self, endpoint: Endpoint, say: Callable[[str], None]) -> list[str]:
         started = time.monotonic()
         patient = True
-        while not (names := await sync_to_async(_served_models)(endpoint)):
+        url = self.address.url
+        while True:
+            names = await sync_to_async(_served_models)(endpoint)
+            # The web process learns of it a moment after the database: only then does a request arrive.
+            ready: bool = bool(names) and await asyncio.to_thread(_lists, url, names)
+            if ready:
+                return names
             await asyncio.sleep(POLL_SECONDS)
             if patient and time.monotonic() - started > PATIENCE_SECONDS:
                 patient = False
                 say("The model is not ready yet; a large one takes minutes. The dashboard shows how it is.")
-        return names
 
     def _where(self) -> str:
         url = self.address.url
@@ -82,7 +89,7 @@ class Announcement:
 
     def _try_it(self, names: list[str]) -> str:
         question = {"role": "user", "content": "What is the capital of France?"}
-        body = json.dumps({"model": names[0], "messages": [question]})
+        body = json.dumps({"model": names[0], "messages": [question], "temperature": 0})
         url = f"{self.address.url}/v1/chat/completions"
         return "\n".join(
             [
@@ -95,14 +102,32 @@ class Announcement:
         )
 
 
-def _answers(url: str) -> bool:
+def _get(url: str) -> bytes:
+    """Raises OSError; an answer that is no success is one, too."""
     # A proxy that the environment names is not for our own address.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=REQUEST_SECONDS) as response:
+        return bytes(response.read())
+
+
+def _answers(url: str) -> bool:
     try:
-        with opener.open(f"{url}/livez", timeout=1) as response:
-            return bool(response.status == HTTP_OK)
+        _get(f"{url}/livez")
     except OSError:
         return False
+    return True
+
+
+def _lists(url: str, names: list[str]) -> bool:
+    """Whether the gateway lists these models to its clients. Taken for granted where even we need a key."""
+    try:
+        listed = json.loads(_get(f"{url}/v1/models"))["data"]
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code == HTTP_UNAUTHORIZED
+    except OSError:
+        return False
+    return set(names) <= {model["id"] for model in listed}
 
 
 def _served_models(endpoint: Endpoint) -> list[str]:
