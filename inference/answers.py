@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from inference.backend import Backend
     from inference.engine import Engine
+    from inference.meter import Meter
     from inference.schema import Generating
 
 
@@ -91,10 +92,17 @@ class Answer:
     """All choices of one request. Leaving its `with` block early tells the engine that nobody waits."""
 
     def __init__(
-        self, engine: Engine, generating: Generating, prompts: list[list[int]], room: list[int]
+        self,
+        engine: Engine,
+        meter: Meter,
+        *,
+        generating: Generating,
+        prompts: list[list[int]],
+        room: list[int],
     ) -> None:
         """`room` is how many tokens each prompt's choices may have."""
         self._engine = engine
+        self._meter = meter
         self._queue: asyncio.Queue[tuple[int, Step]] = asyncio.Queue()
         self.prompt_tokens = sum(map(len, prompts))
         self.began = time.monotonic()
@@ -114,6 +122,7 @@ class Answer:
 
     def __exit__(self, *_: object) -> None:
         self._engine.cancel([choice.row for choice in self.choices if choice.finish_reason is None])
+        self._meter.count_answer(self)
 
     @property
     def completion_tokens(self) -> int:
@@ -127,7 +136,9 @@ class Answer:
             self.first_token_at = self.first_token_at or time.monotonic()
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            before = self.completion_tokens
             grown = [self._grow(self.choices[index], step) for index, step in batch]
+            self._meter.count_tokens(self.completion_tokens - before)
             pieces = [piece for piece in grown if piece is not None]
             unfinished -= sum(piece.finish_reason is not None for piece in pieces)
             if pieces:

@@ -48,6 +48,15 @@ class Backend:
         return self._scheduler.running
 
     @property
+    def memory(self) -> dict[str, int]:
+        """Bytes that MLX holds: in use, the most so far, and kept for reuse."""
+        return {
+            "active_bytes": mx.get_active_memory(),
+            "peak_bytes": mx.get_peak_memory(),
+            "cache_bytes": mx.get_cache_memory(),
+        }
+
+    @property
     def has_work(self) -> bool:
         return self._scheduler.has_work or bool(self._embeddings and self._embeddings.waiting)
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
@@ -23,6 +23,7 @@ from inference.errors import (
     InputTooLong,
 )
 from inference.fields import BAD_REQUEST
+from inference.meter import Meter
 from ollaproject.wire import sse
 from ollaproject.wire.asgi import (
     BodyTooLarge,
@@ -30,6 +31,7 @@ from ollaproject.wire.asgi import (
     cancel_on_disconnect,
     header,
     read_body,
+    send_bytes,
     send_json,
 )
 from ollaproject.wire.ids import accept_request_id
@@ -62,6 +64,7 @@ class Serving:
     tokenizing: Executor
     api_key: str
     max_body_bytes: int
+    meter: Meter = field(default_factory=Meter)
 
     async def tokenize(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.tokenizing, function, *arguments)
@@ -72,6 +75,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
     needs_key: ClassVar[bool] = True
+    route: ClassVar[str] = "other"
+    """What its requests are counted as."""
 
     def __init__(self, *, serving: Serving) -> None:
         super().__init__()
@@ -101,7 +106,9 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
             message = f"The model server has failed on this request ({self.request_id}). Try again."
             await self._refuse(ApiError(INTERNAL_ERROR, "internal_error", message))
         finally:
-            self._log(time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self.serving.meter.count_request(self.route, self.status, seconds)
+            self._log(seconds)
 
     async def _run(self, receive: Receive) -> None:
         self._check_method_and_key()
@@ -128,6 +135,10 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         self.status = status
         sent = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
         await send_json(self._send, status, payload, headers=[*sent, self._id_header()])
+
+    async def send_text(self, text: bytes, *, content_type: bytes) -> None:
+        self.status = OK
+        await send_bytes(self._send, OK, text, content_type=content_type, headers=[self._id_header()])
 
     async def start_stream(self) -> None:
         self.status, self.streaming = OK, True

@@ -27,7 +27,11 @@ RESERVED_ARGUMENTS = {
 
 
 def prompt_tokens(
-    tokenizer: TokenizerWrapper, messages: list[dict[str, Any]], arguments: dict[str, Any]
+    tokenizer: TokenizerWrapper,
+    messages: list[dict[str, Any]],
+    arguments: dict[str, Any],
+    *,
+    add_generation_prompt: bool = True,
 ) -> list[int]:
     """The ids of the prompt. ApiError when a message is not one, or when the template refuses them."""
     if not messages:
@@ -38,7 +42,7 @@ def prompt_tokens(
     plain = [_plain_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
     try:
         tokens = tokenizer.apply_chat_template(
-            plain, add_generation_prompt=True, return_dict=False, **arguments
+            plain, add_generation_prompt=add_generation_prompt, return_dict=False, **arguments
         )
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         message = f"The model's chat template refuses these messages: {error}."

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Health(Consumer):
     """200 only while the engine can generate, as of this moment."""
 
+    route = "health"
     needs_key = False
 
     async def respond(self, body: bytes) -> None:  # noqa: ARG002
@@ -41,6 +42,8 @@ class Health(Consumer):
 
 class Models(Consumer):
     """The models that are served: the chat model, and the embedding model if there is one."""
+
+    route = "models"
 
     async def respond(self, body: bytes) -> None:  # noqa: ARG002
         entries = self._entries()
@@ -73,7 +76,13 @@ class Generation(Consumer):
     methods = ("POST",)
 
     async def answer(self, generating: Generating, ready: Prompts, shape: Shape) -> None:
-        with Answer(self.serving.engine, generating, ready.tokens, ready.room) as answer:
+        with Answer(
+            self.serving.engine,
+            self.serving.meter,
+            generating=generating,
+            prompts=ready.tokens,
+            room=ready.room,
+        ) as answer:
             try:
                 await (
                     self._stream(generating, answer, shape)
@@ -104,6 +113,8 @@ class Generation(Consumer):
 
 
 class ChatCompletions(Generation):
+    route = "chat_completions"
+
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
         request = schema.read_chat(read_object(body))
@@ -112,6 +123,8 @@ class ChatCompletions(Generation):
 
 
 class Completions(Generation):
+    route = "completions"
+
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
         request = schema.read_completion(read_object(body))
@@ -122,6 +135,7 @@ class Completions(Generation):
 
 
 class Embeddings(Consumer):
+    route = "embeddings"
     methods = ("POST",)
 
     async def respond(self, body: bytes) -> None:
@@ -150,7 +164,8 @@ class UnknownRoute(Consumer):
     async def respond(self, body: bytes) -> None:  # noqa: ARG002
         message = (
             f"There is nothing at {self.scope['path']}. This server answers /health, /v1/models, "
-            "/v1/chat/completions, /v1/completions and /v1/embeddings."
+            "/v1/chat/completions, /v1/completions, /v1/embeddings, /tokenize, /detokenize, /v1/status, "
+            "/metrics and /version."
         )
         raise ApiError(NOT_FOUND, "not_found", message)
 

@@ -40,9 +40,9 @@ class Vocabulary:
     def detokenizer(self) -> Detokenizer:
         return ByteDetokenizer(self) if self.is_byte_level else WindowDetokenizer(self)
 
-    def decode(self, tokens: list[int]) -> str:
-        """The text of `tokens`, special ones left out."""
-        return self._tokenizer.decode(tokens, skip_special_tokens=True)
+    def decode(self, tokens: list[int], *, skip_special: bool = True) -> str:
+        """The text of `tokens`, special ones left out or by name."""
+        return self._tokenizer.decode(tokens, skip_special_tokens=skip_special)
 
     def says_nothing(self, token: int) -> bool:
         """Whether `token` is special or stands for nothing, so that decoding leaves it out."""

@@ -108,6 +108,21 @@ class Engine:
             raise EngineNotReady(health.reason)
         return self._backend
 
+    @property
+    def waiting(self) -> int:
+        """Pieces of work that have not begun."""
+        return self._inbox.qsize() + (self._backend.waiting if self._backend is not None else 0)
+
+    @property
+    def running(self) -> int:
+        """Answers that are being generated."""
+        return self._backend.running if self._backend is not None else 0
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes that MLX holds, by name; nothing before the model is loaded."""
+        return self._backend.memory if self._backend is not None else {}
+
     def submit(self, work: Sequence[Work]) -> None:
         """Queue `work`, all or none. Raises EngineNotReady, EngineStopping or EngineOverloaded."""
         waiting = self._inbox.qsize() + self.backend.waiting

@@ -61,19 +61,25 @@ def embedding_inputs(backend: Backend, request: EmbeddingRequest) -> list[list[i
     return encoder.tokenize(request.inputs)
 
 
+def check_model(backend: Backend, name: str | None) -> None:
+    """ApiError unless `name` is the chat model, or None."""
+    served, encoder = backend.chat.name, backend.encoder
+    if name in (None, served):
+        return
+    message = f"The model '{name}' is not served here. This server generates with '{served}'."
+    if encoder is not None and name == encoder.name:
+        message = f"The model '{encoder.name}' makes embeddings only. To generate, use '{served}'."
+    raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
+
+
 def _check_generating(backend: Backend, generating: Generating) -> None:
-    served = backend.chat.name
-    if generating.model != served:
-        encoder = backend.encoder
-        message = f"The model '{generating.model}' is not served here. This server generates with '{served}'."
-        if encoder is not None and generating.model == encoder.name:
-            message = f"The model '{encoder.name}' makes embeddings only. To generate, use '{served}'."
-        raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
-    _check_ids(backend, "logit_bias", [token for token, _ in generating.sampling.logit_bias])
-    _check_ids(backend, "stop_token_ids", generating.stop_tokens)
+    check_model(backend, generating.model)
+    check_ids(backend, "logit_bias", [token for token, _ in generating.sampling.logit_bias])
+    check_ids(backend, "stop_token_ids", generating.stop_tokens)
 
 
-def _check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...]) -> None:
+def check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...]) -> None:
+    """ApiError when `tokens` names one that the model does not have."""
     size = backend.chat.vocabulary_size
     if tokens and max(tokens) >= size:
         raise invalid_value(
@@ -83,7 +89,7 @@ def _check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...]
 
 def _tokens_of(backend: Backend, prompt: str | list[int]) -> list[int]:
     if isinstance(prompt, list):
-        _check_ids(backend, "prompt", prompt)
+        check_ids(backend, "prompt", prompt)
         return prompt
     tokens: list[int] = backend.chat.tokenizer.encode(prompt)
     if not tokens:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.urls import re_path
 
-from inference import consumers
+from inference import consumers, figures, tokenizing
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -23,6 +23,11 @@ def url_patterns(serving: Serving) -> list[URLPattern]:
         r"^v1/chat/completions/?$": consumers.ChatCompletions,
         r"^v1/completions/?$": consumers.Completions,
         r"^v1/embeddings/?$": consumers.Embeddings,
+        r"^tokenize/?$": tokenizing.Tokenize,
+        r"^detokenize/?$": tokenizing.Detokenize,
+        r"^v1/status/?$": figures.Status,
+        r"^metrics/?$": figures.Metrics,
+        r"^version/?$": figures.Version,
         r"": consumers.UnknownRoute,
     }
     return [re_path(path, consumer.as_asgi(serving=serving)) for path, consumer in routes.items()]

@@ -171,7 +171,7 @@ def _generating(fields: Fields, *, max_tokens: int | None, top_logprobs: int | N
         max_tokens=max_tokens,
         min_tokens=fields.integer("min_tokens", low=0) or 0,
         stops=_stops(fields.get("stop")),
-        stop_tokens=tuple(_token_ids("stop_token_ids", fields.get("stop_token_ids") or [])),
+        stop_tokens=tuple(token_ids("stop_token_ids", fields.get("stop_token_ids") or [])),
         ignore_eos=fields.boolean("ignore_eos"),
         n=fields.integer("n", low=1, high=MAX_CHOICES) or 1,
         stream=stream,
@@ -218,7 +218,7 @@ def _stops(value: Any) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def _token_ids(name: str, value: Any) -> list[int]:
+def token_ids(name: str, value: Any) -> list[int]:
     if not isinstance(value, list) or not all(_is_token(token) for token in value):
         raise invalid_type(name, "an array of token ids", value)
     return value

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import platform
 import sys
-import tomllib
 from typing import Any
-
-from django.conf import settings
 
 from endpoints.profiles import profiles
 from ollaproject.env import env_str
+from ollaproject.wire.release import VERSION
 
-
-def _version() -> str:
-    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"]
-    return str(project["version"])
-
-
-VERSION = _version()
 COMMIT = env_str("OLLA_COMMIT", "unknown")
 BUILD_DATE = env_str("OLLA_BUILD_DATE", "unknown")
 

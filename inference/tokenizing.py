@@ -1,0 +1,103 @@
+"""/tokenize and /detokenize, as vLLM has them: what a prompt or a conversation is in tokens, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference import prompts
+from inference.boundary import OK, Consumer
+from inference.chat_template import prompt_tokens
+from inference.fields import Fields, invalid_type, invalid_value, read_object
+from inference.schema import token_ids
+
+if TYPE_CHECKING:
+    from inference.backend import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizeRequest:
+    """Either `prompt` or `messages` is given. `model` None: the one that is served."""
+
+    model: str | None
+    prompt: str | None
+    messages: list[dict[str, Any]] | None
+    add_special_tokens: bool
+    add_generation_prompt: bool
+    with_strings: bool
+    template_arguments: dict[str, Any]
+
+
+def read_tokenize(body: dict[str, Any]) -> TokenizeRequest:
+    """A /tokenize body; ApiError when it is not a good one."""
+    fields = Fields(body)
+    prompt, messages = fields.get("prompt"), fields.get("messages")
+    if (prompt is None) == (messages is None):
+        raise invalid_value("prompt", "Give either 'prompt' or 'messages', and not both.")
+    if messages is not None and not isinstance(messages, list):
+        raise invalid_type("messages", "an array of objects", messages)
+    arguments = fields.object("chat_template_kwargs")
+    return TokenizeRequest(
+        model=_model(fields),
+        prompt=None if prompt is None else fields.string("prompt"),
+        messages=messages,
+        add_special_tokens=fields.boolean("add_special_tokens", default=True),
+        add_generation_prompt=fields.boolean("add_generation_prompt", default=True),
+        with_strings=fields.boolean("return_token_strs"),
+        template_arguments=arguments.as_dict() if arguments else {},
+    )
+
+
+class Tokenize(Consumer):
+    route = "tokenize"
+    methods = ("POST",)
+
+    async def respond(self, body: bytes) -> None:
+        backend = self.serving.engine.backend
+        request = read_tokenize(read_object(body))
+        tokens = await self.serving.tokenize(_tokens, backend, request)
+        strings = backend.chat.tokenizer.convert_ids_to_tokens(tokens) if request.with_strings else None
+        payload = {
+            "count": len(tokens),
+            "max_model_len": backend.chat.context_length,
+            "tokens": tokens,
+            "token_strs": strings,
+        }
+        await self.send_object(OK, payload)
+
+
+class Detokenize(Consumer):
+    route = "detokenize"
+    methods = ("POST",)
+
+    async def respond(self, body: bytes) -> None:
+        backend = self.serving.engine.backend
+        fields = Fields(read_object(body))
+        model = _model(fields)
+        tokens = token_ids("tokens", fields.require("tokens"))
+        text = await self.serving.tokenize(_text, backend, model, tokens)
+        await self.send_object(OK, {"prompt": text})
+
+
+def _model(fields: Fields) -> str | None:
+    return None if fields.get("model") is None else fields.string("model")
+
+
+def _tokens(backend: Backend, request: TokenizeRequest) -> list[int]:
+    prompts.check_model(backend, request.model)
+    tokenizer = backend.chat.tokenizer
+    if request.messages is not None:
+        return prompt_tokens(
+            tokenizer,
+            request.messages,
+            request.template_arguments,
+            add_generation_prompt=request.add_generation_prompt,
+        )
+    return list(tokenizer.encode(request.prompt, add_special_tokens=request.add_special_tokens))
+
+
+def _text(backend: Backend, model: str | None, tokens: list[int]) -> str:
+    """The exact text, special tokens by name: what was tokenised comes back."""
+    prompts.check_model(backend, model)
+    prompts.check_ids(backend, "tokens", tokens)
+    return backend.vocabulary.decode(tokens, skip_special=False)
