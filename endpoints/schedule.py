@@ -40,7 +40,6 @@ class Claim:
 def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]:
     """Claim every check that falls due before the next tick, or of those the endpoints `only`."""
     before = at + timedelta(seconds=LOOKAHEAD_SECONDS)
-    before = at + timedelta(seconds=LOOKAHEAD_SECONDS)
     due = _due(before)
     if only is not None:
         due = due.filter(pk__in=list(only))
