@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from inference.backend import Backend
     from inference.engine import Engine
     from inference.meter import Meter
+    from inference.prompts import Prompts
     from inference.schema import Generating
 
 
@@ -91,29 +92,15 @@ class Choice:
 class Answer:
     """All choices of one request. Leaving its `with` block early tells the engine that nobody waits."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        meter: Meter,
-        *,
-        generating: Generating,
-        prompts: list[list[int]],
-        room: list[int],
-    ) -> None:
-        """`room` is how many tokens each prompt's choices may have."""
+    def __init__(self, engine: Engine, meter: Meter, *, generating: Generating, ready: Prompts) -> None:
         self._engine = engine
         self._meter = meter
         self._queue: asyncio.Queue[tuple[int, Step]] = asyncio.Queue()
-        self.prompt_tokens = sum(map(len, prompts))
+        self.prompt_tokens = sum(map(len, ready.tokens))
         self.began = time.monotonic()
         self.first_token_at: float | None = None
-        backend = engine.backend
         self.choices = [
-            self._choice(
-                generating, backend, prompt=prompt, max_tokens=max_tokens, index=place * generating.n + choice
-            )
-            for place, (prompt, max_tokens) in enumerate(zip(prompts, room, strict=True))
-            for choice in range(generating.n)
+            self._choice(generating, ready, index) for index in range(len(ready.tokens) * generating.n)
         ]
         engine.submit([choice.row for choice in self.choices])
 
@@ -152,18 +139,19 @@ class Answer:
             self._engine.cancel([choice.row])
         return piece
 
-    def _choice(
-        self, generating: Generating, backend: Backend, *, prompt: list[int], max_tokens: int, index: int
-    ) -> Choice:
+    def _choice(self, generating: Generating, ready: Prompts, index: int) -> Choice:
+        backend = self._engine.backend
+        place, choice = divmod(index, generating.n)
         stop_tokens = () if generating.ignore_eos else backend.stop_tokens
         row = Row(
-            prompt=prompt,
-            max_tokens=max_tokens,
+            prompt=ready.tokens[place],
+            max_tokens=ready.room[place],
             sampling=generating.sampling,
             stop_tokens=(*stop_tokens, *generating.stop_tokens),
-            choice=index % generating.n,
+            choice=choice,
             min_tokens=generating.min_tokens,
             top_logprobs=generating.top_logprobs,
+            matcher=ready.matcher,
             deliver=lambda step: self._queue.put_nowait((index, step)),
         )
         return Choice(row, generating, backend, index=index)

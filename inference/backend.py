@@ -12,6 +12,7 @@ import mlx.core as mx
 from inference.detokenize import Vocabulary
 from inference.embedding import EmbeddingQueue
 from inference.encoder import Encoder, load_encoder
+from inference.grammars import Grammars
 from inference.loader import LoadedModel, load_chat_model
 from inference.scheduler import Scheduler
 from inference.work import EmbeddingJob, Message, Work
@@ -34,6 +35,9 @@ class Backend:
         self.encoder = encoder
         self.vocabulary = Vocabulary(chat.tokenizer.backend_tokenizer)
         self.stop_tokens = tuple(sorted(chat.tokenizer.eos_token_ids))
+        self.grammars = Grammars(
+            chat.tokenizer.backend_tokenizer, width=chat.vocabulary_size, ends=self.stop_tokens
+        )
         self._scheduler = scheduler
         self._embeddings = None if encoder is None else EmbeddingQueue(encoder)
 

@@ -76,13 +76,8 @@ class Generation(Consumer):
     methods = ("POST",)
 
     async def answer(self, generating: Generating, ready: Prompts, shape: Shape) -> None:
-        with Answer(
-            self.serving.engine,
-            self.serving.meter,
-            generating=generating,
-            prompts=ready.tokens,
-            room=ready.room,
-        ) as answer:
+        engine, meter = self.serving.engine, self.serving.meter
+        with Answer(engine, meter, generating=generating, ready=ready) as answer:
             try:
                 await (
                     self._stream(generating, answer, shape)

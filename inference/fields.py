@@ -112,6 +112,10 @@ class Fields:
             raise invalid_type(self._prefix + name, "an object", value)
         return Fields(value, prefix=f"{self._prefix}{name}.")
 
+    def require_object(self, name: str) -> Fields:
+        self.require(name)
+        return self.object(name) or Fields({}, prefix=f"{self._prefix}{name}.")
+
     def names(self) -> list[str]:
         return list(self._body)
 

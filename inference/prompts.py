@@ -13,6 +13,8 @@ from inference.fields import BAD_REQUEST, invalid_value
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
     from inference.backend import Backend
     from inference.schema import ChatRequest, CompletionRequest, EmbeddingRequest, Generating
 
@@ -21,18 +23,22 @@ NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Of each prompt: its token ids, how many tokens an answer may have, and its text if it is echoed."""
+    """Of each prompt: its token ids, how many tokens an answer may have, and its text if it is echoed.
+
+    `matcher` is the grammar that all answers must follow.
+    """
 
     tokens: list[list[int]]
     room: list[int]
     echoes: list[str]
+    matcher: LLMatcher | None
 
 
 def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     _check_generating(backend, request.generating)
     tokens = prompt_tokens(backend.chat.tokenizer, request.messages, request.template_arguments)
     room = _room(backend, tokens, request.generating.max_tokens, param="messages")
-    return Prompts([tokens], [room], [""])
+    return Prompts([tokens], [room], [""], _matcher(backend, request.generating))
 
 
 def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
@@ -40,7 +46,7 @@ def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
     lists = [_tokens_of(backend, prompt) for prompt in request.prompts]
     room = [_room(backend, tokens, request.generating.max_tokens, param="prompt") for tokens in lists]
     echoes = [_text_of(backend, prompt) if request.echo else "" for prompt in request.prompts]
-    return Prompts(lists, room, echoes)
+    return Prompts(lists, room, echoes, _matcher(backend, request.generating))
 
 
 def embedding_inputs(backend: Backend, request: EmbeddingRequest) -> list[list[int]]:
@@ -76,6 +82,10 @@ def _check_generating(backend: Backend, generating: Generating) -> None:
     check_model(backend, generating.model)
     check_ids(backend, "logit_bias", [token for token, _ in generating.sampling.logit_bias])
     check_ids(backend, "stop_token_ids", generating.stop_tokens)
+
+
+def _matcher(backend: Backend, generating: Generating) -> LLMatcher | None:
+    return None if generating.structure is None else backend.grammars.matcher(generating.structure)
 
 
 def check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...]) -> None:

@@ -16,6 +16,7 @@ import mlx.core as mx
 from mlx_lm.generate import BatchGenerator, StopSequences
 
 from inference.errors import EngineError, GenerationFailed
+from inference.guide import Guide
 from inference.sampling import greedy, processors_for, sampler_for, top_tokens
 from inference.work import Row, Step, Token
 
@@ -141,6 +142,8 @@ class Scheduler:
             min_tokens=row.min_tokens,
             stop_tokens=row.stop_tokens,
         )
+        if row.matcher is not None:
+            processors.append(Guide(row, row.matcher))  # the last, so that nothing opens what it has closed
         (uid,) = self._generator.insert(
             [row.prompt],
             max_tokens=[row.max_tokens],
@@ -160,6 +163,10 @@ class Scheduler:
 
     def _step_of(self, response: Any) -> tuple[Row, Step]:
         row = self._running[response.uid]
+        if row.stuck is not None and response.finish_reason is None:
+            self._generator.remove([response.uid])
+            self._forget([response.uid])
+            return row, Step(error=GenerationFailed(row.stuck))
         if response.finish_reason is not None:
             self._forget([response.uid])
         if response.finish_reason == "stop":

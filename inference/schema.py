@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inference.fields import Fields, invalid_type, invalid_value, unsupported
+from inference.structure import Structure, read_structure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "prediction": (),
     "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
     "store": (False,),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
@@ -43,7 +43,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
 }
 REFUSED_ON_COMPLETIONS: Mapping[str, tuple[Any, ...]] = {
     "suffix": ("",),
-    "response_format": ({"type": "text"},),
 }
 
 
@@ -79,6 +78,7 @@ class Generating:
     stream: bool
     include_usage: bool
     top_logprobs: int | None
+    structure: Structure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,7 @@ def _generating(fields: Fields, *, max_tokens: int | None, top_logprobs: int | N
         stream=stream,
         include_usage=options is not None and options.boolean("include_usage"),
         top_logprobs=top_logprobs,
+        structure=read_structure(fields),
     )
 
 

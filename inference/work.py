@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llguidance import LLMatcher
+
     from inference.errors import EngineError
     from inference.schema import Sampling
 
@@ -66,7 +68,11 @@ class Row:
     choice: int = 0
     min_tokens: int = 0
     top_logprobs: int | None = None
+    matcher: LLMatcher | None = None
+    """The grammar that the answer must follow, at its beginning; to be copied, not moved on."""
     cancelled: bool = False
+    stuck: str | None = None
+    """Set on the engine thread: why the grammar cannot be followed any further."""
 
     def fail(self, error: EngineError) -> None:
         self.deliver(Step(error=error))

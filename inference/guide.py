@@ -1,0 +1,56 @@
+"""A grammar at work on one row: before each token, everything that would break it gets no probability.
+
+Imports mlx: loaded by the model process only. Plain operations, so it runs on a CPU and on Metal alike. A
+guide never raises, because that would cost the whole batch: it writes into `row.stuck`, and the
+scheduler ends that row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+    from inference.work import Row
+
+BITS = 32  # in a word of the mask
+
+
+class Guide:
+    """The logits processor of a row that must follow a grammar."""
+
+    def __init__(self, row: Row, matcher: LLMatcher) -> None:
+        self._row = row
+        self._matcher = matcher.deep_copy()
+        self._read = len(row.prompt)
+
+    def __call__(self, tokens: Any, logits: Any) -> Any:
+        """`tokens` [so far], `logits` [1, vocabulary]."""
+        self._follow(tokens)
+        if self._is_stuck():
+            return logits
+        words = mx.array(np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint32))
+        if self._is_stuck():
+            return logits
+        bits = (words[:, None] >> mx.arange(BITS, dtype=mx.uint32)) & 1
+        allowed = bits.reshape(1, -1)[:, : logits.shape[-1]].astype(mx.bool_)
+        return mx.where(allowed, logits, -mx.inf)
+
+    def _follow(self, tokens: Any) -> None:
+        """Read what has been said since the last time. Behind the end of the answer nothing matters."""
+        for token in tokens[self._read :].tolist():
+            if not self._matcher.is_stopped():
+                self._matcher.consume_token(token)
+        self._read = tokens.size
+
+    def _is_stuck(self) -> bool:
+        if not self._matcher.is_error():
+            return False
+        # Only the kind of error: the rest of llguidance's text holds what was generated.
+        kind = self._matcher.get_error().split(":", 1)[0]
+        self._row.stuck = f"The grammar of this request could not be followed any further ({kind})."
+        return True

@@ -1,0 +1,125 @@
+"""What an answer must look like: OpenAI's `response_format` and vLLM's `structured_outputs`, read.
+
+Whichever it was, it becomes a grammar of llguidance, which is compiled in inference/grammars.py.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llguidance import LLMatcher
+
+from inference.fields import invalid_type, invalid_value, unsupported
+
+if TYPE_CHECKING:
+    from inference.fields import Fields
+
+MAX_CHOICES = 1000
+GUIDED = ("json", "regex", "choice", "grammar")
+ANY_OBJECT = {"type": "object"}
+WHITESPACE = r"[ \t\r\n]{1,24}"
+"""What may stand between the parts of JSON: enough to indent, too little to go on for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """`param` is the field of the request that asked for it, `grammar` what llguidance compiles."""
+
+    param: str
+    grammar: str
+
+
+def read_structure(fields: Fields) -> Structure | None:
+    """What the request asks for, None when it asks for nothing. ApiError when it asks twice."""
+    asked = [each for each in (_response_format(fields), _structured_outputs(fields)) if each is not None]
+    if len(asked) > 1:
+        raise invalid_value(asked[1].param, f"Give either '{asked[0].param}' or '{asked[1].param}'.")
+    if not asked:
+        return None
+    for name in ("ignore_eos", "min_tokens"):
+        if fields.get(name):
+            message = f"'{name}' cannot go with '{asked[0].param}', which decides where the answer ends."
+            raise unsupported(name, message)
+    return asked[0]
+
+
+def json_grammar(schema: Any) -> str:
+    """JSON that conforms to `schema`."""
+    return LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": WHITESPACE})
+
+
+def _response_format(fields: Fields) -> Structure | None:
+    chosen = fields.object("response_format")
+    if chosen is None:
+        return None
+    kind = chosen.string("type")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return Structure("response_format", json_grammar(ANY_OBJECT))
+    if kind != "json_schema":
+        known = "'text', 'json_object' or 'json_schema'"
+        raise invalid_value("response_format.type", f"'response_format.type' must be {known}, not '{kind}'.")
+    described = chosen.require_object("json_schema")
+    schema = described.require_object("schema")
+    described.boolean("strict")  # the schema is always honoured, so only the type matters
+    return Structure("response_format.json_schema.schema", json_grammar(schema.as_dict()))
+
+
+def _structured_outputs(fields: Fields) -> Structure | None:
+    """One of vLLM's ways, in its new form (an object) or in its old one (`guided_...`)."""
+    options = fields.object("structured_outputs")
+    named = options.as_dict() if options is not None else {}
+    given = [(f"structured_outputs.{name}", name, value) for name, value in named.items()]
+    given += [(f"guided_{name}", name, fields.get(f"guided_{name}")) for name in GUIDED]
+    asked = [_guided(*each) for each in given if each[2] not in (None, False)]
+    if len(asked) > 1:
+        raise invalid_value(asked[1].param, f"Give either '{asked[0].param}' or '{asked[1].param}'.")
+    return asked[0] if asked else None
+
+
+def _guided(param: str, kind: str, value: Any) -> Structure:
+    match kind:
+        case "json":
+            return Structure(param, json_grammar(_schema(param, value)))
+        case "json_object":
+            return Structure(param, json_grammar(ANY_OBJECT))
+        case "regex":
+            return Structure(param, LLMatcher.grammar_from_regex(_text(param, value)))
+        case "choice":
+            return Structure(param, LLMatcher.grammar_from_lark(_choice(param, value)))
+        case "grammar":
+            return Structure(param, LLMatcher.grammar_from_lark(_text(param, value)))
+        case _:
+            known = "'json', 'json_object', 'regex', 'choice' and 'grammar' (in Lark's notation)"
+            raise unsupported(param, f"'{param}' is not supported. This server knows {known}.")
+
+
+def _schema(param: str, value: Any) -> dict[str, Any]:
+    """A schema as an object, or as its JSON in a string."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise invalid_value(param, f"'{param}' is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise invalid_type(param, "a JSON schema", value)
+    return value
+
+
+def _text(param: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise invalid_type(param, "a string", value)
+    if not value:
+        raise invalid_value(param, f"'{param}' must not be empty.")
+    return value
+
+
+def _choice(param: str, value: Any) -> str:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise invalid_type(param, "an array of strings", value)
+    if not 0 < len(value) <= MAX_CHOICES or not all(value):
+        raise invalid_value(param, f"'{param}' must hold 1 to {MAX_CHOICES} strings, none of them empty.")
+    return "start: " + " | ".join(json.dumps(each, ensure_ascii=False) for each in value)
