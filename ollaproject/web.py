@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import socket
 
 import uvicorn
 
 GRACE_SECONDS = 3
 KEEP_ALIVE_SECONDS = 75
+WANTED_FILES = 10_240  # the most that macOS grants a process by default
 
 
 def config(*, host: str, port: int) -> uvicorn.Config:
@@ -39,6 +41,14 @@ def config(*, host: str, port: int) -> uvicorn.Config:
     )
 
 
+def allow_many_connections() -> None:
+    """A stream takes two files, one to each side, and the soft limit may be as low as 256 (macOS)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ollaproject.web", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
@@ -46,6 +56,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="an open listening socket to use instead")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
+    allow_many_connections()
     # uvicorn's own `fd` takes every socket for a Unix one, and without TCP_NODELAY an answer waits 40 ms.
     sockets = None if options.fd is None else [socket.socket(fileno=options.fd)]
     uvicorn.Server(config(host=options.host, port=options.port)).run(sockets)

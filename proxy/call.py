@@ -94,6 +94,7 @@ class Call:
     def stop_watching(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None  # it refers to this call: no cycle is left for the collector
 
     # --- The answer ---
 
