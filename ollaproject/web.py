@@ -7,11 +7,15 @@ back loses no connection attempt. In production: `python -m ollaproject.web --ho
 from __future__ import annotations
 
 import argparse
+import asyncio
+import logging
 import os
 import resource
 import socket
 
 import uvicorn
+
+logger = logging.getLogger("ollaproject.web")  # also when run as a program
 
 GRACE_SECONDS = 3
 KEEP_ALIVE_SECONDS = 75
@@ -37,8 +41,27 @@ def config(*, host: str, port: int) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS * 2,
     )
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but for the end: requests that outlast the grace are ended by us, and say so to their clients.
+
+    uvicorn would do the same and report it as an error.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        grace = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_requests)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            grace.cancel()
+
+    def _end_requests(self) -> None:
+        logger.info("Stopping: %d running requests are ended.", len(self.server_state.tasks))
+        for task in self.server_state.tasks:
+            task.cancel()
 
 
 def allow_many_connections() -> None:
@@ -59,7 +82,7 @@ def main() -> None:
     allow_many_connections()
     # uvicorn's own `fd` takes every socket for a Unix one, and without TCP_NODELAY an answer waits 40 ms.
     sockets = None if options.fd is None else [socket.socket(fileno=options.fd)]
-    uvicorn.Server(config(host=options.host, port=options.port)).run(sockets)
+    Server(config(host=options.host, port=options.port)).run(sockets)
 
 
 if __name__ == "__main__":
