@@ -74,8 +74,8 @@ ROOT_URLCONF = "ollaproject.urls"
 ASGI_APPLICATION = "ollaproject.asgi.application"
 
 INSTALLED_APPS = [
-    "daphne",  # first: it replaces runserver
-    "ollaproject",
+    "ollaproject",  # before daphne: its `runserver` is Daphne's with our hooks
+    "daphne",
     "endpoints",
     "proxy",
     "inference",

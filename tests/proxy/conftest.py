@@ -20,12 +20,14 @@ from proxy.gateway import Gateway
 from proxy.routes import routes
 from tests.fakes.answers import CREATED
 from tests.fakes.upstream import FakeUpstream
+from tests.proxy.over_daphne import listening_over_daphne
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
 
     from ollaproject.wire.asgi import Receive, Scope, Send
+    from tests.proxy.over_daphne import DaphneServer
 
     TargetOf = Callable[..., Target]
 
@@ -77,10 +79,11 @@ class _Server(uvicorn.Server):
         return port
 
     @contextmanager
-    def serving(self, gateway: Gateway) -> Iterator[Served]:
+    def serving(self, gateway: Gateway) -> Iterator[int]:
+        """The port at which `gateway` is served."""
         self._gateway = gateway
         self._routes = URLRouter(routes(gateway))
-        yield Served(gateway, self.port)
+        yield self.port
         if self.should_exit or self._loop is None:
             return
         closing = asyncio.run_coroutine_threadsafe(gateway.upstream.aclose(), self._loop)
@@ -117,10 +120,26 @@ def listening() -> Iterator[_Server]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[_Server]:
-    """The one that serves most tests."""
+def uvicorn_server() -> Iterator[_Server]:
     with listening() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def daphne_server() -> Iterator[DaphneServer]:
+    with listening_over_daphne() as made:
+        yield made
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> _Server | DaphneServer:
+    """What serves a test: uvicorn, unless the test is marked with `over_both_servers`."""
+    name = getattr(request, "param", "uvicorn")
+    found: _Server | DaphneServer = request.getfixturevalue(f"{name}_server")
+    return found
+
+
+over_both_servers = pytest.mark.parametrize("server", ["uvicorn", "daphne"], indirect=True)
 
 
 def open_guard(
@@ -137,10 +156,10 @@ def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:
 
 
 @pytest.fixture
-def serve(server: _Server) -> Iterator[Callable[[Gateway], Served]]:
+def serve(server: _Server | DaphneServer) -> Iterator[Callable[[Gateway], Served]]:
     """Serves a gateway of the test's own making."""
     with ExitStack() as stack:
-        yield lambda gateway: stack.enter_context(server.serving(gateway))
+        yield lambda gateway: Served(gateway, stack.enter_context(server.serving(gateway)))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import answers
 from tests.fakes.answers import HANG
-from tests.proxy.conftest import CHAT, target_for
+from tests.proxy.conftest import CHAT, over_both_servers, target_for
 from tests.proxy.wire import raw_client
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.proxy.conftest import Served
 
     Table = Callable[..., None]
+
+pytestmark = over_both_servers
 
 PATH = "/v1/chat/completions"
 PROMPT_SECONDS = 0.1

@@ -28,7 +28,7 @@ def _one_endpoint(table: Table, upstream: FakeUpstream) -> None:
 
 def test_a_running_stream_is_cut_visibly(upstream: FakeUpstream, caplog: pytest.LogCaptureFixture) -> None:
     upstream.answer(PATH, answers.sse([b"data: 1\n\n"], end=[HANG]))
-    with listening() as server, server.serving(gateway_with()) as served, raw_client(served.port) as client:
+    with listening() as server, server.serving(gateway_with()) as port, raw_client(port) as client:
         client.post(stream=True)
         client.read_until(b"data: 1")
         server.should_exit = True
@@ -45,7 +45,7 @@ def test_a_waiting_request_is_told_to_come_again(
     upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     upstream.answer(PATH, answers.raw(HANG))
-    with listening() as server, server.serving(gateway_with()) as served, raw_client(served.port) as client:
+    with listening() as server, server.serving(gateway_with()) as port, raw_client(port) as client:
         client.post()
         upstream.wait_for_requests(1)
         server.should_exit = True

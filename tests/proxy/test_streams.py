@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE, HANG, RESET, Gate
-from tests.proxy.conftest import CHAT, chat_body, target_for
+from tests.proxy.conftest import CHAT, chat_body, over_both_servers, target_for
 from tests.proxy.wire import raw_client
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.proxy.conftest import Served
 
     Table = Callable[..., None]
+
+pytestmark = over_both_servers
 
 PATH = "/v1/chat/completions"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -40,7 +42,7 @@ def test_every_chunk_is_passed_on_before_the_next_is_made(served: Served, upstre
 
     with raw_client(served.port) as client:
         client.post(stream=True)
-        assert b"transfer-encoding: chunked" in client.read_until(b'{"n": 1}')
+        assert b"transfer-encoding: chunked" in client.read_until(b'{"n": 1}').lower()
         gate.open()
         client.read_until(b'{"n": 2}')
         gate.open()
@@ -131,7 +133,7 @@ def test_a_long_answer_that_breaks_is_shorter_than_its_length(served: Served, up
         wire = client.read_to_close()
 
     head_seen, _, body = wire.partition(b"\r\n\r\n")
-    assert b"content-length: 1000000" in head_seen
+    assert b"content-length: 1000000" in head_seen.lower()
     assert len(body) < 1_000_000
 
 
