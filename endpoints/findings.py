@@ -27,12 +27,16 @@ class CheckTarget:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """How an endpoint answered. `reason` is plain words for a person, empty when all is well."""
+    """How an endpoint answered. `reason` is plain words for a person, empty when all is well.
+
+    `retry_after_seconds` is how long one that limits our requests (429) asked us to stay away.
+    """
 
     status: Status
     reason: str = ""
     http_status: int | None = None
     latency_seconds: float | None = None
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The health rules, pure, and the one writer that stores what they say.
+"""The one writer of health: it stores what the rules (endpoints.rules) make of what a check has found.
 
 A status flips with a compare-and-swap, and only who wins it writes the transition: two workers, or a worker
 and an operator who pauses, never write two stories of the same moment.
@@ -7,75 +7,49 @@ and an operator who pauses, never write two stories of the same moment.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import random
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import transaction
 
-from endpoints import discovery, revision
+from endpoints import discovery, revision, rules
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
+from endpoints.rules import FAILURES, MAX_REASON_LENGTH, HealthState, Pace, Thresholds
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from endpoints.findings import Finding, ProbeResult
+    from endpoints.findings import Finding
 
 logger = logging.getLogger(__name__)
 
-# A warming endpoint is on its way up, and an unknown one was not asked.
-FAILURES = frozenset(Status) - {Status.HEALTHY, Status.WARMING, Status.UNKNOWN}
-MAX_REASON_LENGTH = 300
 
+def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> HealthState | None:
+    """Store what a check of `endpoint`, begun at `at`, found. Returns how the endpoint is now.
 
-@dataclass(frozen=True, slots=True)
-class HealthState:
-    """How an endpoint is: `since` is when its status became what it is."""
-
-    status: Status
-    reason: str
-    since: datetime
-    consecutive_failures: int = 0
-
-
-def judge(state: HealthState, result: ProbeResult, at: datetime) -> HealthState:
-    """The state after `result`. One failed check takes an endpoint down, one good one brings it back."""
-    return HealthState(
-        status=result.status,
-        reason=result.reason[:MAX_REASON_LENGTH],
-        since=state.since if result.status == state.status else at,
-        consecutive_failures=state.consecutive_failures + 1 if result.status in FAILURES else 0,
-    )
-
-
-def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> bool:
-    """Store what a check of `endpoint`, begun at `at`, found. Returns whether it was stored.
-
-    It is not when it says nothing of the endpoint as it is now: deleted, paused or edited since, or overtaken
-    by a later check.
+    None when nothing was stored, because it says nothing of the endpoint as it is now: deleted, paused or
+    edited since, or overtaken by a later check.
     """
     with transaction.atomic():
         row = EndpointHealth.objects.select_related("endpoint").filter(pk=endpoint.pk).first()
         if row is None or _is_outdated(row, endpoint=endpoint, at=at):
-            return False
-        old, new = _state_of(row), judge(_state_of(row), finding.result, at)
+            return None
+        old, new = _state_of(row), _judge(row, finding, at=at)
         seen = {"checked_at": at, "latency_seconds": finding.result.latency_seconds}
         if not _swap(endpoint, old=old, new=new, at=at, **seen):
-            return False
-        HealthCheck.objects.create(
-            endpoint_id=endpoint.pk,
-            at=at,
-            status=new.status,
-            reason=new.reason,
-            http_status=finding.result.http_status,
-            latency_seconds=finding.result.latency_seconds,
-        )
+            return None
+        _slow_down(row, new, finding, at=at)
+        _keep(endpoint, finding, at=at)
         models_changed = finding.models is not None and discovery.store(
             row, found=finding.models, at=clock.now()
         )
         revision.bump(routing=models_changed or (new.status, new.reason) != (old.status, old.reason))
-    return True
+    return new
 
 
 def forget(*, endpoint: Endpoint, reason: str) -> None:
@@ -87,6 +61,48 @@ def forget(*, endpoint: Endpoint, reason: str) -> None:
         new = HealthState(status=Status.UNKNOWN, reason=reason[:MAX_REASON_LENGTH], since=since)
         _swap(endpoint, old=old, new=new, at=now, latency_seconds=None)
         revision.bump(routing=True)
+
+
+def _judge(row: EndpointHealth, finding: Finding, *, at: datetime) -> HealthState:
+    old = _state_of(row)
+    thresholds = Thresholds(
+        failures_to_go_down=settings.OLLA_FAILURES_TO_GO_DOWN,
+        successes_to_come_back=settings.OLLA_SUCCESSES_TO_COME_BACK,
+    )
+    new = rules.judge(old, finding.result, at=at, thresholds=thresholds)
+    falls = rules.goes_down(old, new)
+    if not (falls or old.flapping):
+        return new
+    times_down = Transition.objects.filter(
+        endpoint_id=row.pk, at__gt=at - rules.FLAP_WINDOW, old_status=Status.HEALTHY, new_status__in=FAILURES
+    ).count()
+    return replace(new, flapping=rules.is_flapping(times_down + falls))
+
+
+def _slow_down(row: EndpointHealth, state: HealthState, finding: Finding, *, at: datetime) -> None:
+    """Put the next check off while the endpoint stays down, unless it has become due meanwhile."""
+    endpoint = row.endpoint
+    pace = Pace(
+        interval=endpoint.check_interval_seconds,
+        asked_at=row.asked_at,
+        retry_after=finding.result.retry_after_seconds,
+        backs_off=not endpoint.is_local,  # our own model: asking costs nothing, and somebody waits for it
+    )
+    seconds = rules.next_check_in(state, pace, at=at, jitter=random.random())  # noqa: S311
+    if seconds > pace.interval:
+        planned = EndpointHealth.objects.filter(pk=row.pk, next_check_at__gt=clock.now())
+        planned.update(next_check_at=at + timedelta(seconds=seconds))
+
+
+def _keep(endpoint: Endpoint, finding: Finding, *, at: datetime) -> None:
+    HealthCheck.objects.create(
+        endpoint_id=endpoint.pk,
+        at=at,
+        status=finding.result.status,
+        reason=finding.result.reason[:MAX_REASON_LENGTH],
+        http_status=finding.result.http_status,
+        latency_seconds=finding.result.latency_seconds,
+    )
 
 
 def _is_outdated(row: EndpointHealth, *, endpoint: Endpoint, at: datetime) -> bool:
@@ -103,6 +119,8 @@ def _state_of(row: EndpointHealth) -> HealthState:
         reason=row.reason,
         since=row.since,
         consecutive_failures=row.consecutive_failures,
+        consecutive_successes=row.consecutive_successes,
+        flapping=row.flapping,
     )
 
 
@@ -113,6 +131,8 @@ def _swap(endpoint: Endpoint, *, old: HealthState, new: HealthState, at: datetim
         reason=new.reason,
         since=new.since,
         consecutive_failures=new.consecutive_failures,
+        consecutive_successes=new.consecutive_successes,
+        flapping=new.flapping,
         **seen,
     )
     if swapped and new.status != old.status:

@@ -89,6 +89,10 @@ class EndpointHealth(models.Model):
     next_check_at = models.DateTimeField(db_index=True)
     latency_seconds = models.FloatField(null=True)
     consecutive_failures = models.PositiveIntegerField(default=0)
+    consecutive_successes = models.PositiveIntegerField(default=0)
+    flapping = models.BooleanField("keeps going up and down", default=False)
+    # When an operator last wanted to know: the checks of what is down begin anew at full pace then.
+    asked_at = models.DateTimeField(null=True)
     models_synced_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -13,6 +13,8 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,15 +25,18 @@ from endpoints.choices import Status
 from endpoints.durations import format_duration
 from endpoints.errors import DiscoveryError
 from endpoints.findings import CheckTarget, Finding, FoundModel, ProbeResult
+from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from types import TracebackType
 
     from endpoints.profiles import HealthBody
 
 MAX_HEALTH_BYTES = 64 * 1024
 MAX_MODEL_LIST_BYTES = 4 * 1024**2
+MAX_DIGITS = 9
 USER_AGENT = "olla-health-check"
 UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 REFUSED_CREDENTIAL = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -58,6 +63,7 @@ class Answer:
     status: int
     body: bytes
     latency_seconds: float
+    retry_after: str
 
 
 class Checker:
@@ -113,7 +119,13 @@ class Checker:
         status, reason = read_status(answer.status, has_credential=target.has_credential)
         if status == Status.HEALTHY and body:
             status, reason = read_health_body(answer.body, body)
-        return ProbeResult(status, reason, http_status=answer.status, latency_seconds=answer.latency_seconds)
+        return ProbeResult(
+            status,
+            reason,
+            http_status=answer.status,
+            latency_seconds=answer.latency_seconds,
+            retry_after_seconds=read_retry_after(answer.retry_after, now=clock.now()),
+        )
 
     async def discover(self, target: CheckTarget) -> tuple[FoundModel, ...]:
         """What `target` serves, after its filters. Raises DiscoveryError with the reason in plain words."""
@@ -146,7 +158,8 @@ class Checker:
             async with asyncio.timeout(target.timeout_seconds):
                 response = await self._client.send(request, stream=True)
                 body = await _read(response, limit=limit)
-            return Answer(response.status_code, body, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            return Answer(response.status_code, body, seconds, response.headers.get("Retry-After", ""))
         finally:
             # httpx forgets the socket of a TLS handshake that does not end in time.
             for connection in connections:
@@ -180,6 +193,17 @@ def read_status(status: int, *, has_credential: bool) -> tuple[Status, str]:
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return Status.UNHEALTHY, f"it redirects elsewhere ({status}), and checks follow no redirects"
     return Status.UNHEALTHY, f"it answered {_phrase(status)}"
+
+
+def read_retry_after(text: str, *, now: datetime) -> float | None:
+    """The seconds that a Retry-After header asks for, as a number or as a date (RFC 9110, 10.2.3)."""
+    if text.isascii() and text.isdigit():
+        return float(text[:MAX_DIGITS])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
 
 
 def read_health_body(raw: bytes, body: HealthBody) -> tuple[Status, str]:

@@ -12,14 +12,17 @@ import logging
 import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import Error, connection
 
-from endpoints import discovery, health
+from endpoints import discovery, health, rules
 from endpoints.checking import check
 from endpoints.probe import Checker
+from endpoints.schedule import Claim
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from endpoints.findings import Finding
-    from endpoints.schedule import Claim
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ class Prober:
         failing = False
         while (checked := self._results.get()) is not None:
             try:
-                health.record(endpoint=checked.claim.endpoint, finding=checked.finding, at=checked.at)
+                self._record(checked)
                 failing = False
             except Error as error:
                 if not failing:
@@ -133,6 +135,14 @@ class Prober:
             except Exception:
                 logger.exception("The result of a check of %s was not stored.", checked.claim.endpoint.name)
         connection.close()
+
+    def _record(self, checked: Checked) -> None:
+        endpoint = checked.claim.endpoint
+        state = health.record(endpoint=endpoint, finding=checked.finding, at=checked.at)
+        if state is not None and state.doubted:
+            soon = clock.now() + timedelta(seconds=rules.CONFIRM_SECONDS)
+            with suppress(RuntimeError):  # the loop has ended: the worker is stopping
+                self.submit([Claim(endpoint=endpoint, due=soon)])
 
 
 _lock = threading.Lock()

@@ -3,7 +3,7 @@
 Beat ticks every second. A tick claims what falls due before the next one, with its exact time, so that an
 interval of one second means one second although ticks come as they please. The plan is anchored to the due
 time and not to the moment of the check, so intervals do not drift. A check that is lost in a crash is simply
-due again one interval later.
+due again one interval later. What stays down is put off by endpoints.health.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def check_anew(endpoint: Endpoint) -> None:
     now = clock.now()
     EndpointHealth.objects.update_or_create(
         endpoint=endpoint,
-        defaults={"next_check_at": now, "models_synced_at": None},
+        defaults={"next_check_at": now, "asked_at": now, "models_synced_at": None},
         create_defaults={
             "status": Status.UNKNOWN,
             "reason": WAITING_FOR_FIRST_CHECK,
@@ -80,9 +80,13 @@ def check_anew(endpoint: Endpoint) -> None:
 
 
 def bring_forward(endpoint_ids: Iterable[int]) -> int:
-    """Make a check of these endpoints due now, unless they are paused. Returns how many will be checked."""
+    """Make a check of these endpoints due now, unless they are paused. Returns how many will be checked.
+
+    What was down and checked ever more seldom is checked at full pace again.
+    """
+    now = clock.now()
     rows = EndpointHealth.objects.filter(pk__in=list(endpoint_ids), endpoint__mode__in=CHECKED_MODES)
-    return rows.update(next_check_at=clock.now())
+    return rows.update(next_check_at=now, asked_at=now)
 
 
 def _claims(row: EndpointHealth, *, at: datetime, before: datetime) -> Iterator[Claim]:

@@ -57,6 +57,8 @@ OLLA_ALLOWED_HOSTS = [
 ]
 OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
 OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
+OLLA_FAILURES_TO_GO_DOWN = env_int("OLLA_FAILURES_TO_GO_DOWN", 2, minimum=1)
+OLLA_SUCCESSES_TO_COME_BACK = env_int("OLLA_SUCCESSES_TO_COME_BACK", 1, minimum=1)
 OLLA_CHECK_HISTORY_HOURS = env_int("OLLA_CHECK_HISTORY_HOURS", 24, minimum=1)
 
 # --- The local model --------------------------------------------------------------------------------------

@@ -1,80 +1,30 @@
-"""The health rules and their one writer."""
+"""The one writer of health."""
 
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
-from hypothesis import given
-from hypothesis import strategies as st
 
-from endpoints import health, operations
+from endpoints import health, operations, schedule
 from endpoints.choices import Status
 from endpoints.findings import Finding, FoundModel, ProbeResult
-from endpoints.health import FAILURES, HealthState
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel, HealthCheck, Revision, Transition
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from tests.endpoints.conftest import MakeEndpoint
 
-START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 HEALTHY = Finding(ProbeResult(Status.HEALTHY, http_status=200, latency_seconds=0.01))
 OFFLINE = Finding(ProbeResult(Status.OFFLINE, "connection refused"))
-
-results = st.builds(ProbeResult, status=st.sampled_from(Status), reason=st.text(max_size=400))
 
 
 def counters() -> tuple[int, int]:
     row = Revision.objects.get()
     return row.routing, row.activity
-
-
-# --- The rules ---
-
-
-@given(st.lists(results, min_size=1, max_size=30))
-def test_the_status_is_always_that_of_the_last_result(found: list[ProbeResult]) -> None:
-    state = HealthState(status=Status.UNKNOWN, reason="", since=START)
-    for seconds, result in enumerate(found):
-        state = health.judge(state, result, START + timedelta(seconds=seconds))
-    assert state.status == found[-1].status
-
-
-@given(st.lists(results, min_size=1, max_size=30))
-def test_since_is_when_the_present_run_of_one_status_began(found: list[ProbeResult]) -> None:
-    state = HealthState(status=Status.UNKNOWN, reason="", since=START)
-    statuses = [Status.UNKNOWN]
-    for seconds, result in enumerate(found, 1):
-        state = health.judge(state, result, START + timedelta(seconds=seconds))
-        statuses.append(result.status)
-    run = 0
-    while run < len(statuses) and statuses[-1 - run] == statuses[-1]:
-        run += 1
-    assert state.since == START + timedelta(seconds=len(statuses) - run)
-
-
-@given(st.lists(results, min_size=1, max_size=30))
-def test_failures_are_counted_until_a_good_answer(found: list[ProbeResult]) -> None:
-    state = HealthState(status=Status.UNKNOWN, reason="", since=START)
-    for result in found:
-        state = health.judge(state, result, START)
-    run = 0
-    while run < len(found) and found[-1 - run].status in FAILURES:
-        run += 1
-    assert state.consecutive_failures == run
-
-
-@given(results)
-def test_a_reason_always_fits_into_its_column(result: ProbeResult) -> None:
-    state = health.judge(HealthState(status=Status.UNKNOWN, reason="", since=START), result, START)
-    assert len(state.reason) <= health.MAX_REASON_LENGTH
-
-
-# --- The writer ---
 
 
 def test_the_first_good_check_brings_an_endpoint_up(make_endpoint: MakeEndpoint) -> None:
@@ -87,13 +37,29 @@ def test_the_first_good_check_brings_an_endpoint_up(make_endpoint: MakeEndpoint)
     assert (flip.old_status, flip.new_status, flip.at) == (Status.UNKNOWN, Status.HEALTHY, at)
 
 
-def test_one_failed_check_takes_it_down_with_the_reason(make_endpoint: MakeEndpoint) -> None:
+def test_one_failed_check_takes_nothing_down(make_endpoint: MakeEndpoint) -> None:
+    endpoint, at = make_endpoint(), clock.now()
+    health.record(endpoint=endpoint, finding=HEALTHY, at=at)
+    routing, _ = counters()
+    state = health.record(endpoint=endpoint, finding=OFFLINE, at=at + timedelta(seconds=5))
+    assert state is not None
+    assert state.doubted
+    row = EndpointHealth.objects.get()
+    assert (row.status, row.reason, row.consecutive_failures) == (Status.HEALTHY, "", 1)
+    assert (Transition.objects.count(), counters()[0]) == (1, routing)
+    check = HealthCheck.objects.first()
+    assert check is not None
+    assert (check.status, check.reason) == (Status.OFFLINE, "connection refused")
+
+
+def test_a_confirmed_failure_takes_it_down_with_the_reason(make_endpoint: MakeEndpoint) -> None:
     endpoint, at = make_endpoint(), clock.now()
     health.record(endpoint=endpoint, finding=HEALTHY, at=at)
     health.record(endpoint=endpoint, finding=OFFLINE, at=at + timedelta(seconds=5))
+    health.record(endpoint=endpoint, finding=OFFLINE, at=at + timedelta(seconds=5.25))
     row = EndpointHealth.objects.get()
     assert (row.status, row.reason) == (Status.OFFLINE, "connection refused")
-    assert (row.consecutive_failures, row.latency_seconds) == (1, None)
+    assert (row.consecutive_failures, row.latency_seconds) == (2, None)
     assert Transition.objects.first().reason == "connection refused"  # type: ignore[union-attr]
 
 
@@ -177,6 +143,97 @@ def test_of_many_writers_at_once_one_writes_the_transition(make_endpoint: MakeEn
     for thread in threads:
         thread.join()
     assert Transition.objects.count() == 1
+
+
+def go_down_and_come_back(endpoint: Endpoint, *, at: datetime) -> None:
+    for number, finding in enumerate((OFFLINE, OFFLINE, HEALTHY)):
+        health.record(endpoint=endpoint, finding=finding, at=at + timedelta(seconds=number))
+
+
+def test_what_goes_down_for_the_third_time_in_ten_minutes_is_flapping_and_comes_back_slowly(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    endpoint, at = make_endpoint(), clock.now()
+    health.record(endpoint=endpoint, finding=HEALTHY, at=at)
+    for minute in (1, 2):
+        go_down_and_come_back(endpoint, at=at + timedelta(minutes=minute))
+        assert not EndpointHealth.objects.get().flapping
+    go_down_and_come_back(endpoint, at=at + timedelta(minutes=3))
+    row = EndpointHealth.objects.get()
+    assert (row.status, row.flapping) == (Status.OFFLINE, True)
+    assert row.reason == ("it answers again: 1 of 3 good checks in a row, for it keeps going up and down")
+    for seconds in (10, 20):
+        health.record(endpoint=endpoint, finding=HEALTHY, at=at + timedelta(minutes=3, seconds=seconds))
+    row = EndpointHealth.objects.get()
+    assert (row.status, row.reason, row.flapping) == (Status.HEALTHY, "", True)
+
+
+def test_what_has_been_quiet_for_ten_minutes_is_no_longer_flapping(make_endpoint: MakeEndpoint) -> None:
+    endpoint, at = make_endpoint(), clock.now()
+    health.record(endpoint=endpoint, finding=HEALTHY, at=at)
+    for minute in (1, 2, 3):
+        go_down_and_come_back(endpoint, at=at + timedelta(minutes=minute))
+    assert EndpointHealth.objects.get().flapping
+    health.record(endpoint=endpoint, finding=HEALTHY, at=at + timedelta(minutes=12))
+    assert not EndpointHealth.objects.get().flapping
+
+
+def down_since(endpoint: Endpoint, *, hours: float) -> datetime:
+    """It is down for so long, and a check of it is claimed: the plan has moved on by its interval."""
+    now = clock.now()
+    EndpointHealth.objects.filter(pk=endpoint.pk).update(
+        status=Status.OFFLINE,
+        since=now - timedelta(hours=hours),
+        asked_at=None,
+        next_check_at=now + timedelta(seconds=5),
+    )
+    return now
+
+
+def seconds_until_next(at: datetime) -> float:
+    return (EndpointHealth.objects.get().next_check_at - at).total_seconds()
+
+
+def test_what_stays_down_is_checked_about_once_a_minute(make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint()
+    at = down_since(endpoint, hours=1)
+    health.record(endpoint=endpoint, finding=OFFLINE, at=at)
+    assert 48 <= seconds_until_next(at) <= 60
+
+
+def test_our_own_model_is_always_checked_at_full_pace(make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint(is_local=True)
+    at = down_since(endpoint, hours=1)
+    health.record(endpoint=endpoint, finding=OFFLINE, at=at)
+    assert seconds_until_next(at) == 5
+
+
+def test_an_operator_who_asks_starts_the_checks_again_at_full_pace(make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint()
+    down_since(endpoint, hours=1)
+    assert operations.check_now([endpoint]) == 1
+    (claim,) = schedule.claim_due(clock.now())
+    planned = EndpointHealth.objects.get().next_check_at
+    health.record(endpoint=claim.endpoint, finding=OFFLINE, at=clock.now())
+    assert EndpointHealth.objects.get().next_check_at == planned
+
+
+def test_a_check_that_is_due_again_already_is_not_put_off(make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint()
+    at = down_since(endpoint, hours=1)
+    EndpointHealth.objects.update(next_check_at=at)
+    health.record(endpoint=endpoint, finding=OFFLINE, at=at)
+    assert EndpointHealth.objects.get().next_check_at == at
+
+
+def test_one_that_limits_our_requests_is_left_alone_for_as_long_as_it_asks(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    endpoint, at = make_endpoint(), clock.now()
+    EndpointHealth.objects.update(next_check_at=at + timedelta(seconds=5))
+    limited = Finding(ProbeResult(Status.RATE_LIMITED, "429", retry_after_seconds=90))
+    health.record(endpoint=endpoint, finding=limited, at=at)
+    assert seconds_until_next(at) == 90
 
 
 def test_what_is_forgotten_is_unknown(make_endpoint: MakeEndpoint) -> None:

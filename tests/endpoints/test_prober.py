@@ -20,9 +20,10 @@ from tests.fakes import answers
 from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.endpoints.conftest import MakeEndpoint
+    from tests.fakes.answers import SeenRequest, Step
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("checks")]
 
@@ -70,6 +71,42 @@ def test_an_endpoint_that_dies_and_comes_back_is_followed(
     schedule.bring_forward([endpoint.pk])
     tasks.check_due()
     becomes(endpoint, Status.HEALTHY)
+
+
+def test_a_dead_endpoint_is_down_soon_after_the_first_check_that_fails(
+    make_endpoint: MakeEndpoint, upstream: FakeUpstream
+) -> None:
+    endpoint = make_endpoint(url=upstream.url, check_interval_seconds=60)
+    tasks.check_due()
+    becomes(endpoint, Status.HEALTHY)
+    upstream.stop()
+    schedule.bring_forward([endpoint.pk])
+    tasks.check_due()
+    becomes(endpoint, Status.OFFLINE)
+    flipped, failed = HealthCheck.objects.values_list("at", flat=True)[:2]
+    assert 0.2 < (flipped - failed).total_seconds() < 1
+    assert EndpointHealth.objects.get().since == flipped
+
+
+def test_one_answer_that_fails_takes_nothing_down(
+    make_endpoint: MakeEndpoint, upstream: FakeUpstream
+) -> None:
+    endpoint = make_endpoint(url=upstream.url, check_interval_seconds=60)
+    tasks.check_due()
+    becomes(endpoint, Status.HEALTHY)
+    broken, well = answers.respond({}, status=500), answers.respond({})
+    moods = iter([broken, well])
+
+    def answer(request: SeenRequest) -> Iterable[Step]:
+        return next(moods)(request)
+
+    upstream.answer("/health", answer)
+    schedule.bring_forward([endpoint.pk])
+    tasks.check_due()
+    eventually(lambda: HealthCheck.objects.count() == 3, "the failure was not asked about again")
+    found = HealthCheck.objects.order_by("at").values_list("status", flat=True)
+    assert list(found) == [Status.HEALTHY, Status.UNHEALTHY, Status.HEALTHY]
+    assert status_of(endpoint) == Status.HEALTHY
 
 
 def test_one_second_means_one_second(make_endpoint: MakeEndpoint, upstream: FakeUpstream) -> None:

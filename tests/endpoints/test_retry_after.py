@@ -1,0 +1,43 @@
+"""How long an endpoint that limits our requests asks us to stay away."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from endpoints import probe
+from endpoints.checking import check_target
+from endpoints.choices import Status
+from endpoints.models import Endpoint
+from tests.fakes import answers
+
+if TYPE_CHECKING:
+    from tests.fakes.upstream import FakeUpstream
+
+
+async def test_the_retry_after_of_a_429_comes_with_the_result(upstream: FakeUpstream) -> None:
+    upstream.answer("/health", answers.raw(answers.head(429, {"Content-Length": 0, "Retry-After": 30})))
+    async with probe.Checker() as checker:
+        result = await checker.probe(check_target(Endpoint(name="mini-1", url=upstream.url)))
+    assert (result.status, result.retry_after_seconds) == (Status.RATE_LIMITED, 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30),
+        ("0", 0),
+        ("9" * 5000, 999_999_999),
+        ("Mon, 23 Nov 2026 09:01:00 GMT", 60),
+        ("Mon, 23 Nov 2026 10:01:00 +0100", 60),
+        ("Mon, 23 Nov 2026 08:00:00 GMT", 0),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+    ],
+)
+def test_a_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> None:
+    now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+    assert probe.read_retry_after(text, now=now) == seconds
