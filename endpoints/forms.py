@@ -12,7 +12,6 @@ from endpoints.durations import format_duration, parse_duration
 from endpoints.errors import DurationError
 from endpoints.models import Endpoint
 from endpoints.profiles import Profile, profiles
-from endpoints.validation import check_credential
 
 # Generic for the type checker only.
 if TYPE_CHECKING:
@@ -230,12 +229,6 @@ class EndpointForm(EndpointModelForm):
         for name, default in defaults.get(chosen, {}).items():
             if name in self.fields:  # to those who may only look, the admin shows no fields of the model
                 self.fields[name].widget.attrs["placeholder"] = default
-
-    def clean_new_credential(self) -> str:
-        plain: str = self.cleaned_data["new_credential"]
-        if plain:
-            check_credential(plain)
-        return plain
 
     def clean(self) -> dict[str, Any] | None:
         # Before the model's own validation, which asks whether there is a credential.

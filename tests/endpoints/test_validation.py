@@ -221,6 +221,6 @@ def test_every_mistake_is_told_at_once() -> None:
     assert set(caught.value.message_dict) == {"name", "url", "type"}
 
 
-def test_a_typed_credential_is_checked_by_the_form_too() -> None:
+def test_a_credential_holds_no_line_break() -> None:
     with pytest.raises(ValidationError, match="Copy it again"):
         check_credential("tok\n")

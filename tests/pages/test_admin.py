@@ -209,6 +209,18 @@ def test_a_stored_credential_can_be_removed(client: Client) -> None:
     assert (endpoint.auth_kind, endpoint.has_credential) == (AuthKind.NONE, False)
 
 
+def test_a_password_may_hold_letters_of_any_language(client: Client) -> None:
+    basic = {**GOOD, "auth_kind": "basic", "auth_username": "ada"}
+    assert client.post(ADD, {**basic, "new_credential": "Fußgängerübergang"}).status_code == 302
+    assert Endpoint.objects.get().credential() == "Fußgängerübergang"
+
+
+def test_a_token_that_no_header_can_carry_is_refused_without_repeating_it(client: Client) -> None:
+    response = client.post(ADD, {**BEARER, "new_credential": "tök"})
+    assert "Copy it again" in str(response.context["adminform"].form.errors)
+    assert "tök" not in response.content.decode()
+
+
 def test_a_credential_is_not_replaced_and_removed_at_once(client: Client) -> None:
     endpoint = stored_secret(client)
     response = client.post(
