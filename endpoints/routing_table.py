@@ -72,5 +72,6 @@ def _target(endpoint: Endpoint, models: tuple[ServedModel, ...]) -> Target:
         first_byte_timeout_seconds=endpoint.first_byte_timeout_seconds or profile.first_byte_timeout_seconds,
         idle_timeout_seconds=endpoint.idle_timeout_seconds or profile.idle_timeout_seconds,
         max_concurrent=endpoint.max_concurrent or profile.max_concurrent,
+        weight=endpoint.weight,
         headers=headers,
     )

@@ -41,6 +41,7 @@ class Target:
     first_byte_timeout_seconds: float
     idle_timeout_seconds: float
     max_concurrent: int
+    weight: int = 1
     headers: tuple[tuple[str, str], ...] = field(repr=False, default=())
     model_names: frozenset[str] = field(init=False, repr=False)
 

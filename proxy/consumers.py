@@ -22,6 +22,7 @@ from proxy.call import Call
 from proxy.failover import IDEMPOTENT_METHODS
 from proxy.paths import has_dot_segments, place_of
 from proxy.relay import break_off, relay
+from proxy.routing import Plan, Question
 from proxy.upstream import Outgoing
 
 if TYPE_CHECKING:
@@ -141,12 +142,13 @@ class ApiConsumer(GatewayConsumer):
             encoded=bool(headers.value(call.headers, b"content-encoding")),
         )
         call.model, call.stream = asked.model, asked.stream
-        candidates = self.gateway.router.candidates(place.surface, asked.model)
+        question = Question(place.surface, asked.model)
+        plan = Plan(self.gateway.router, question, asked.prompt, waits=inference)
         if asked.model is not None:
             call.routing = ("routed", "model_found")
         begun = await self.gateway.failover.first_answer(
             call,
-            candidates,
+            plan,
             self._outgoing(call, place, body),
             repeatable=inference or call.method in IDEMPOTENT_METHODS,
         )

@@ -125,6 +125,13 @@ def no_healthy_endpoint(label: str, states: Sequence[str]) -> ApiError:
     return ApiError(503, "no_healthy_endpoint", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+def overloaded(model: str | None, retry_after: int) -> ApiError:
+    """`retry_after` is in seconds."""
+    what = "that can serve this" if model is None else f"that serves {model!r}"
+    message = f"Every endpoint {what} is busy, and the queue is too long. Try again in {retry_after} s."
+    return ApiError(503, "overloaded", message, headers={"Retry-After": str(retry_after)})
+
+
 def all_failed(failures: Sequence[str], *, timed_out: bool) -> ApiError:
     """Every candidate was tried. SDKs are asked not to multiply our attempts with theirs."""
     status, code = (504, "upstream_timeout") if timed_out else (502, "upstream_error")

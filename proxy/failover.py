@@ -10,11 +10,11 @@ from proxy.errors import FirstByteTimeoutError, UnreachableError, UpstreamError
 from proxy.record import FIRST_FAILED_STATUS, Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from endpoints.snapshot import Target
+    from proxy.admission import Admission
     from proxy.call import Call
     from proxy.record import Records, Running
+    from proxy.routing import Plan
     from proxy.upstream import Answer, Outgoing, Upstream
 
 # The endpoint says that it cannot serve now. A sibling may.
@@ -36,22 +36,23 @@ class Begun:
 class Failover:
     """Finds the endpoint that answers."""
 
-    def __init__(self, upstream: Upstream, records: Records) -> None:
+    def __init__(self, upstream: Upstream, records: Records, admission: Admission) -> None:
         self._upstream = upstream
         self._records = records
+        self._admission = admission
 
-    async def first_answer(
-        self, call: Call, candidates: Sequence[Target], outgoing: Outgoing, *, repeatable: bool
-    ) -> Begun:
+    async def first_answer(self, call: Call, plan: Plan, outgoing: Outgoing, *, repeatable: bool) -> Begun:
         """The first good answer, or the last candidate's own, whatever it says.
 
         A `repeatable` request goes to the next candidate even when the one before may have acted on it,
-        others only when nothing was sent. Raises ApiError 502 or 504 when no candidate answered.
+        others only when nothing was sent. Raises ApiError: 502 or 504 when no candidate answered, 503 when
+        those left stay full.
         """
         failure: UpstreamError | None = None
-        for remaining, target in zip(range(len(candidates) - 1, -1, -1), candidates, strict=True):
-            call.target = target
-            running = self._records.attempt(target)
+        caller = call.caller.address if call.caller else ""
+        while (slot := await self._admission.enter(plan, caller)) is not None:
+            target = call.target = slot.target
+            running = self._records.attempt(slot)
             try:
                 begun = await self._attempt(target, outgoing, running)
             except UpstreamError as error:
@@ -64,7 +65,7 @@ class Failover:
             except BaseException:
                 running.abandoned()
                 raise
-            if repeatable and remaining and begun.answer.status in RETRY_STATUSES:
+            if repeatable and begun.answer.status in RETRY_STATUSES and not plan.exhausted:
                 call.attempts.append(Attempt(target.name, f"answered {begun.answer.status}"))
                 settle(begun)
                 begun.answer.close()

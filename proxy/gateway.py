@@ -7,6 +7,8 @@ from typing import Self
 
 from django.conf import settings
 
+from endpoints.strategies import STRATEGIES
+from proxy.admission import Admission
 from proxy.auth import Guard
 from proxy.failover import Failover
 from proxy.record import Records
@@ -16,17 +18,23 @@ from proxy.upstream import Upstream
 
 @dataclass(slots=True)
 class Gateway:
-    """`max_body_size` is in bytes."""
+    """`max_body_size` is in bytes, `queue_timeout` in seconds."""
 
     guard: Guard
     max_body_size: int
-    router: Router = field(default_factory=Router)
+    balancer: str = "cache-aware"
+    queue_size: int = 100
+    queue_timeout: float = 30.0
     upstream: Upstream = field(default_factory=Upstream)
     records: Records = field(default_factory=Records)
+    router: Router = field(init=False)
+    admission: Admission = field(init=False)
     failover: Failover = field(init=False)
 
     def __post_init__(self) -> None:
-        self.failover = Failover(self.upstream, self.records)
+        self.router = Router(STRATEGIES[self.balancer]())
+        self.admission = Admission(max_waiting=self.queue_size, max_wait=self.queue_timeout)
+        self.failover = Failover(self.upstream, self.records, self.admission)
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -37,4 +45,7 @@ class Gateway:
                 trusted_proxies=settings.OLLA_TRUSTED_PROXIES,
             ),
             max_body_size=settings.OLLA_MAX_BODY_SIZE,
+            balancer=settings.OLLA_LOAD_BALANCER,
+            queue_size=settings.OLLA_QUEUE_SIZE,
+            queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
         )

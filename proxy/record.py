@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
-    from endpoints.snapshot import Target
+    from proxy.admission import Slot
 
 logger = logging.getLogger(__name__)
 
@@ -85,10 +85,11 @@ class Tally:
 class Running:
     """An attempt under way. It ends once, in one of three ways; later calls change nothing."""
 
-    __slots__ = ("_started_at", "_tallies")
+    __slots__ = ("_slot", "_started_at", "_tallies")
 
-    def __init__(self, tallies: tuple[Tally, ...]) -> None:
+    def __init__(self, tallies: tuple[Tally, ...], slot: Slot) -> None:
         self._tallies = tallies
+        self._slot = slot
         self._started_at = time.perf_counter()
         for tally in tallies:
             tally.requests += 1
@@ -99,6 +100,7 @@ class Running:
         seconds = time.perf_counter() - self._started_at
         for tally in self._tallies:
             tally.time(seconds)
+        self._slot.answered_after(seconds)
 
     def succeeded(self, bytes_out: int) -> None:
         for tally in self._end(bytes_out):
@@ -117,6 +119,8 @@ class Running:
         for tally in tallies:
             tally.in_flight -= 1
             tally.bytes_out += bytes_out
+        if tallies:
+            self._slot.leave(time.perf_counter() - self._started_at)
         return tallies
 
 
@@ -133,11 +137,12 @@ class Records:
         """The counters of an endpoint, all zero when it has had no request."""
         return self._by_endpoint.get(endpoint_id) or Tally()
 
-    def attempt(self, target: Target) -> Running:
-        tally = self._by_endpoint.get(target.id)
+    def attempt(self, slot: Slot) -> Running:
+        number = slot.target.id
+        tally = self._by_endpoint.get(number)
         if tally is None:
-            tally = self._by_endpoint[target.id] = Tally()
-        return Running((tally, self.total))
+            tally = self._by_endpoint[number] = Tally()
+        return Running((tally, self.total), slot)
 
     def close(self, outcome: Outcome) -> None:
         """Take note of a request that is over."""

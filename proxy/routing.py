@@ -1,58 +1,116 @@
-"""Which endpoints may answer a request, best first: highest priority, and in turns among equals.
+"""Which endpoints may answer a request, and in which order they are tried: the strategy's, tier by tier.
 
-Answers come out of a table that is filled as questions come and thrown away when the routing table changes.
+Routes come out of a table that is filled as questions come and thrown away when the routing table changes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import count, groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from endpoints.choices import Mode
+from endpoints.selection import Candidate, Loads, Tier
 from endpoints.snapshot import snapshot
 from proxy import errors
+from proxy.prefix import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from endpoints.selection import Strategy
     from endpoints.snapshot import Snapshot, Target
     from ollaproject.wire.openai_errors import ApiError
     from proxy.paths import Surface
+    from proxy.prefix import Prompt
 
 STRATEGY = "strict"
 # A client may ask for any number of names; only what leads somewhere is kept, and no more than this.
 MAX_ROUTES = 4096
 
 
-@dataclass(slots=True)
-class Route:
-    """The candidates for one model on one surface, by priority, and whose turn it is in each tier."""
+class Question(NamedTuple):
+    """What routing goes by. `model` is None when the request names none."""
 
-    tiers: tuple[tuple[Target, ...], ...]
-    turns: Iterator[int]
-
-    def in_order(self) -> tuple[Target, ...]:
-        if len(self.tiers) == 1 and len(self.tiers[0]) == 1:
-            return self.tiers[0]
-        turn = next(self.turns)
-        return tuple(target for tier in self.tiers for target in rotated(tier, turn))
+    surface: Surface
+    model: str | None
 
 
-def rotated(tier: tuple[Target, ...], turn: int) -> tuple[Target, ...]:
-    start = turn % len(tier)
-    return tier[start:] + tier[:start]
+Route = tuple[Tier, ...]
+
+
+class Plan:
+    """One request's way through its candidates. Raises ApiError when there are none."""
+
+    __slots__ = ("_keys", "_prompt", "_route", "_router", "_tried", "question", "waits")
+
+    def __init__(
+        self, router: Router, question: Question, prompt: Prompt | None = None, *, waits: bool = True
+    ) -> None:
+        self.question = question
+        self.waits = waits  # for a place at an endpoint, when all are full
+        self._router = router
+        self._prompt = prompt
+        self._keys: tuple[int, ...] | None = None
+        self._tried: set[int] = set()
+        self._route = router.route(question)
+
+    def choose(self) -> Candidate | None:
+        """Who should be tried next: in the highest tier where one has room. None: those left are full."""
+        for tier in self._left():
+            chosen = self._router.strategy.choose(tier, self.prefix)
+            if chosen is not None:
+                return chosen
+        return None
+
+    def tried(self, candidate: Candidate) -> None:
+        self._tried.add(candidate.target.id)
+
+    def candidates(self) -> Iterator[Candidate]:
+        """All that were not tried, highest tier first."""
+        return (each for tier in self._left() for each in tier.candidates)
+
+    @property
+    def exhausted(self) -> bool:
+        return bool(self._tried) and not any(self.candidates())
+
+    def own(self, candidate: Candidate) -> Candidate | None:
+        """This plan's view of an endpoint, None when it is no candidate or was tried."""
+        number = candidate.target.id
+        if number in self._tried:
+            return None
+        return next((tier.by_id[number] for tier in self._route if number in tier.by_id), None)
+
+    def renew(self) -> None:
+        """Go by the newest routing table. Raises ApiError when it has no candidate any more."""
+        self._route = self._router.route(self.question)
+
+    def prefix(self) -> tuple[int, ...]:
+        if self._keys is None:
+            prompt = self._prompt
+            self._keys = () if prompt is None else keys_of(prompt, self.question.model or "")
+        return self._keys
+
+    def _left(self) -> Route:
+        if not self._tried:
+            return self._route
+        left = (
+            [each for each in tier.candidates if each.target.id not in self._tried] for tier in self._route
+        )
+        return tuple(Tier(candidates) for candidates in left if candidates)
 
 
 class Router:
-    """Finds candidates in the newest snapshot."""
+    """Finds routes in the newest snapshot."""
 
-    def __init__(self) -> None:
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+        self.loads = Loads()
         self._seen: Snapshot | None = None
-        self._routes: dict[tuple[str, str | None], Route] = {}
+        self._routes: dict[Question, Route] = {}
+        self._first_turns = count()
 
-    def candidates(self, surface: Surface, model: str | None) -> tuple[Target, ...]:
-        """Who may answer, best first; `model` is None when the request names none.
+    def route(self, question: Question) -> Route:
+        """Who may answer, by priority.
 
         Raises ApiError: 404 model_not_found, 503 model_unavailable or no_healthy_endpoint.
         """
@@ -60,13 +118,20 @@ class Router:
         if now is not self._seen:
             self._seen = now
             self._routes = {}
-        key = (surface.label, model)
-        route = self._routes.get(key)
+        route = self._routes.get(question)
         if route is None:
-            route = Route(tiers_of(usable(now, surface, model)), count())
+            route = self._tiers_of(usable(now, question.surface, question.model))
             if len(self._routes) < MAX_ROUTES:
-                self._routes[key] = route
-        return route.in_order()
+                self._routes[question] = route
+        return route
+
+    def _tiers_of(self, targets: Iterable[Target]) -> Route:
+        """Grouped by priority, highest first. The snapshot has them in this order."""
+        turn = next(self._first_turns)  # so that a table that changes often does not favour its first
+        return tuple(
+            Tier([Candidate(target, self.loads.of(target.id)) for target in tier], turn)
+            for _, tier in groupby(targets, key=lambda target: target.priority)
+        )
 
 
 def usable(now: Snapshot, surface: Surface, model: str | None) -> list[Target]:
@@ -77,11 +142,6 @@ def usable(now: Snapshot, surface: Surface, model: str | None) -> list[Target]:
     if routable:
         return routable
     raise _refusal(surface, model, present, serving)
-
-
-def tiers_of(targets: Iterable[Target]) -> tuple[tuple[Target, ...], ...]:
-    """Grouped by priority, highest first. The snapshot has them in this order."""
-    return tuple(tuple(tier) for _, tier in groupby(targets, key=lambda target: target.priority))
 
 
 def states(targets: Iterable[Target]) -> list[str]:

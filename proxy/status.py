@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db.models import Count
 
 from endpoints.choices import ROUTABLE, Mode, Status
@@ -90,7 +91,7 @@ def overview(states: list[EndpointState], records: Records) -> dict[str, Any]:
     violations = records.size_violations
     return {
         "timestamp": stamp(now),
-        "proxy": {"engine": "ollaproject", "profile": "streaming", "balancer": "priority"},
+        "proxy": {"engine": "ollaproject", "profile": "streaming", "balancer": settings.OLLA_LOAD_BALANCER},
         "endpoints": [_in_overview(state, records.of(state.id), now) for state in states],
         "security": {
             "status": "elevated" if violations > ELEVATED_VIOLATIONS else "normal",

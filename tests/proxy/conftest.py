@@ -152,7 +152,10 @@ def open_guard(
 
 
 def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:
-    return Gateway(guard=open_guard(**rules), max_body_size=max_body_size)
+    """Routing in turns, so that a test knows who is next; the other `rules` are the guard's."""
+    placing = {name: rules.pop(name) for name in ("balancer", "queue_size", "queue_timeout") if name in rules}
+    placing.setdefault("balancer", "round-robin")
+    return Gateway(guard=open_guard(**rules), max_body_size=max_body_size, **placing)
 
 
 @pytest.fixture

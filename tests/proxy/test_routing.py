@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from endpoints.choices import Mode, Status
-from tests.proxy.conftest import CHAT, chat_body, target_for
+from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
     from tests.fakes.upstream import FakeUpstream
+    from tests.proxy.conftest import Served
 
     Table = Callable[..., None]
     Upstreams = Callable[..., FakeUpstream]
@@ -36,6 +36,25 @@ def test_equals_take_turns(client: httpx.Client, upstreams: Upstreams, table: Ta
     counted = Counter(client.post(CHAT, json=chat_body()).headers["x-olla-endpoint"] for _ in range(9))
 
     assert counted == {"mini-1": 3, "mini-2": 3, "mini-3": 3}
+
+
+def test_by_default_a_conversation_stays_where_it_began(
+    serve: Callable[..., Served], upstreams: Upstreams, table: Table
+) -> None:
+    table(*(target_for(upstreams(), number=number) for number in (1, 2, 3)))
+    messages = [{"role": "user", "content": "What is MLX?"}]
+    homes = set()
+
+    with httpx.Client(base_url=serve(gateway_with(balancer="cache-aware")).url, trust_env=False) as client:
+        for turn in range(8):
+            answer = client.post(CHAT, json={"model": "m1", "messages": messages})
+            homes.add(answer.headers["x-olla-endpoint"])
+            messages += [
+                {"role": "assistant", "content": f"Answer {turn}"},
+                {"role": "user", "content": "Go on."},
+            ]
+
+    assert len(homes) == 1
 
 
 def test_only_an_endpoint_with_the_model_is_asked(

@@ -1,0 +1,149 @@
+"""What a strategy chooses from: the candidates of a tier, and what each of them is doing.
+
+A tier is a set of endpoints of one priority, so a strategy never sees a lower one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from endpoints.snapshot import Target
+
+    # The prompt of a request as prefix keys, shortest first (see endpoints.warmth). Asked for when needed.
+    Prefix = Callable[[], Sequence[int]]
+
+# A choice looks at no more endpoints than this, so that a thousand cost what a hundred cost.
+WINDOW = 64
+# For hashing: words of 64 bits, and an odd number without pattern.
+WORD = 2**64 - 1
+ODD = 0xD6E8FEB86659FD93
+# How much the newest time counts in a smoothed one.
+NEWEST_SHARE = 0.25
+
+
+@dataclass(slots=True)
+class Load:
+    """What one endpoint is doing for this process. The times are smoothed, None before the first.
+
+    `to_answer` is how many seconds pass until an answer begins, `held` how many until it has ended.
+    """
+
+    in_flight: int = 0
+    to_answer: float | None = None
+    held: float | None = None
+
+    def answered_after(self, seconds: float) -> None:
+        self.to_answer = smoothed(self.to_answer, seconds)
+
+    def ended_after(self, seconds: float) -> None:
+        self.held = smoothed(self.held, seconds)
+
+
+def smoothed(before: float | None, newest: float) -> float:
+    return newest if before is None else before + NEWEST_SHARE * (newest - before)
+
+
+class Loads:
+    """The load of every endpoint, which outlives the routing tables."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, Load] = {}
+
+    def of(self, endpoint_id: int) -> Load:
+        found = self._by_id.get(endpoint_id)
+        if found is None:
+            found = self._by_id[endpoint_id] = Load()
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """An endpoint that may answer. Its `point` on the ring depends on nobody else's."""
+
+    target: Target
+    load: Load
+    point: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.point = mixed(self.target.id)
+
+    @property
+    def has_room(self) -> bool:
+        return self.load.in_flight < self.target.max_concurrent
+
+
+class Tier:
+    """The candidates of one priority for one model, and whose turn it is among them."""
+
+    __slots__ = ("_points", "_shares", "_turn", "by_id", "candidates", "ring")
+
+    def __init__(self, candidates: Iterable[Candidate], turn: int = 0) -> None:
+        self.candidates = tuple(candidates)
+        self.by_id = {each.target.id: each for each in self.candidates}
+        self.ring = tuple(sorted(self.candidates, key=lambda each: each.point))
+        self._points = [each.point for each in self.ring]
+        self._shares = list(accumulate(each.target.weight for each in self.candidates))
+        self._turn = turn - 1
+
+    def next_turn(self) -> int:
+        self._turn += 1
+        return self._turn
+
+    def by_weight(self, fraction: float) -> int:
+        """The position of the candidate whose share of the weights lies at `fraction` (0 to 1)."""
+        return bisect_right(self._shares, fraction * self._shares[-1])
+
+    def window(self, start: int) -> tuple[Candidate, ...]:
+        """So many candidates from a position on, as one choice looks at."""
+        return _slice(self.candidates, start)
+
+    def neighbours(self, key: int) -> tuple[Candidate, ...]:
+        """The window for a key on the ring: it changes little when an endpoint comes or goes."""
+        return _slice(self.ring, bisect_right(self._points, mixed(key)))
+
+    def first_with_room(self, start: int) -> Candidate | None:
+        """The first from a position on that can take one more request."""
+        for each in self.candidates[start:]:
+            if each.has_room:
+                return each
+        return next((each for each in self.candidates[:start] if each.has_room), None)
+
+
+def _slice(candidates: tuple[Candidate, ...], start: int) -> tuple[Candidate, ...]:
+    start %= len(candidates)
+    if start == 0 and len(candidates) <= WINDOW:
+        return candidates
+    ahead = candidates[start : start + WINDOW]
+    return ahead + candidates[: min(start, WINDOW - len(ahead))]
+
+
+def mixed(number: int) -> int:
+    """A word in which every bit depends on every bit of `number`: the same in every process."""
+    number = (number ^ number >> 32) * ODD & WORD
+    number = (number ^ number >> 29) * ODD & WORD
+    return number ^ number >> 32
+
+
+class Strategy(Protocol):
+    """Chooses within a tier."""
+
+    def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:
+        """One with room for the request, None when every one is full."""
+
+
+def least_busy(candidates: Iterable[Candidate]) -> Candidate | None:
+    """The first of those with the fewest requests under way, None when none has room."""
+    best: Candidate | None = None
+    for each in candidates:
+        in_flight = each.load.in_flight
+        if in_flight < each.target.max_concurrent and (best is None or in_flight < best.load.in_flight):
+            if in_flight == 0:
+                return each
+            best = each
+    return best

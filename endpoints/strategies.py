@@ -1,0 +1,72 @@
+"""The strategies by name. Each says which endpoint of a tier gets a request.
+
+None of them draws random numbers: the same requests in the same order are placed the same way, in a test and
+in production.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from endpoints.selection import least_busy
+from endpoints.warmth import CacheAware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from endpoints.selection import Candidate, Prefix, Strategy, Tier
+
+# Multiples of these, without their whole part, fill the line and the square evenly.
+GOLDEN_RATIO = 0.6180339887498949
+PLASTIC_RATIOS = (0.7548776662466927, 0.5698402909980532)
+
+
+class Priority:
+    """By weight: an endpoint of weight 3 gets three times the requests of one of weight 1."""
+
+    def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:  # noqa: ARG002
+        return tier.first_with_room(tier.by_weight(tier.next_turn() * GOLDEN_RATIO % 1))
+
+
+class RoundRobin:
+    """One after another."""
+
+    def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:  # noqa: ARG002
+        return tier.first_with_room(tier.next_turn() % len(tier.candidates))
+
+
+class LeastConnections:
+    """The one with the fewest requests under way, in turns among equals."""
+
+    def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:  # noqa: ARG002
+        start = tier.next_turn() % len(tier.candidates)
+        return least_busy(tier.window(start)) or tier.first_with_room(start)
+
+
+class LeastLatency:
+    """The better of two: fewer requests under way times the recent time until an answer begins.
+
+    Of all endpoints, always the best would get every request at once. One that was never timed goes first.
+    """
+
+    def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:  # noqa: ARG002
+        turn, count = tier.next_turn(), len(tier.candidates)
+        one, other = (int(turn * ratio % 1 * count) for ratio in PLASTIC_RATIOS)
+        if one == other:
+            other = (one + 1) % count
+        pair = [each for each in (tier.candidates[one], tier.candidates[other]) if each.has_room]
+        return min(pair, key=_expected_wait) if pair else tier.first_with_room(one)
+
+
+def _expected_wait(candidate: Candidate) -> tuple[float, int]:
+    load = candidate.load
+    return (load.in_flight + 1) * (load.to_answer or 0.0), load.in_flight
+
+
+STRATEGIES: Final[dict[str, Callable[[], Strategy]]] = {
+    "cache-aware": CacheAware,
+    "priority": Priority,
+    "round-robin": RoundRobin,
+    "least-connections": LeastConnections,
+    "least-latency": LeastLatency,
+}
