@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 STRATEGY = "strict"
 # A client may ask for any number of names; only what leads somewhere is kept, and no more than this.
-MAX_ROUTES = 4096
+MAX_ROUTES = 20_000
 
 
 class Question(NamedTuple):
