@@ -96,6 +96,7 @@ class Answer:
         self._engine = engine
         self._meter = meter
         self._queue: asyncio.Queue[tuple[int, Step]] = asyncio.Queue()
+        self._choices_per_prompt = generating.n
         self.prompt_tokens = sum(map(len, ready.tokens))
         self.began = time.monotonic()
         self.first_token_at: float | None = None
@@ -110,6 +111,15 @@ class Answer:
     def __exit__(self, *_: object) -> None:
         self._engine.cancel([choice.row for choice in self.choices if choice.finish_reason is None])
         self._meter.count_answer(self)
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many of the prompts' tokens did not have to be read, because an earlier request had them."""
+        n = self._choices_per_prompt
+        return sum(
+            min(choice.row.cached_tokens for choice in self.choices[place : place + n])
+            for place in range(0, len(self.choices), n)
+        )
 
     @property
     def completion_tokens(self) -> int:

@@ -5,7 +5,8 @@ Imports mlx: `accelerate` has to run before this module is imported (see inferen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
@@ -13,15 +14,23 @@ from inference.detokenize import Vocabulary
 from inference.embedding import EmbeddingQueue
 from inference.encoder import Encoder, load_encoder
 from inference.grammars import Grammars
-from inference.loader import LoadedModel, load_chat_model
+from inference.kept_state import keeps_every_token
+from inference.loader import LoadedModel, available_memory, load_chat_model
+from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler
 from inference.work import EmbeddingJob, Message, Work
 
 if TYPE_CHECKING:
     from inference.options import ModelOptions
 
+logger = logging.getLogger(__name__)
+
 CHUNK_TOKENS_ON_CPU = 64
 CHUNK_TOKENS_ON_GPU = 512
+PROMPT_CACHE_SHARE = 1 / 8
+"""Of the memory that is left once the models are loaded."""
+PROMPT_CACHE_BYTES_ANYWHERE = 1024**3
+"""Where the system does not say how much is left."""
 
 
 class Backend:
@@ -89,7 +98,31 @@ def build(models: ModelOptions) -> Backend:
     )
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (CHUNK_TOKENS_ON_CPU if on_cpu else CHUNK_TOKENS_ON_GPU)
-    return Backend(chat, encoder, Scheduler(chat.model, max_rows=models.max_rows, chunk_tokens=chunk_tokens))
+    scheduler = Scheduler(
+        chat.model,
+        prompt_cache=prompt_cache_for(chat.model, models.prompt_cache_bytes),
+        max_rows=models.max_rows,
+        chunk_tokens=chunk_tokens,
+    )
+    return Backend(chat, encoder, scheduler)
+
+
+def prompt_cache_for(model: Any, max_bytes: int | None) -> PromptCache:
+    """With `max_bytes`, or with what suits the machine when that is None."""
+    if max_bytes is None:
+        left = _memory_left()
+        max_bytes = PROMPT_CACHE_BYTES_ANYWHERE if left is None else int(left * PROMPT_CACHE_SHARE)
+        logger.info("The prompt cache holds up to %.1f GB.", max_bytes / 1e9)
+    return PromptCache(max_bytes=max_bytes, cuts_anywhere=keeps_every_token(model))
+
+
+def _memory_left() -> int | None:
+    """Bytes that the device still has for MLX, or None where it does not say."""
+    device = mx.device_info()
+    for name in ("max_recommended_working_set_size", "total_memory"):  # Metal, CUDA
+        if device.get(name):
+            return max(int(device[name]) - mx.get_active_memory(), 0)
+    return available_memory()
 
 
 def leave_thread() -> None:

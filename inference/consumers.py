@@ -169,7 +169,9 @@ def _numbers(answer: Answer) -> str:
     """What the log says of a generation."""
     now = time.monotonic()
     first = answer.first_token_at
-    text = f" prompt={answer.prompt_tokens} completion={answer.completion_tokens}"
+    text = (
+        f" prompt={answer.prompt_tokens} cached={answer.cached_tokens} completion={answer.completion_tokens}"
+    )
     if first is None:
         return text
     rate = answer.completion_tokens / max(now - first, 1e-3)

@@ -143,7 +143,7 @@ def _load(folder: Path) -> tuple[Any, TokenizerWrapper]:
 def _fits_dense(model: Any) -> bool:
     """Whether float32 weights leave room in memory; says so when they do not."""
     needed = get_total_parameters(model) * FLOAT32_BYTES
-    free = _available_memory()
+    free = available_memory()
     if free is None or needed <= free * MEMORY_SHARE_FOR_WEIGHTS:
         return True
     logger.warning(
@@ -154,7 +154,7 @@ def _fits_dense(model: Any) -> bool:
     return False
 
 
-def _available_memory() -> int | None:
+def available_memory() -> int | None:
     """Bytes that can be had without swapping, or None where the system does not say."""
     try:
         lines = MEMORY_INFO.read_text().splitlines()

@@ -17,11 +17,15 @@ from mlx_lm.generate import BatchGenerator, StopSequences
 
 from inference.errors import EngineError, GenerationFailed
 from inference.guide import Guide
+from inference.kept_state import reads_alone
+from inference.prompt_cache import SHORTEST_REUSE_TOKENS
 from inference.sampling import greedy, processors_for, sampler_for, top_tokens
 from inference.work import Row, Step, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from inference.prompt_cache import PromptCache
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +33,8 @@ PROMPTS_AT_ONCE = 4
 """How many prompts may share a chunk that is too small for them. More would make each of many long prompts
 wait for all of them."""
 SMALLEST_CHUNK_TOKENS = 16
+WORTH_WAITING_TOKENS = 64
+"""A row begins after another one that is reading the same, if that saves it at least so many tokens."""
 IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 
@@ -36,13 +42,16 @@ IDLE_CHUNK_FACTOR = 2
 class Scheduler:
     """Rows in, steps out. `chunk_tokens` is how much prompt is read between two steps of running rows."""
 
-    def __init__(self, model: Any, *, max_rows: int, chunk_tokens: int) -> None:
+    def __init__(self, model: Any, *, prompt_cache: PromptCache, max_rows: int, chunk_tokens: int) -> None:
         self._model = model
+        self._prompt_cache = prompt_cache
         self._max_rows = max_rows
+        self._most_prompts = 1 if reads_alone(model) else max_rows
         self._chunk_tokens = chunk_tokens
         self._waiting: deque[Row] = deque()
         self._running: dict[int, Row] = {}  # by the generator's id
         self._reading: dict[int, int] = {}  # tokens of their prompts that running rows have yet to read
+        self._finished: list[tuple[list[int], list[Any]]] = []  # tokens and caches, to be kept
         self._generator = self._new_generator()
 
     @property
@@ -55,7 +64,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._running or self._waiting)
+        return bool(self._running or self._waiting or self._finished)
 
     def add(self, row: Row) -> None:
         self._waiting.append(row)
@@ -66,6 +75,7 @@ class Scheduler:
         Never raises. When the model does, the rows in its batch fail, and the next step starts from a new
         batch.
         """
+        self._keep_finished()
         self._drop_cancelled()
         steps = self._join()
         if not self._running:
@@ -83,6 +93,8 @@ class Scheduler:
     def close(self) -> None:
         self._running.clear()
         self._waiting.clear()
+        self._finished.clear()
+        self._prompt_cache.clear()
         self._generator.close()
 
     def _new_generator(self) -> BatchGenerator:
@@ -90,7 +102,7 @@ class Scheduler:
             self._model,
             sampler=greedy,
             completion_batch_size=self._max_rows,
-            prefill_batch_size=min(PROMPTS_AT_ONCE, self._max_rows),
+            prefill_batch_size=min(PROMPTS_AT_ONCE, self._most_prompts),
             prefill_step_size=self._chunk_tokens * IDLE_CHUNK_FACTOR,
         )
 
@@ -104,6 +116,8 @@ class Scheduler:
         prompts, longest = 0, 0
         for unread in self._reading.values():
             longest = max(longest, unread)
+            if prompts == self._most_prompts:
+                break
             if prompts >= PROMPTS_AT_ONCE and longest * (prompts + 1) > budget:
                 break
             prompts += 1
@@ -115,14 +129,14 @@ class Scheduler:
             self._waiting = deque(row for row in self._waiting if not row.cancelled)
         left = [uid for uid, row in self._running.items() if row.cancelled]
         if left:
-            self._generator.remove(left)
+            read = self._generator.remove(left, return_prompt_caches=True)
+            self._finished += [(tokens, caches) for caches, tokens in read.values()]
             self._forget(left)
 
     def _join(self) -> list[tuple[Row, Step]]:
         """Rows that wait join while there is room. One that the generator refuses fails alone."""
         failed = []
-        while self._waiting and len(self._running) < self._max_rows:
-            row = self._waiting.popleft()
+        while len(self._running) < self._max_rows and (row := self._next_to_join()):
             try:
                 uid = self._insert(row)
             except Exception as error:
@@ -132,10 +146,30 @@ class Scheduler:
                 )
                 continue
             self._running[uid] = row
-            self._reading[uid] = len(row.prompt)
+            self._reading[uid] = len(row.prompt) - row.cached_tokens
         return failed
 
+    def _next_to_join(self) -> Row | None:
+        row = next((row for row in self._waiting if not self._is_being_read(row.prompt)), None)
+        if row is not None:
+            self._waiting.remove(row)
+        return row
+
+    def _is_being_read(self, prompt: Sequence[int]) -> bool:
+        """Whether a running row is reading what this prompt can then have from the cache."""
+        for uid, unread in self._reading.items():
+            other = self._running[uid]
+            needed = len(other.prompt) - 1
+            if self._prompt_cache.cuts_anywhere:
+                needed = min(needed, other.cached_tokens + WORTH_WAITING_TOKENS)
+            saved = needed - other.cached_tokens
+            if unread > 1 and saved >= WORTH_WAITING_TOKENS and other.prompt[:needed] == prompt[:needed]:
+                return bool(self._prompt_cache.max_bytes)
+        return False
+
     def _insert(self, row: Row) -> int:
+        with mx.stream(self._generator.stream):
+            known = self._prompt_cache.fetch(row.prompt)
         processors = processors_for(
             row.sampling,
             prompt_length=len(row.prompt),
@@ -144,18 +178,24 @@ class Scheduler:
         )
         if row.matcher is not None:
             processors.append(Guide(row, row.matcher))  # the last, so that nothing opens what it has closed
-        (uid,) = self._generator.insert(
-            [row.prompt],
+        begin, parting = known.length, known.parting or known.length
+        (uid,) = self._generator.insert_segments(
+            [[row.prompt[begin:parting], row.prompt[parting:]]],
             max_tokens=[row.max_tokens],
+            caches=None if known.caches is None else [known.caches],
+            all_tokens=[row.prompt[:begin]],
             samplers=[sampler_for(row.sampling, row.choice)],
             logits_processors=[processors],
             stop_sequences=[_stop_sequences(row.stop_tokens)],
         )
+        row.cached_tokens = known.length
         return int(uid)
 
     def _note_reading(self, prompts: Iterable[Any]) -> None:
         for prompt in prompts:
             read, length = prompt.progress
+            if prompt.end_of_segment and not prompt.end_of_prompt and length >= SHORTEST_REUSE_TOKENS:
+                self._keep_prompt(prompt.uid)
             if prompt.end_of_prompt:
                 del self._reading[prompt.uid]
             else:
@@ -169,9 +209,30 @@ class Scheduler:
             return row, Step(error=GenerationFailed(row.stuck))
         if response.finish_reason is not None:
             self._forget([response.uid])
+            self._finished.append((response.all_tokens, response.prompt_cache))
         if response.finish_reason == "stop":
             return row, Step(finish_reason="stop", stop_token=response.token)
         return row, Step(_token(row, response), response.finish_reason)
+
+    def _keep_prompt(self, uid: int) -> None:
+        """Now, not when the answer is finished: others may be waiting for it."""
+        with mx.stream(self._generator.stream):
+            caches, tokens = self._generator.extract_cache([uid])[uid]
+        self._keep(tokens, caches)
+
+    def _keep_finished(self) -> None:
+        """One step after the rows ended, so that their last tokens do not wait for it."""
+        for tokens, caches in self._finished:
+            self._keep(tokens, caches)
+        self._finished.clear()
+
+    def _keep(self, tokens: Sequence[int], caches: Sequence[Any]) -> None:
+        try:
+            with mx.stream(self._generator.stream):
+                self._prompt_cache.store(tokens, caches)
+        except Exception:  # such as a lack of memory: then the cache is the first thing to go
+            logger.exception("What was read could not be kept. The prompt cache is emptied.")
+            self._prompt_cache.clear()
 
     def _fail_running(self, error: EngineError) -> list[tuple[Row, Step]]:
         failed = [(row, Step(error=error)) for row in self._running.values()]

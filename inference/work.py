@@ -1,7 +1,8 @@
 """What the event loop asks of the engine thread, and what comes back.
 
 The loop makes a Row or an EmbeddingJob and may mark it cancelled; the thread reads it and sends messages
-back, which are handed to its `deliver` on the loop. Nothing else is shared.
+back, which are handed to its `deliver` on the loop. Before the first of them it writes down how much of a
+Row's prompt it knew already. Nothing else is shared.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Row:
     matcher: LLMatcher | None = None
     """The grammar that the answer must follow, at its beginning; to be copied, not moved on."""
     cancelled: bool = False
+    cached_tokens: int = 0  # of the prompt, which did not have to be read
     stuck: str | None = None
     """Set on the engine thread: why the grammar cannot be followed any further."""
 

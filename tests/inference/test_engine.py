@@ -21,7 +21,7 @@ from inference.loader import LoadedModel
 from inference.scheduler import Scheduler
 from inference.schema import Sampling
 from inference.work import EmbeddingJob, Row, Step, Vectors
-from tests.inference.tiny_models import CONTEXT_LENGTH, VOCABULARY_SIZE, tiny_model
+from tests.inference.tiny_models import CONTEXT_LENGTH, VOCABULARY_SIZE, prompt_cache, tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -61,7 +61,7 @@ async def engine_of(
             vocabulary_size=VOCABULARY_SIZE,
             created=0,
         )
-        return Backend(chat, None, Scheduler(model, max_rows=4, chunk_tokens=32))
+        return Backend(chat, None, Scheduler(model, prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=32))
 
     engine = Engine(
         build, leave_thread, model_name="troubled", max_waiting=4, stuck_after_seconds=STUCK_AFTER_SECONDS

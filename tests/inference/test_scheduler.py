@@ -16,7 +16,7 @@ from inference.errors import GenerationFailed
 from inference.scheduler import Scheduler
 from inference.schema import Sampling
 from inference.work import Row, Step
-from tests.inference.tiny_models import VOCABULARY_SIZE, tiny_model
+from tests.inference.tiny_models import VOCABULARY_SIZE, prompt_cache, tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def model() -> Any:
 
 @pytest.fixture
 def scheduler(model: Any) -> Iterator[Scheduler]:
-    made = Scheduler(model, max_rows=4, chunk_tokens=16)
+    made = Scheduler(model, prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=16)
     yield made
     made.close()
 
@@ -185,7 +185,7 @@ def test_logprobs_are_those_of_the_model(model: Any, scheduler: Scheduler) -> No
 def test_a_step_that_fails_loses_its_rows_and_nothing_else(
     model: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scheduler = Scheduler(Poisonable(model), max_rows=4, chunk_tokens=16)
+    scheduler = Scheduler(Poisonable(model), prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=16)
     lost = [row(some_prompt(5, seed=1), 100), row([*some_prompt(20, seed=2), POISON, 5], 5)]
     for one in lost:
         scheduler.add(one)
@@ -219,7 +219,7 @@ def test_running_rows_go_on_while_a_long_prompt_is_read(scheduler: Scheduler) ->
 
 
 def test_short_prompts_begin_together(model: Any) -> None:
-    scheduler = Scheduler(model, max_rows=12, chunk_tokens=32)
+    scheduler = Scheduler(model, prompt_cache=prompt_cache(), max_rows=12, chunk_tokens=32)
     for seed in range(12):
         scheduler.add(row(some_prompt(5, seed=seed), 3))
     scheduler.step()  # all prompts are read

@@ -10,6 +10,8 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models import llama
 
+from inference.prompt_cache import PromptCache
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -42,6 +44,11 @@ def tiny_model(*, seed: int = 0) -> Any:
     model.load_weights(weights)
     mx.eval(model.parameters())
     return model
+
+
+def prompt_cache(*, max_bytes: int = 2**26) -> PromptCache:
+    """For a model that keeps every token."""
+    return PromptCache(max_bytes=max_bytes, cuts_anywhere=True)
 
 
 def write_tiny_model(folder: Path, *, tokenizer_from: Path) -> Path:

@@ -60,6 +60,13 @@ class Command(BaseCommand):
             "less keeps running answers smooth, more makes new ones begin sooner",
         )
         parser.add_argument(
+            "--prompt-cache-bytes",
+            type=int,
+            metavar="BYTES",
+            help="memory for what was read, lest it be read again (an eighth of what the models leave free); "
+            "0 keeps nothing",
+        )
+        parser.add_argument(
             "--max-queue",
             type=int,
             default=DEFAULT_MAX_WAITING,
@@ -80,6 +87,10 @@ class Command(BaseCommand):
         for name in ("max_batch_size", "max_queue", "prefill_step_size"):
             if options[name] is not None and options[name] < 1:
                 raise CommandError(f"--{name.replace('_', '-')} must be at least 1, not {options[name]}.")
+        if (options["prompt_cache_bytes"] or 0) < 0:
+            raise CommandError(
+                f"--prompt-cache-bytes must not be below 0: {options['prompt_cache_bytes']} is."
+            )
         try:
             listener = listen(options["host"], options["port"])
         except OSError as error:
@@ -100,6 +111,7 @@ def _server_options(options: dict[str, Any]) -> ServerOptions:
         embedding_model=options["embedding_model"],
         max_rows=options["max_batch_size"],
         chunk_tokens=options["prefill_step_size"],
+        prompt_cache_bytes=options["prompt_cache_bytes"],
     )
     return ServerOptions(
         models=models,
