@@ -18,7 +18,7 @@ from inference.structure import Structure
 from tests.inference.conftest import TINY
 from tests.inference.test_answers_over_http import chat, completion, events, refusal
 from tests.inference.test_scheduler import alone, row, some_prompt, tokens, until_idle
-from tests.inference.tiny_models import VOCABULARY_SIZE, tiny_model
+from tests.inference.tiny_models import VOCABULARY_SIZE, prompt_cache, tiny_model
 
 if TYPE_CHECKING:
     import httpx
@@ -155,7 +155,7 @@ def test_what_cannot_be_followed_is_refused_before_anything_runs(
 
 def test_guided_rows_and_free_rows_share_a_batch(grammars: Grammars) -> None:
     model = tiny_model(seed=1)
-    scheduler = Scheduler(model, max_rows=4, chunk_tokens=16)
+    scheduler = Scheduler(model, prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=16)
     matcher = grammars.matcher(Structure("guided_regex", LLMatcher.grammar_from_regex("[0-9]{5}")))
     free = [row(some_prompt(length, seed=length), 20) for length in (3, 12)]
     guided = row(some_prompt(7, seed=2), 20, matcher=matcher, stop_tokens=(END,))
@@ -175,7 +175,7 @@ def test_a_row_that_loses_its_grammar_fails_with_a_sentence(
     model = tiny_model(seed=1)
     # Without numbers there is nothing to choose by: it says token 0, whatever is allowed.
     model.update(tree_map(lambda weights: weights * mx.nan, model.parameters()))
-    scheduler = Scheduler(model, max_rows=4, chunk_tokens=16)
+    scheduler = Scheduler(model, prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=16)
     matcher = grammars.matcher(Structure("guided_regex", LLMatcher.grammar_from_regex("[0-9]{5}")))
     guided = row(some_prompt(7, seed=2), 20, matcher=matcher, stop_tokens=(END,))
     free = row(some_prompt(3, seed=3), 9)
@@ -192,7 +192,7 @@ def test_a_row_that_loses_its_grammar_fails_with_a_sentence(
 
 def test_a_matcher_is_copied_for_each_row(grammars: Grammars) -> None:
     matcher = grammars.matcher(Structure("guided_regex", LLMatcher.grammar_from_regex("ab")))
-    scheduler = Scheduler(tiny_model(seed=1), max_rows=4, chunk_tokens=16)
+    scheduler = Scheduler(tiny_model(seed=1), prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=16)
     rows = [row(some_prompt(4, seed=seed), 9, matcher=matcher, stop_tokens=(END,)) for seed in (1, 2)]
     for one in rows:
         scheduler.add(one)
