@@ -10,6 +10,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from inference.speech import Said, Speech
 from inference.stops import StopMatcher
 from inference.work import Row, Step, Token
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from inference.meter import Meter
     from inference.prompts import Prompts
     from inference.schema import Generating
+    from inference.speech import Manner, ToolCall
 
 
 class ShownToken(NamedTuple):
@@ -37,16 +39,23 @@ class Piece(NamedTuple):
     text: str
     tokens: list[ShownToken]
     finish_reason: str | None
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
 
 
 class Choice:
     """One answer in the making. `index` is its place in the response."""
 
-    def __init__(self, row: Row, generating: Generating, backend: Backend, *, index: int) -> None:
+    def __init__(
+        self, row: Row, generating: Generating, backend: Backend, *, index: int, manner: Manner | None
+    ) -> None:
         self.row = row
         self.index = index
         self.completion_tokens = 0
         self.finish_reason: str | None = None
+        self._vocabulary = backend.vocabulary
+        self._marks = manner.marks if manner is not None else frozenset()
+        self._speech = Speech(manner) if manner is not None else None
         self._detokenizer = backend.vocabulary.detokenizer()
         self._stops = StopMatcher(generating.stops)
         self._with_tokens = generating.top_logprobs is not None
@@ -59,32 +68,51 @@ class Choice:
         if step.error is not None:
             raise step.error
         self.completion_tokens += 1
-        said = self._say(step.token) if step.token is not None else ""
-        text = self._stops.feed(said)
-        if self._stops.matched is None and step.finish_reason is not None:
-            text += self._stops.feed(self._detokenizer.flush())
-        if self._stops.matched is not None:
-            self.finish_reason = "stop"
-        elif step.finish_reason is not None:
-            self.finish_reason = step.finish_reason
-            text += self._stops.flush()
-        self._shown += len(text)
+        text = self._say(step.token) if step.token is not None else ""
+        if step.finish_reason is not None:
+            text += self._detokenizer.flush()
+        said = self._understand(text, last=step.finish_reason is not None)
+        shown = self._stops.feed(said.content)
+        self.finish_reason = self._reason_to_finish(step, said)
+        if self.finish_reason is not None and self._stops.matched is None:
+            shown += self._stops.flush()
+        self._shown += len(shown)
         tokens = self._tokens_shown()
-        if text or tokens or self.finish_reason:
-            return Piece(self, text, tokens, self.finish_reason)
+        if shown or tokens or said.reasoning or said.calls or self.finish_reason:
+            return Piece(self, shown, tokens, self.finish_reason, said.reasoning, said.calls)
         return None
+
+    def _understand(self, text: str, *, last: bool) -> Said:
+        return Said(text) if self._speech is None else self._speech.feed(text, last=last)
+
+    def _reason_to_finish(self, step: Step, said: Said) -> str | None:
+        if self._stops.matched is not None:
+            return "stop"
+        if said.is_over:
+            return "tool_calls"
+        if step.finish_reason == "stop" and self._speech is not None and self._speech.has_called:
+            return "tool_calls"
+        return step.finish_reason
 
     def _say(self, token: Token) -> str:
         if self._with_tokens:
             self._pending.append(ShownToken(token, self._read))
-        said = self._detokenizer.add(token.id)
+        said = self._text_of(token.id)
         self._read += len(said)
         return said
+
+    def _text_of(self, token: int) -> str:
+        """Special tokens are not text, unless they are what thoughts and calls are made of."""
+        is_mark = token in self._marks or (self._speech is not None and self._speech.is_calling)
+        if is_mark and self._vocabulary.is_special(token):
+            return self._detokenizer.flush() + self._vocabulary.text_of(token)
+        return self._detokenizer.add(token)
 
     def _tokens_shown(self) -> list[ShownToken]:
         """Tokens come with the first of their characters; those of a stop string never do."""
         ended_by_itself = self.finish_reason is not None and self._stops.matched is None
-        shown = [one for one in self._pending if ended_by_itself or one.offset < self._shown]
+        passed = self._shown + (self._speech.elsewhere if self._speech is not None else 0)
+        shown = [one for one in self._pending if ended_by_itself or one.offset < passed]
         self._pending = self._pending[len(shown) :]
         return shown
 
@@ -96,8 +124,8 @@ class Answer:
         self._engine = engine
         self._meter = meter
         self._queue: asyncio.Queue[tuple[int, Step]] = asyncio.Queue()
-        self._choices_per_prompt = generating.n
         self.prompt_tokens = sum(map(len, ready.tokens))
+        self._choices_per_prompt = generating.n
         self.began = time.monotonic()
         self.first_token_at: float | None = None
         self.choices = [
@@ -162,6 +190,7 @@ class Answer:
             min_tokens=generating.min_tokens,
             top_logprobs=generating.top_logprobs,
             matcher=ready.matcher,
+            guided_after=ready.guided_after,
             deliver=lambda step: self._queue.put_nowait((index, step)),
         )
-        return Choice(row, generating, backend, index=index)
+        return Choice(row, generating, backend, index=index, manner=ready.manner)

@@ -6,6 +6,7 @@ silently what they do not know.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
@@ -14,15 +15,20 @@ from inference.fields import BAD_REQUEST, Fields, invalid_type, invalid_value
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+TOOL_ROLES = {"tool": "tool"}
+PASSED_ON = ("tool_call_id", "name", "reasoning_content")
 RESERVED_ARGUMENTS = {
     "add_generation_prompt",
     "chat_template",
     "continue_final_message",
     "conversation",
     "tokenize",
+    "tools",
 }
 
 
@@ -31,6 +37,7 @@ def prompt_tokens(
     messages: list[dict[str, Any]],
     arguments: dict[str, Any],
     *,
+    tools: Sequence[dict[str, Any]] = (),
     add_generation_prompt: bool = True,
 ) -> list[int]:
     """The ids of the prompt. ApiError when a message is not one, or when the template refuses them."""
@@ -39,10 +46,12 @@ def prompt_tokens(
     if taken := RESERVED_ARGUMENTS & arguments.keys():
         name = f"chat_template_kwargs.{min(taken)}"
         raise invalid_value(name, f"'{name}' is decided by the server. Leave it out.")
-    plain = [_plain_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+    roles = ROLES | TOOL_ROLES if tokenizer.has_tool_calling else ROLES
+    plain = [_plain_message(message, f"messages[{place}]", roles) for place, message in enumerate(messages)]
+    given = {"tools": list(tools), **arguments} if tools else arguments
     try:
         tokens = tokenizer.apply_chat_template(
-            plain, add_generation_prompt=add_generation_prompt, return_dict=False, **arguments
+            plain, add_generation_prompt=add_generation_prompt, return_dict=False, **given
         )
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         message = f"The model's chat template refuses these messages: {error}."
@@ -50,18 +59,43 @@ def prompt_tokens(
     return list(tokens)
 
 
-def _plain_message(message: Any, path: str) -> dict[str, str]:
+def _plain_message(message: Any, path: str, roles: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise invalid_type(path, "an object", message)
     fields = Fields(message, prefix=f"{path}.")
     role = fields.string("role")
-    if role not in ROLES:
-        known = ", ".join(f"'{known}'" for known in ROLES)
-        raise invalid_value(f"{path}.role", f"'{path}.role' is '{role}', but this server knows {known} only.")
-    for name in ("tool_calls", "function_call", "audio"):
+    if role not in roles:
+        known = ", ".join(f"'{known}'" for known in roles)
+        raise invalid_value(f"{path}.role", f"'{path}.role' is '{role}', but this model knows {known} only.")
+    for name in ("function_call", "audio") if "tool" in roles else ("function_call", "audio", "tool_calls"):
         if fields.get(name):
-            raise invalid_value(f"{path}.{name}", f"'{path}.{name}' is not supported by this server.")
-    return {"role": ROLES[role], "content": _text(fields.get("content"), f"{path}.content")}
+            raise invalid_value(f"{path}.{name}", f"'{path}.{name}' is not supported with this model.")
+    plain: dict[str, Any] = {"role": roles[role]}
+    plain |= {name: fields.string(name) for name in PASSED_ON if fields.get(name) is not None}
+    if not fields.get("tool_calls"):
+        return {**plain, "content": _text(fields.get("content"), f"{path}.content")}
+    calls = _tool_calls(fields.get("tool_calls"), f"{path}.tool_calls")
+    return {**plain, "content": _text(fields.get("content") or "", f"{path}.content"), "tool_calls": calls}
+
+
+def _tool_calls(calls: Any, path: str) -> list[dict[str, Any]]:
+    """Calls that the model made before. Templates want their arguments as objects, not as JSON in strings."""
+    if not isinstance(calls, list):
+        raise invalid_type(path, "an array of objects", calls)
+    return [_tool_call(call, f"{path}[{place}]") for place, call in enumerate(calls)]
+
+
+def _tool_call(call: Any, path: str) -> dict[str, Any]:
+    if not isinstance(call, dict):
+        raise invalid_type(path, "an object", call)
+    function = Fields(call, prefix=f"{path}.").require_object("function")
+    place = f"{path}.function.arguments"
+    try:
+        arguments = json.loads(function.string("arguments") or "{}")
+    except ValueError as error:
+        raise invalid_value(place, f"'{place}' is not JSON: {error}.") from None
+    made = {"type": "function", "function": {"name": function.string("name"), "arguments": arguments}}
+    return {"id": call["id"], **made} if isinstance(call.get("id"), str) else made
 
 
 def _text(content: Any, path: str) -> str:

@@ -44,6 +44,9 @@ class Vocabulary:
         """The text of `tokens`, special ones left out or by name."""
         return self._tokenizer.decode(tokens, skip_special_tokens=skip_special)
 
+    def is_special(self, token: int) -> bool:
+        return token in self._special
+
     def says_nothing(self, token: int) -> bool:
         """Whether `token` is special or stands for nothing, so that decoding leaves it out."""
         return token in self._special or self._tokenizer.id_to_token(token) is None

@@ -27,11 +27,12 @@ class Guide:
         self._row = row
         self._matcher = matcher.deep_copy()
         self._read = len(row.prompt)
+        self._free: list[int] | None = [] if row.guided_after else None  # what is said before it begins
 
     def __call__(self, tokens: Any, logits: Any) -> Any:
         """`tokens` [so far], `logits` [1, vocabulary]."""
         self._follow(tokens)
-        if self._is_stuck():
+        if self._free is not None or self._is_stuck():
             return logits
         words = mx.array(np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint32))
         if self._is_stuck():
@@ -42,10 +43,21 @@ class Guide:
 
     def _follow(self, tokens: Any) -> None:
         """Read what has been said since the last time. Behind the end of the answer nothing matters."""
-        for token in tokens[self._read :].tolist():
+        new = tokens[self._read :].tolist()
+        for token in new if self._free is None else self._begin(self._free, new):
             if not self._matcher.is_stopped():
                 self._matcher.consume_token(token)
         self._read = tokens.size
+
+    def _begin(self, free: list[int], new: list[int]) -> list[int]:
+        """Those of the new tokens that stand behind `guided_after`: none while that is still to come."""
+        mark = self._row.guided_after
+        for place, token in enumerate(new):
+            free.append(token)
+            if tuple(free[-len(mark) :]) == mark:
+                self._free = None
+                return new[place + 1 :]
+        return []
 
     def _is_stuck(self) -> bool:
         if not self._matcher.is_error():

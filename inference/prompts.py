@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from inference.chat_template import prompt_tokens
 from inference.fields import BAD_REQUEST, invalid_value
+from inference.manner import call_opening, manner_of
+from inference.tools import call_grammar
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from inference.backend import Backend
     from inference.schema import ChatRequest, CompletionRequest, EmbeddingRequest, Generating
+    from inference.speech import Manner
+    from inference.structure import Structure
 
 NOT_FOUND = 404
 
@@ -25,20 +29,34 @@ NOT_FOUND = 404
 class Prompts:
     """Of each prompt: its token ids, how many tokens an answer may have, and its text if it is echoed.
 
-    `matcher` is the grammar that all answers must follow.
+    `matcher` is the grammar that all answers must follow, once they have said `guided_after`. `manner` is how
+    the model speaks, when not everything that it says is content.
     """
 
     tokens: list[list[int]]
     room: list[int]
     echoes: list[str]
-    matcher: LLMatcher | None
+    matcher: LLMatcher | None = None
+    guided_after: tuple[int, ...] = ()
+    manner: Manner | None = None
 
 
 def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     _check_generating(backend, request.generating)
-    tokens = prompt_tokens(backend.chat.tokenizer, request.messages, request.template_arguments)
-    room = _room(backend, tokens, request.generating.max_tokens, param="messages")
-    return Prompts([tokens], [room], [""], _matcher(backend, request.generating))
+    tokenizer, tools = backend.chat.tokenizer, request.tools
+    tokens = prompt_tokens(tokenizer, request.messages, request.template_arguments, tools=tools.offered)
+    manner = manner_of(tokenizer, tools, tokens)
+    is_thinking = manner is not None and manner.is_thinking
+    if tools.forced and not is_thinking:
+        tokens += call_opening(tokenizer)
+    return Prompts(
+        [tokens],
+        [_room(backend, tokens, request.generating.max_tokens, param="messages")],
+        [""],
+        matcher=_matcher(backend, _structure(request)),
+        guided_after=tuple(tokenizer.think_end_tokens) if is_thinking else (),
+        manner=manner,
+    )
 
 
 def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
@@ -46,7 +64,7 @@ def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
     lists = [_tokens_of(backend, prompt) for prompt in request.prompts]
     room = [_room(backend, tokens, request.generating.max_tokens, param="prompt") for tokens in lists]
     echoes = [_text_of(backend, prompt) if request.echo else "" for prompt in request.prompts]
-    return Prompts(lists, room, echoes, _matcher(backend, request.generating))
+    return Prompts(lists, room, echoes, matcher=_matcher(backend, request.generating.structure))
 
 
 def embedding_inputs(backend: Backend, request: EmbeddingRequest) -> list[list[int]]:
@@ -84,8 +102,17 @@ def _check_generating(backend: Backend, generating: Generating) -> None:
     check_ids(backend, "stop_token_ids", generating.stop_tokens)
 
 
-def _matcher(backend: Backend, generating: Generating) -> LLMatcher | None:
-    return None if generating.structure is None else backend.grammars.matcher(generating.structure)
+def _structure(request: ChatRequest) -> Structure | None:
+    asked = request.generating.structure
+    if not request.tools.forced:
+        return asked
+    if asked is not None:
+        raise invalid_value("tool_choice", f"Give either 'tool_choice' with a call or '{asked.param}'.")
+    return call_grammar(request.tools)
+
+
+def _matcher(backend: Backend, structure: Structure | None) -> LLMatcher | None:
+    return None if structure is None else backend.grammars.matcher(structure)
 
 
 def check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...]) -> None:

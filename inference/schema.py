@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.fields import Fields, invalid_type, invalid_value, unsupported
 from inference.structure import Structure, read_structure
+from inference.tools import Tools, read_tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +37,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "prediction": (),
     "reasoning_effort": (),
     "store": (False,),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
     "verbosity": (),
     "web_search_options": (),
 }
@@ -85,6 +84,7 @@ class Generating:
 class ChatRequest:
     generating: Generating
     messages: list[dict[str, Any]]
+    tools: Tools = field(default_factory=Tools)
     template_arguments: dict[str, Any] = field(default_factory=dict)
 
 
@@ -122,6 +122,7 @@ def read_chat(body: dict[str, Any]) -> ChatRequest:
             top_logprobs=(top or 0) if wanted else None,
         ),
         messages=messages,
+        tools=read_tools(fields),
         template_arguments=arguments.as_dict() if arguments else {},
     )
 

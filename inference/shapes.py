@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inference.answers import Answer, Piece, ShownToken
     from inference.detokenize import Vocabulary
     from inference.schema import EmbeddingRequest, Generating
+    from inference.speech import ToolCall
 
 OWNER = "vllm-mlx"
 
@@ -101,6 +102,13 @@ class ChatShape(Shape):
 
     def growth(self, piece: Piece) -> list[dict[str, Any]]:
         chunks = []
+        if piece.reasoning:
+            chunks.append(self._delta(piece.choice.index, {"reasoning_content": piece.reasoning}))
+        chunks += [
+            self._delta(piece.choice.index, {"tool_calls": [delta]})
+            for call in piece.calls
+            for delta in _call_deltas(call)
+        ]
         if piece.text or piece.tokens:
             chunks.append(self._delta(piece.choice.index, {"content": piece.text}, tokens=piece.tokens))
         if piece.finish_reason:
@@ -109,9 +117,17 @@ class ChatShape(Shape):
 
     def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
         tokens = [token for piece in pieces for token in piece.tokens]
+        calls = [_whole_call(call) for piece in pieces for call in piece.calls]
+        text = "".join(piece.text for piece in pieces)
+        reasoning = "".join(piece.reasoning for piece in pieces)
+        message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
+        if reasoning:
+            message["reasoning_content"] = reasoning
+        if calls:
+            message["tool_calls"] = calls
         return {
             "index": index,
-            "message": {"role": "assistant", "content": "".join(piece.text for piece in pieces)},
+            "message": message,
             "logprobs": self._logprobs(tokens),
             "finish_reason": pieces[-1].finish_reason,
         }
@@ -119,7 +135,7 @@ class ChatShape(Shape):
     def _delta(
         self,
         index: int,
-        delta: dict[str, str],
+        delta: dict[str, Any],
         *,
         tokens: Sequence[ShownToken] = (),
         finish_reason: str | None = None,
@@ -144,6 +160,23 @@ class ChatShape(Shape):
             "logprob": logprob,
             "bytes": self._vocabulary.raw_bytes_of(token),
         }
+
+
+def _whole_call(call: ToolCall) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
+
+
+def _call_deltas(call: ToolCall) -> list[dict[str, Any]]:
+    """Name first, arguments after it, as clients put calls together. A call is streamed once it is whole."""
+    opening = {**_whole_call(call), "function": {"name": call.name, "arguments": ""}}
+    return [
+        {"index": call.place, **opening},
+        {"index": call.place, "function": {"arguments": call.arguments}},
+    ]
 
 
 class CompletionShape(Shape):

@@ -14,6 +14,8 @@ from llguidance import LLMatcher
 from inference.fields import invalid_type, invalid_value, unsupported
 
 if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
     from inference.fields import Fields
 
 MAX_CHOICES = 1000
@@ -45,9 +47,10 @@ def read_structure(fields: Fields) -> Structure | None:
     return asked[0]
 
 
-def json_grammar(schema: Any) -> str:
-    """JSON that conforms to `schema`."""
-    return LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": WHITESPACE})
+def json_grammar(schema: Any, *, lenient: bool = False) -> str:
+    """JSON that conforms to `schema`; `lenient` lets keywords pass that cannot be enforced."""
+    overrides: JsonCompileOptions = {"whitespace_pattern": WHITESPACE, "lenient": lenient}
+    return LLMatcher.grammar_from_json_schema(schema, overrides=overrides)
 
 
 def _response_format(fields: Fields) -> Structure | None:

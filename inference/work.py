@@ -71,10 +71,12 @@ class Row:
     top_logprobs: int | None = None
     matcher: LLMatcher | None = None
     """The grammar that the answer must follow, at its beginning; to be copied, not moved on."""
+    guided_after: tuple[int, ...] = ()
+    """The tokens behind which the grammar begins, such as the end of a thought."""
     cancelled: bool = False
-    cached_tokens: int = 0  # of the prompt, which did not have to be read
     stuck: str | None = None
     """Set on the engine thread: why the grammar cannot be followed any further."""
+    cached_tokens: int = 0  # of the prompt, which did not have to be read
 
     def fail(self, error: EngineError) -> None:
         self.deliver(Step(error=error))

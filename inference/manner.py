@@ -1,0 +1,62 @@
+"""How the served model speaks, from its tokenizer: where its thoughts and calls begin and end, and how a call
+is written.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inference.fields import unsupported
+from inference.speech import Manner
+
+if TYPE_CHECKING:
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+    from inference.tools import Tools
+
+
+def manner_of(tokenizer: TokenizerWrapper, tools: Tools, prompt: list[int]) -> Manner | None:
+    """None when everything that the model says is content. ApiError for tools that it does not know."""
+    if tools.offered and not tokenizer.has_tool_calling:
+        message = (
+            "This model knows no tools: its chat template has no calls that can be read. Leave them out."
+        )
+        raise unsupported("tools", message)
+    thought = (tokenizer.think_start, tokenizer.think_end) if tokenizer.has_thinking else None
+    if thought is None and not tools.offered:
+        return None
+    reads_calls = bool(tools.offered) and not tools.forced
+    return Manner(
+        thought=thought,
+        call=(tokenizer.tool_call_start, tokenizer.tool_call_end) if reads_calls else None,
+        is_thinking=_is_thinking(tokenizer, prompt),
+        calls_only=tools.forced,
+        parallel=tools.parallel,
+        parse=partial(tokenizer.tool_parser, tools=tools.offered) if reads_calls else json.loads,
+        marks=_marks(tokenizer),
+    )
+
+
+def call_opening(tokenizer: TokenizerWrapper) -> list[int]:
+    """What to put before a call that a model is made to write, so that it knows it is one."""
+    if tokenizer.tool_parser.__module__.endswith(".json_tools"):
+        return list(tokenizer.encode(f"{tokenizer.tool_call_start}\n", add_special_tokens=False))
+    return []  # its own calls are no JSON, and this one will be
+
+
+def _is_thinking(tokenizer: TokenizerWrapper, prompt: list[int]) -> bool:
+    if not tokenizer.has_thinking:
+        return False
+    return bool(tokenizer.rfind_think_start(prompt) > tokenizer.rfind_think_end(prompt))
+
+
+def _marks(tokenizer: TokenizerWrapper) -> frozenset[int]:
+    groups = (
+        tokenizer.think_start_tokens,
+        tokenizer.think_end_tokens,
+        tokenizer.tool_call_start_tokens,
+        tokenizer.tool_call_end_tokens,
+    )
+    return frozenset(token for group in groups for token in group or ())
