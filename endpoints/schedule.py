@@ -79,14 +79,14 @@ def check_anew(endpoint: Endpoint) -> None:
     )
 
 
-def bring_forward(endpoint_ids: Iterable[int]) -> int:
+def bring_forward(endpoint_ids: Iterable[int], *, asked: bool = True) -> int:
     """Make a check of these endpoints due now, unless they are paused. Returns how many will be checked.
 
-    What was down and checked ever more seldom is checked at full pace again.
+    If an operator `asked`, what was down and checked ever more seldom is checked at full pace again.
     """
     now = clock.now()
     rows = EndpointHealth.objects.filter(pk__in=list(endpoint_ids), endpoint__mode__in=CHECKED_MODES)
-    return rows.update(next_check_at=now, asked_at=now)
+    return rows.update(next_check_at=now, **({"asked_at": now} if asked else {}))
 
 
 def _claims(row: EndpointHealth, *, at: datetime, before: datetime) -> Iterator[Claim]:

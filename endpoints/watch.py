@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connection
 
-from endpoints import routing_table
+from endpoints import feedback, routing_table
 from endpoints.models import Revision
-from endpoints.snapshot import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +115,7 @@ class Watcher:
         change = Change(*(row or (0, 0)))
         if change != self._seen:
             if self._seen is None or change.routing != self._seen.routing:
-                install(routing_table.build(change.routing))
+                feedback.doubts.publish(routing_table.build(change.routing))
             self._seen = change
             self._ready.set()
             self._notify(change)
@@ -141,6 +140,7 @@ def start() -> None:
 def stop() -> None:
     """Stop watching and close the thread's connection. The routing table stays as it is."""
     _watcher.stop()
+    feedback.stop()
 
 
 def wait_ready(timeout: float) -> bool:

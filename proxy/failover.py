@@ -57,7 +57,7 @@ class Failover:
                 begun = await self._attempt(target, outgoing, running)
             except UpstreamError as error:
                 failure = error
-                running.failed()
+                running.failed(reason=str(error), broken=True)
                 call.attempts.append(Attempt(target.name, str(error)))
                 if not repeatable and not isinstance(error, UnreachableError):
                     break
@@ -93,6 +93,6 @@ class Failover:
 def settle(begun: Begun, bytes_out: int = 0) -> None:
     """An answer has come to its end: its status says whether the endpoint did what was asked."""
     if begun.answer.status >= FIRST_FAILED_STATUS:
-        begun.running.failed(bytes_out)
+        begun.running.failed(bytes_out, reason=f"answered {begun.answer.status}", broken=False)
     else:
         begun.running.succeeded(bytes_out)

@@ -7,6 +7,8 @@ from typing import Self
 
 from django.conf import settings
 
+from endpoints import feedback
+from endpoints.doubts import Doubts
 from endpoints.strategies import STRATEGIES
 from proxy.admission import Admission
 from proxy.auth import Guard
@@ -25,13 +27,15 @@ class Gateway:
     balancer: str = "cache-aware"
     queue_size: int = 100
     queue_timeout: float = 30.0
+    doubts: Doubts = field(default_factory=Doubts)
     upstream: Upstream = field(default_factory=Upstream)
-    records: Records = field(default_factory=Records)
+    records: Records = field(init=False)
     router: Router = field(init=False)
     admission: Admission = field(init=False)
     failover: Failover = field(init=False)
 
     def __post_init__(self) -> None:
+        self.records = Records(self.doubts)
         self.router = Router(STRATEGIES[self.balancer]())
         self.admission = Admission(max_waiting=self.queue_size, max_wait=self.queue_timeout)
         self.failover = Failover(self.upstream, self.records, self.admission)
@@ -48,4 +52,5 @@ class Gateway:
             balancer=settings.OLLA_LOAD_BALANCER,
             queue_size=settings.OLLA_QUEUE_SIZE,
             queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
+            doubts=feedback.doubts,
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
+    from endpoints.doubts import Doubts
     from proxy.admission import Slot
 
 logger = logging.getLogger(__name__)
@@ -85,12 +86,14 @@ class Tally:
 class Running:
     """An attempt under way. It ends once, in one of three ways; later calls change nothing."""
 
-    __slots__ = ("_slot", "_started_at", "_tallies")
+    __slots__ = ("_doubts", "_slot", "_started_at", "_tallies")
 
-    def __init__(self, tallies: tuple[Tally, ...], slot: Slot) -> None:
+    def __init__(self, tallies: tuple[Tally, ...], slot: Slot, doubts: Doubts) -> None:
         self._tallies = tallies
         self._slot = slot
+        self._doubts = doubts
         self._started_at = time.perf_counter()
+        doubts.began(slot.target.id)
         for tally in tallies:
             tally.requests += 1
             tally.in_flight += 1
@@ -103,16 +106,23 @@ class Running:
         self._slot.answered_after(seconds)
 
     def succeeded(self, bytes_out: int) -> None:
-        for tally in self._end(bytes_out):
-            tally.successes += 1
+        if ended := self._end(bytes_out):
+            for tally in ended:
+                tally.successes += 1
+            self._doubts.succeeded(self._slot.target.id)
 
-    def failed(self, bytes_out: int = 0) -> None:
+    def failed(self, bytes_out: int = 0, *, reason: str, broken: bool) -> None:
+        """`broken`: no whole answer came. Otherwise one came that says that the endpoint has failed."""
+        if self._tallies:
+            # Before the slot is free: nobody in the queue is to take it.
+            self._doubts.failed(self._slot.target.id, reason, broken=broken)
         for tally in self._end(bytes_out):
             tally.failures += 1
 
     def abandoned(self, bytes_out: int = 0) -> None:
         """The client has left."""
-        self._end(bytes_out)
+        if self._end(bytes_out):
+            self._doubts.abandoned(self._slot.target.id)
 
     def _end(self, bytes_out: int) -> tuple[Tally, ...]:
         tallies, self._tallies = self._tallies, ()
@@ -125,9 +135,10 @@ class Running:
 
 
 class Records:
-    """The counters of one process."""
+    """The counters of one process. What requests say of an endpoint goes on to `doubts`."""
 
-    def __init__(self) -> None:
+    def __init__(self, doubts: Doubts) -> None:
+        self._doubts = doubts
         self.started_at = clock.now()
         self.total = Tally()
         self.size_violations = 0
@@ -142,7 +153,7 @@ class Records:
         tally = self._by_endpoint.get(number)
         if tally is None:
             tally = self._by_endpoint[number] = Tally()
-        return Running((tally, self.total), slot)
+        return Running((tally, self.total), slot, self._doubts)
 
     def close(self, outcome: Outcome) -> None:
         """Take note of a request that is over."""

@@ -56,7 +56,7 @@ async def relay(call: Call, begun: Begun) -> None:
             await _pass_on(call, begun)
         settle(begun, call.bytes_out)
     except UpstreamError as error:
-        begun.running.failed(call.bytes_out)
+        begun.running.failed(call.bytes_out, reason=str(error), broken=True)
         await _cut(call, begun, error)
     finally:
         begun.running.abandoned(call.bytes_out)  # does nothing after the other two: then the client has left
