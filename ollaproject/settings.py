@@ -57,6 +57,14 @@ OLLA_ALLOWED_HOSTS = [
 ]
 OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
 OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
+OLLA_STREAM_USAGE = env_bool("OLLA_STREAM_USAGE", default=True)
+OLLA_LOAD_BALANCER = env_choice(
+    "OLLA_LOAD_BALANCER",
+    ["cache-aware", "priority", "round-robin", "least-connections", "least-latency"],
+    "cache-aware",
+)
+OLLA_QUEUE_SIZE = env_int("OLLA_QUEUE_SIZE", 100)
+OLLA_QUEUE_TIMEOUT = env_int("OLLA_QUEUE_TIMEOUT", 30)  # seconds
 OLLA_FAILURES_TO_GO_DOWN = env_int("OLLA_FAILURES_TO_GO_DOWN", 2, minimum=1)
 OLLA_SUCCESSES_TO_COME_BACK = env_int("OLLA_SUCCESSES_TO_COME_BACK", 1, minimum=1)
 OLLA_CHECK_HISTORY_HOURS = env_int("OLLA_CHECK_HISTORY_HOURS", 24, minimum=1)

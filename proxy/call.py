@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ollaproject.wire import asgi, ids
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ollaproject.wire.openai_errors import ApiError
     from proxy.auth import Caller
     from proxy.headers import Pair
+    from proxy.usage import Tap
 
 
 LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -46,6 +48,7 @@ class Call:
         self.stream = False
         self.bytes_in = 0
         self.bytes_out = 0
+        self.tap: Tap | None = None  # where tokens are counted
         self.tail = b""  # the last piece of the body that was passed on
         self.sends_events = False  # whether the answer that has begun is an event stream
         self.status = 0  # of our answer, 0 until it has begun
@@ -172,4 +175,5 @@ class Call:
             bytes_out=self.bytes_out,
             error_code=self.error_code,
             client_left=self.client_left,
+            tokens=self.tap.tokens() if self.tap and self.status == HTTPStatus.OK else None,
         )

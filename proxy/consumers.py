@@ -17,7 +17,7 @@ from endpoints import watch
 from endpoints.snapshot import snapshot
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
-from proxy import errors, headers, intake, model_list
+from proxy import errors, headers, intake, model_list, usage
 from proxy.call import Call
 from proxy.failover import IDEMPOTENT_METHODS
 from proxy.paths import has_dot_segments, place_of
@@ -28,6 +28,7 @@ from proxy.upstream import Outgoing
 if TYPE_CHECKING:
     from ollaproject.wire.asgi import Receive, Scope, Send
     from proxy.gateway import Gateway
+    from proxy.intake import Asked
     from proxy.paths import Place
 
 logger = logging.getLogger(__name__)
@@ -142,6 +143,8 @@ class ApiConsumer(GatewayConsumer):
             encoded=bool(headers.value(call.headers, b"content-encoding")),
         )
         call.model, call.stream = asked.model, asked.stream
+        if inference:
+            body = self._tap(call, place, asked, body)
         question = Question(place.surface, asked.model)
         plan = Plan(self.gateway.router, question, asked.prompt, waits=inference)
         if asked.model is not None:
@@ -153,6 +156,14 @@ class ApiConsumer(GatewayConsumer):
             repeatable=inference or call.method in IDEMPOTENT_METHODS,
         )
         await relay(call, begun)
+
+    def _tap(self, call: Call, place: Place, asked: Asked, body: bytes) -> bytes:
+        """Count the tokens of the answer to come. Gives the body as the endpoint is to see it."""
+        changed = None
+        if self.gateway.ask_for_usage and asked.stream and place.path in usage.PATHS_TO_ASK:
+            changed = usage.asking(body, asked.stream_options)
+        call.tap = usage.Tap(hide=changed is not None)
+        return body if changed is None else changed
 
     def _outgoing(self, call: Call, place: Place, body: bytes) -> Outgoing:
         scope: dict[str, Any] = dict(call.scope)

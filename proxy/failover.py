@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.errors import FirstByteTimeoutError, UnreachableError, UpstreamError
 from proxy.record import FIRST_FAILED_STATUS, Attempt
+from proxy.rewrite import with_model
 
 if TYPE_CHECKING:
+    from endpoints.selection import Candidate
     from endpoints.snapshot import Target
     from proxy.admission import Admission
     from proxy.call import Call
@@ -51,10 +53,10 @@ class Failover:
         failure: UpstreamError | None = None
         caller = call.caller.address if call.caller else ""
         while (slot := await self._admission.enter(plan, caller)) is not None:
-            target = call.target = slot.target
+            target = _place(call, plan, slot.candidate)
             running = self._records.attempt(slot)
             try:
-                begun = await self._attempt(target, outgoing, running)
+                begun = await self._attempt(target, for_candidate(outgoing, slot.candidate), running)
             except UpstreamError as error:
                 failure = error
                 running.failed(reason=str(error), broken=True)
@@ -88,6 +90,21 @@ class Failover:
             answer.close()
         running.answered()
         return Begun(answer, body, running)
+
+
+def _place(call: Call, plan: Plan, candidate: Candidate) -> Target:
+    call.target = candidate.target
+    call.served_model = candidate.model
+    if plan.question.model is not None:
+        call.routing = plan.decision(candidate)
+    return candidate.target
+
+
+def for_candidate(outgoing: Outgoing, candidate: Candidate) -> Outgoing:
+    """The request as it goes to a candidate: an alias is replaced by the model that it stands for."""
+    if candidate.model is None:
+        return outgoing
+    return replace(outgoing, body=with_model(outgoing.body, candidate.model))
 
 
 def settle(begun: Begun, bytes_out: int = 0) -> None:

@@ -27,6 +27,7 @@ class Gateway:
     balancer: str = "cache-aware"
     queue_size: int = 100
     queue_timeout: float = 30.0
+    ask_for_usage: bool = True
     doubts: Doubts = field(default_factory=Doubts)
     upstream: Upstream = field(default_factory=Upstream)
     records: Records = field(init=False)
@@ -52,5 +53,6 @@ class Gateway:
             balancer=settings.OLLA_LOAD_BALANCER,
             queue_size=settings.OLLA_QUEUE_SIZE,
             queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
+            ask_for_usage=settings.OLLA_STREAM_USAGE,
             doubts=feedback.doubts,
         )

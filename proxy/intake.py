@@ -26,19 +26,25 @@ INFERENCE_PATHS = frozenset(
     }
 )
 MAX_MODEL_LENGTH = 300
+NOTHING_SAID = msgspec.Raw()
 
 
 class _Fields(Prompt):
     model: object = None
     stream: object = None
+    stream_options: msgspec.Raw = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`model` is None when the body names none, `prompt` when it cannot be read."""
+    """`model` is None when the body names none, `prompt` when it cannot be read.
+
+    `stream_options` are the bytes that stand there, empty when there are none.
+    """
 
     model: str | None
     stream: bool
+    stream_options: msgspec.Raw = field(default_factory=msgspec.Raw, compare=False, repr=False)
     prompt: Prompt | None = field(default=None, compare=False, repr=False)
 
 
@@ -72,7 +78,12 @@ def read(body: bytes, *, inference: bool, content_type: bytes, encoded: bool) ->
         raise errors.invalid_model("must be a string")
     if isinstance(model, str) and not 0 < len(model) <= MAX_MODEL_LENGTH:
         raise errors.invalid_model(f"must have 1 to {MAX_MODEL_LENGTH} characters")
-    return Asked(model=model if isinstance(model, str) else None, stream=fields.stream is True, prompt=fields)
+    return Asked(
+        model=model if isinstance(model, str) else None,
+        stream=fields.stream is True,
+        stream_options=fields.stream_options,
+        prompt=fields,
+    )
 
 
 def _problem(body: bytes, error: Exception) -> str:

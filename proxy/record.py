@@ -17,6 +17,7 @@ from ollaproject.wire import clock
 if TYPE_CHECKING:
     from endpoints.doubts import Doubts
     from proxy.admission import Slot
+    from proxy.usage import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Outcome:
     bytes_out: int
     error_code: str | None
     client_left: bool
+    tokens: Tokens | None
 
 
 @dataclass(slots=True)
@@ -160,7 +162,7 @@ class Records:
         if outcome.error_code == "request_too_large":
             self.size_violations += 1
         logger.info(
-            "%s %s %s %s %s %s %.0fms in=%d out=%d%s",
+            "%s %s %s %s %s %s %.0fms in=%d out=%d%s%s",
             outcome.request_id,
             outcome.method,
             outcome.route,
@@ -170,8 +172,16 @@ class Records:
             outcome.duration * 1000,
             outcome.bytes_in,
             outcome.bytes_out,
+            _spent(outcome.tokens),
             _remarks(outcome),
         )
+
+
+def _spent(tokens: Tokens | None) -> str:
+    if tokens is None:
+        return ""
+    counts = (("prompt", tokens.prompt), ("completion", tokens.completion), ("cached", tokens.cached))
+    return "".join(f" {name}={count}" for name, count in counts if count is not None)
 
 
 def _remarks(outcome: Outcome) -> str:

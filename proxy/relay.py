@@ -47,10 +47,14 @@ async def relay(call: Call, begun: Begun) -> None:
     """Pass an answer on, to its end or to the point where the upstream failed."""
     pairs = _headers(begun)
     call.sends_events = begun.answer.is_stream
+    if call.tap is not None and not call.sends_events:
+        call.tap.show_all()
     try:
         await call.begin(begun.answer.status, pairs)
         call.ttft = call.elapsed
         if begun.body is not None:
+            if call.tap is not None:
+                call.tap.take(begun.body)
             await call.write(begun.body, more=False)
         else:
             await _pass_on(call, begun)
@@ -72,12 +76,16 @@ def _headers(begun: Begun) -> list[Pair]:
 
 
 async def _pass_on(call: Call, begun: Begun) -> None:
-    answer = begun.answer
+    answer, tap = begun.answer, call.tap
     if not answer.buffered:
         await call.write(b"", more=True)  # daphne keeps the headers back until there is a body
     while True:
         piece = await answer.read()
         last = answer.whole and not answer.buffered
+        if tap is not None:
+            piece = tap.take(piece) + tap.rest() if last else tap.take(piece)
+            if not piece and not last:
+                continue
         call.tail = piece or call.tail
         await call.write(piece, more=not last)
         if last:
@@ -106,5 +114,7 @@ async def _leave_unfinished(call: Call, what_happened: str, code: str | None) ->
         return
     message = f"{what_happened} What came before this is not the whole answer (request {call.request_id})."
     detail = {"message": message, "type": SERVER_ERROR, "param": None, "code": code}
-    separator = b"" if not call.tail or call.tail.endswith(EVENT_ENDS) else b"\n\n"
-    await call.write(separator + sse.event({"error": detail}), more=True)
+    half = call.tap.rest() if call.tap is not None else b""
+    before = half or call.tail
+    separator = b"" if not before or before.endswith(EVENT_ENDS) else b"\n\n"
+    await call.write(half + separator + sse.event({"error": detail}), more=True)

@@ -227,7 +227,9 @@ class FakeUpstream:
 
     @staticmethod
     def _reset(writer: asyncio.StreamWriter) -> None:
-        sock: socket.socket = writer.get_extra_info("socket")
+        sock: socket.socket | None = writer.get_extra_info("socket")
+        if sock is None:
+            return  # closed already
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         writer.transport.abort()

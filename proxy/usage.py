@@ -1,0 +1,163 @@
+"""How many tokens a request took, from what the endpoint says of it at the end of its answer.
+
+Streams carry that only when asked. When the client has not asked, we ask in its place, and take out again
+what then comes beside its answer. The bytes are otherwise passed on as they are: only the tail is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# The routes whose streams end with their usage when `stream_options.include_usage` is set.
+PATHS_TO_ASK = frozenset({b"/v1/chat/completions", b"/v1/completions"})
+# Usage stands at the end of an answer, in one of the last two events of a stream.
+TAIL_BYTES = 4096
+# An event is held back until it is whole, to see whether it is the one to take out; a longer one is not.
+MAX_HELD_BYTES = 64 * 1024
+
+KEY = b'"usage"'
+USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
+NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
+STREAM_OPTIONS = re.compile(rb'"stream_options"\s*:\s*')
+EVENT_MARKS = (b"\n\n", b"\r\n\r\n")
+EVENT_END = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
+
+
+class _Chunk(msgspec.Struct):
+    choices: object = None
+    usage: object = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_json = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What an endpoint counted. None is what it did not say; `cached` is a part of `prompt`."""
+
+    prompt: int | None
+    completion: int | None
+    cached: int | None
+
+
+class Tap:
+    """Sees every piece of an answer's body. With `hide`, usage is taken out of what is passed on."""
+
+    __slots__ = ("_held", "_hide", "_tail")
+
+    def __init__(self, *, hide: bool) -> None:
+        self._hide = hide
+        self._held = b""
+        self._tail = b""
+
+    def show_all(self) -> None:
+        """The answer is no event stream: there is nothing in it to hide."""
+        self._hide = False
+
+    def take(self, piece: bytes) -> bytes:
+        """What is to be passed on of `piece` now: all of it, unless usage is hidden."""
+        self._tail = piece if len(piece) >= TAIL_BYTES else (self._tail + piece)[-TAIL_BYTES:]
+        if not self._hide:
+            return piece
+        if self._held:
+            piece, self._held = self._held + piece, b""
+        if not piece.endswith(b"\n\n"):
+            piece = self._hold_half_event(piece)
+        return without_usage(piece) if KEY in piece else piece
+
+    def rest(self) -> bytes:
+        """What was still held back when the answer ended."""
+        held, self._held = self._held, b""
+        return held
+
+    def tokens(self) -> Tokens | None:
+        """To be asked for when the answer is over."""
+        return tokens_in(self._tail)
+
+    def _hold_half_event(self, piece: bytes) -> bytes:
+        end = max(piece.rfind(mark) + len(mark) if mark in piece else 0 for mark in EVENT_MARKS)
+        if len(piece) - end > MAX_HELD_BYTES:
+            return piece
+        self._held = piece[end:]
+        return piece[:end]
+
+
+def without_usage(events: bytes) -> bytes:
+    """Whole events, without those that carry usage alone and without fields that say there is none yet."""
+    return b"".join(_shown(event) for event in EVENT_END.split(events))
+
+
+def _shown(event: bytes) -> bytes:
+    _, marker, data = event.partition(b"data:")
+    if not marker or KEY not in data:
+        return event
+    try:
+        chunk = _decode_chunk(data.strip())
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return event
+    if chunk.choices == [] and chunk.usage is not None:
+        return b""
+    return NO_USAGE.sub(b"", event)
+
+
+def asking(body: bytes, options: msgspec.Raw) -> bytes | None:
+    """`body`, a JSON object that asks for a stream, with the wish for usage added and all else as it was.
+
+    `options` is its `stream_options` as they stand there, empty when there are none. None: the client has
+    asked itself, or says something there that only the endpoint can judge.
+    """
+    if not bytes(options):
+        end = body.rindex(b"}")
+        return body[:end] + b',"stream_options":{"include_usage":true}' + body[end:]
+    said = msgspec.json.decode(options)
+    places = list(STREAM_OPTIONS.finditer(body))
+    if not (said is None or isinstance(said, dict)) or len(places) != 1:
+        return None
+    if said and said.get("include_usage"):
+        return None
+    wanted = msgspec.json.encode({**(said or {}), "include_usage": True})
+    start = places[0].end()
+    return body[:start] + wanted + body[start + len(bytes(options)) :]
+
+
+def tokens_in(tail: bytes) -> Tokens | None:
+    """The last usage that an answer's tail holds. In a JSON string, its key's quotes would be escaped."""
+    found = list(USAGE.finditer(tail))
+    if not found:
+        return None
+    try:
+        said, _ = _json.raw_decode(tail[found[-1].end() :].decode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return _tokens(said)
+
+
+def _tokens(said: Mapping[str, Any]) -> Tokens:
+    """OpenAI's names, those of its Responses, or Anthropic's, whose input comes without what was cached."""
+    if "input_tokens" not in said:
+        details = said.get("prompt_tokens_details")
+        return Tokens(_count(said, "prompt_tokens"), _count(said, "completion_tokens"), _cached(details))
+    prompt, read = _count(said, "input_tokens"), _count(said, "cache_read_input_tokens")
+    written = _count(said, "cache_creation_input_tokens")
+    if prompt is not None:
+        prompt += (read or 0) + (written or 0)
+    cached = read if read is not None else _cached(said.get("input_tokens_details"))
+    return Tokens(prompt, _count(said, "output_tokens"), cached)
+
+
+def _cached(details: object) -> int | None:
+    return _count(details, "cached_tokens") if isinstance(details, dict) else None
+
+
+def _count(said: Mapping[str, Any], name: str) -> int | None:
+    value = said.get(name)
+    return value if type(value) is int and value >= 0 else None
