@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 
+from endpoints import alias_admin  # noqa: F401 - registers itself
 from endpoints.buttons import BUTTONS, press
 from endpoints.choices import Mode, Status
 from endpoints.forms import EndpointForm

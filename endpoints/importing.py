@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from endpoints import yaml_io
+from endpoints import alias_importing, yaml_io
 from endpoints.durations import format_duration
 from endpoints.errors import CredentialError
 from endpoints.models import Endpoint
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from endpoints.alias_importing import ImportedAlias
     from endpoints.yaml_io import Entry
 
 KEY_OF_FIELD = {name: key for key, (name, _) in {**yaml_io.PLAIN_KEYS, **yaml_io.FILTER_KEYS}.items()}
@@ -45,9 +46,10 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """A file's endpoints, checked and not yet stored."""
+    """A file's endpoints and aliases, checked and not yet stored."""
 
     endpoints: tuple[Imported, ...]
+    aliases: tuple[ImportedAlias, ...]
     left_out: tuple[str, ...] = field(default=())
 
     def count(self, outcome: Outcome) -> int:
@@ -65,9 +67,10 @@ def prepare(path: Path) -> Import:
         differences = _apply(entry, endpoint)
         mistakes += [one for one in _mistakes(entry, endpoint) if not _is_unread(one.path, file.mistakes)]
         imported.append(Imported(endpoint, _outcome(endpoint, differences), tuple(differences)))
+    aliases = alias_importing.prepare(file.aliases, mistakes)
     if mistakes:
         raise yaml_io.refusal(path, mistakes)
-    return Import(endpoints=tuple(imported), left_out=file.left_out)
+    return Import(endpoints=tuple(imported), aliases=aliases, left_out=file.left_out)
 
 
 def store(prepared: Import) -> None:
@@ -76,6 +79,7 @@ def store(prepared: Import) -> None:
         for one in prepared.endpoints:
             if one.outcome != Outcome.UNCHANGED:
                 one.endpoint.save()
+        alias_importing.store(prepared.aliases)
 
 
 def _apply(entry: Entry, endpoint: Endpoint) -> list[str]:

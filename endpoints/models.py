@@ -13,6 +13,7 @@ from endpoints import secrets, validation
 from endpoints.choices import AuthKind, Mode, Status
 
 MAX_NAME_LENGTH = 64
+MAX_MODEL_NAME_LENGTH = 300
 
 
 class Endpoint(models.Model):
@@ -120,6 +121,39 @@ class EndpointModel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ModelAlias(models.Model):
+    """A name under which clients reach the first of some models that can be served."""
+
+    name = models.CharField(
+        max_length=MAX_MODEL_NAME_LENGTH,
+        unique=True,
+        validators=[validation.validate_model_name],
+        help_text="What clients ask for, such as gpt-4o-mini. It hides a model of the same name.",
+    )
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "model aliases"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AliasedModel(models.Model):
+    """One model of an alias. Those with a lower position are preferred."""
+
+    alias = models.ForeignKey(ModelAlias, on_delete=models.CASCADE, related_name="models")
+    position = models.PositiveSmallIntegerField(default=0, help_text="The lowest is tried first.")
+    model = models.CharField(max_length=MAX_MODEL_NAME_LENGTH, validators=[validation.validate_model_name])
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint(fields=["alias", "model"], name="one_row_per_alias_and_model")]
+
+    def __str__(self) -> str:
+        return self.model
 
 
 class HealthCheck(models.Model):

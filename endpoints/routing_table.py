@@ -1,4 +1,4 @@
-"""Builds the routing table from the database: two queries, the defaults of the profiles filled in."""
+"""Builds the routing table from the database: three queries, the defaults of the profiles filled in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from endpoints import profiles, secrets
 from endpoints.choices import Mode, Status
 from endpoints.errors import FleetError
-from endpoints.models import Endpoint, EndpointModel
+from endpoints.models import AliasedModel, Endpoint, EndpointModel
 from endpoints.snapshot import ServedModel, Snapshot, Target
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,14 @@ def build(revision: int) -> Snapshot:
         if _has_profile(row)
     ]
     targets.sort(key=lambda target: (-target.priority, target.name))
-    return Snapshot(revision=revision, targets=tuple(targets))
+    return Snapshot(revision=revision, targets=tuple(targets), aliases=_aliases())
+
+
+def _aliases() -> dict[str, tuple[str, ...]]:
+    models: defaultdict[str, list[str]] = defaultdict(list)
+    for alias, model in AliasedModel.objects.values_list("alias__name", "model"):
+        models[alias].append(model)
+    return {alias: tuple(names) for alias, names in models.items()}
 
 
 def _served_models() -> dict[int, tuple[ServedModel, ...]]:

@@ -64,10 +64,14 @@ class Loads:
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """An endpoint that may answer. Its `point` on the ring depends on nobody else's."""
+    """An endpoint that may answer. Its `point` on the ring depends on nobody else's.
+
+    `model` is what it is asked for in place of an alias, None for what the client said.
+    """
 
     target: Target
     load: Load
+    model: str | None = None
     point: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Signals do one thing only: they announce that an endpoint was saved or deleted.
+"""Signals do one thing only: they announce that an endpoint or an alias was saved or deleted.
 
 A saved endpoint gets its health row, a check that is due at once, and a new routing table. Whoever saves it,
 the admin or a command, need not think of that.
@@ -12,7 +12,7 @@ from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from endpoints import revision, schedule
-from endpoints.models import Endpoint
+from endpoints.models import AliasedModel, Endpoint, ModelAlias
 
 
 @receiver(post_save, sender=Endpoint, dispatch_uid="endpoints.saved")
@@ -26,3 +26,11 @@ def announce_saved(instance: Endpoint, *, raw: bool = False, **_: Any) -> None:
 @receiver(post_delete, sender=Endpoint, dispatch_uid="endpoints.deleted")
 def announce_deleted(**_: Any) -> None:
     revision.bump(routing=True)
+
+
+@receiver(post_save, sender=ModelAlias, dispatch_uid="aliases.saved")
+@receiver(post_save, sender=AliasedModel, dispatch_uid="aliases.models_saved")
+@receiver(post_delete, sender=AliasedModel, dispatch_uid="aliases.models_deleted")
+def announce_alias(*, raw: bool = False, **_: Any) -> None:
+    if not raw:
+        revision.bump(routing=True)

@@ -6,8 +6,12 @@ The request path reads `snapshot()` and never a query. Who builds and swaps it i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from endpoints.choices import ROUTABLE, Mode, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every endpoint at one revision, highest priority first, then by name."""
+    """Every endpoint at one revision, highest priority first, then by name; and the models of each alias."""
 
     revision: int
     targets: tuple[Target, ...]
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _current = Snapshot(revision=-1, targets=())

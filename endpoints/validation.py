@@ -47,6 +47,12 @@ MANAGED_HEADERS = frozenset(
 CREDENTIAL_HEADERS = frozenset({"api-key", "authorization", "cookie", "x-api-key", "x-auth-token"})
 
 
+def validate_model_name(name: str) -> None:
+    """As clients send it in a request and in a URL."""
+    if not name or not name.isprintable() or name != name.strip():
+        raise ValidationError("A model's name is printable text without space at its ends.")
+
+
 def validate_endpoint(endpoint: Endpoint) -> None:
     """Check every field and raise one ValidationError that holds every mistake, by field."""
     mistakes: dict[str, list[str]] = {}

@@ -31,12 +31,12 @@ OTHER_SECTIONS = (
     "dashboard",
     "engineering",
     "logging",
-    "model_aliases",
     "model_registry",
     "proxy",
     "server",
     "translators",
 )
+SECTIONS = ("endpoints", "discovery", "model_aliases", *OTHER_SECTIONS)
 OTHER_DISCOVERY_KEYS = ("health_check", "model_discovery", "refresh_interval", "type")
 
 # Who signs in how: the key of the secret (or, with `_file`, of the file that holds it), and the other keys.
@@ -69,10 +69,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class AliasEntry:
+    """A model alias of a file: its name, its models in order, and where it stands."""
+
+    line: int
+    path: str
+    name: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointFile:
     """What a file holds, as far as it could be read. `left_out` names the sections about other things."""
 
     entries: tuple[Entry, ...]
+    aliases: tuple[AliasEntry, ...]
     left_out: tuple[str, ...]
     mistakes: tuple[Mistake, ...]
 
@@ -160,16 +171,28 @@ class _FileReading:
         self._folder = folder
 
     def document(self, root: yaml.Node) -> EndpointFile:
-        sections = self.reader.mapping(root, "", known=("endpoints", "discovery", *OTHER_SECTIONS)) or {}
+        sections = self.reader.mapping(root, "", known=SECTIONS) or {}
         left_out = [name for name in sections if name in OTHER_SECTIONS]
         listed = [(sections["endpoints"], "endpoints")] if "endpoints" in sections else []
         if "discovery" in sections:
             listed += self._olla_list(sections["discovery"], left_out)
-        if not listed and not self.reader.mistakes:
+        aliases = self._aliases(sections["model_aliases"]) if "model_aliases" in sections else []
+        if not listed and not aliases and not self.reader.mistakes:
             self.reader.refuse(root, "", "There is no list called endpoints (or discovery.static.endpoints).")
         entries = [entry for node, path in listed for entry in self._entries(node, path)]
         self._refuse_double_names(entries)
-        return EndpointFile(tuple(entries), tuple(left_out), tuple(self.reader.mistakes))
+        return EndpointFile(tuple(entries), tuple(aliases), tuple(left_out), tuple(self.reader.mistakes))
+
+    def _aliases(self, node: yaml.Node) -> list[AliasEntry]:
+        found = []
+        for name, listed in (self.reader.mapping(node, "model_aliases", known=None) or {}).items():
+            path = f"model_aliases.{name}"
+            models = self.reader.texts(listed, path)
+            if models == []:
+                self.reader.refuse(listed, path, "An alias needs at least one model.")
+            if models:
+                found.append(AliasEntry(line_of(listed), path, name, tuple(dict.fromkeys(models))))
+        return found
 
     def _olla_list(self, node: yaml.Node, left_out: list[str]) -> list[tuple[yaml.Node, str]]:
         keys = self.reader.mapping(node, "discovery", known=("static", *OTHER_DISCOVERY_KEYS)) or {}

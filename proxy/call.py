@@ -55,7 +55,8 @@ class Call:
         self.ttft: float | None = None
         self.error_code: str | None = None
         self.client_left = False
-        self.routing: tuple[str, str] | None = None  # decision and reason
+        self.routing: tuple[str, str, str] | None = None  # strategy, decision and reason
+        self.served_model: str | None = None  # the one that an alias led to
         self._watcher: asyncio.Task[None] | None = None
 
     # --- The request ---
@@ -118,11 +119,13 @@ class Call:
             pairs.append((b"x-olla-backend-type", headers.text(self.target.type)))
         if self.model is not None:
             pairs.append((b"x-olla-model", headers.text(self.model)))
+        if self.served_model is not None:
+            pairs.append((b"x-olla-served-model", headers.text(self.served_model)))
         if self.attempts:
             pairs.append((b"x-olla-attempts", b"%d" % len(self.attempts)))
         if self.routing is not None:
-            decision, reason = self.routing
-            pairs.append((b"x-olla-routing-strategy", b"strict"))
+            strategy, decision, reason = self.routing
+            pairs.append((b"x-olla-routing-strategy", strategy.encode()))
             pairs.append((b"x-olla-routing-decision", decision.encode()))
             pairs.append((b"x-olla-routing-reason", reason.encode()))
         return pairs

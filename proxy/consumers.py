@@ -147,8 +147,6 @@ class ApiConsumer(GatewayConsumer):
             body = self._tap(call, place, asked, body)
         question = Question(place.surface, asked.model)
         plan = Plan(self.gateway.router, question, asked.prompt, waits=inference)
-        if asked.model is not None:
-            call.routing = ("routed", "model_found")
         begun = await self.gateway.failover.first_answer(
             call,
             plan,

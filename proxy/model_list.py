@@ -33,10 +33,16 @@ class ModelList(TypedDict):
 
 
 def listed(surface: Surface) -> ModelList:
-    """Every model of a surface, by the name of the endpoint of highest priority that serves it."""
+    """Every model of a surface, as the endpoint of highest priority has it, then every alias of one."""
     found: dict[str, ModelEntry] = {}
     for target, model in _served(surface):
         found.setdefault(model.name, _entry(surface, target, model))
+    aliases: dict[str, ModelEntry] = {}
+    for alias, names in snapshot().aliases.items():
+        first = next((name for name in names if name in found), None)
+        if first is not None:
+            aliases[alias] = {**found[first], "id": alias}
+    found |= aliases
     return {"object": "list", "data": list(found.values())}
 
 

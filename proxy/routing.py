@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from proxy.paths import Surface
     from proxy.prefix import Prompt
 
-STRATEGY = "strict"
+STRICT, ALIAS = "strict", "alias"
 # A client may ask for any number of names; only what leads somewhere is kept, and no more than this.
 MAX_ROUTES = 20_000
 
@@ -90,6 +90,14 @@ class Plan:
             self._keys = () if prompt is None else keys_of(prompt, self.question.model or "")
         return self._keys
 
+    def decision(self, candidate: Candidate) -> tuple[str, str, str]:
+        """How it came to this candidate: strategy, decision and reason, for the answer's headers."""
+        if candidate.model is None:
+            return STRICT, "routed", "model_found"
+        if candidate.model == snapshot().aliases.get(self.question.model or "", (None,))[0]:
+            return ALIAS, "routed", "model_found"
+        return ALIAS, "fallback", "preferred_model_unavailable"
+
     def _left(self) -> Route:
         if not self._tried:
             return self._route
@@ -120,28 +128,35 @@ class Router:
             self._routes = {}
         route = self._routes.get(question)
         if route is None:
-            route = self._tiers_of(usable(now, question.surface, question.model))
+            route = self._found(now, question)
             if len(self._routes) < MAX_ROUTES:
                 self._routes[question] = route
         return route
 
-    def _tiers_of(self, targets: Iterable[Target]) -> Route:
+    def _found(self, now: Snapshot, question: Question) -> Route:
+        surface, model = question
+        aliased = now.aliases.get(model, ()) if model is not None else ()
+        present = [target for target in now.targets if surface.admits(target.type)]
+        tiers: list[Tier] = []
+        for name in aliased or (model,):
+            targets = [target for target in present if target.routable and serves(target, name)]
+            tiers += self._tiers_of(targets, name if aliased else None)
+        if tiers:
+            return tuple(tiers)
+        serving = [target for target in present if any(serves(target, name) for name in aliased or (model,))]
+        raise _refusal(question, present, serving, ALIAS if aliased else STRICT)
+
+    def _tiers_of(self, targets: Iterable[Target], model: str | None) -> Route:
         """Grouped by priority, highest first. The snapshot has them in this order."""
         turn = next(self._first_turns)  # so that a table that changes often does not favour its first
         return tuple(
-            Tier([Candidate(target, self.loads.of(target.id)) for target in tier], turn)
+            Tier([Candidate(target, self.loads.of(target.id), model) for target in tier], turn)
             for _, tier in groupby(targets, key=lambda target: target.priority)
         )
 
 
-def usable(now: Snapshot, surface: Surface, model: str | None) -> list[Target]:
-    """The routable endpoints of a surface that serve `model`. Raises ApiError when there are none."""
-    present = [target for target in now.targets if surface.admits(target.type)]
-    serving = present if model is None else [target for target in present if model in target.model_names]
-    routable = [target for target in serving if target.routable]
-    if routable:
-        return routable
-    raise _refusal(surface, model, present, serving)
+def serves(target: Target, model: str | None) -> bool:
+    return model is None or model in target.model_names
 
 
 def states(targets: Iterable[Target]) -> list[str]:
@@ -157,25 +172,26 @@ def state_of(target: Target) -> str:
 
 
 def _refusal(
-    surface: Surface, model: str | None, present: Sequence[Target], serving: Sequence[Target]
+    question: Question, present: Sequence[Target], serving: Sequence[Target], strategy: str
 ) -> ApiError:
+    surface, model = question
     if model is None or not present:
         return errors.no_healthy_endpoint(surface.label, states(present))
     if serving:
         refusal = errors.model_unavailable(model, states(serving))
-        return _with_routing(refusal, "model_unavailable")
+        return _with_routing(refusal, strategy, "model_unavailable")
     # An endpoint that was never well has told us nothing about its models: it may be the one.
     silent = [target for target in present if not target.models]
     if silent and not any(target.routable for target in present):
         return errors.no_healthy_endpoint(surface.label, states(present))
     known = sorted({name for target in present if target.routable for name in target.model_names})
-    return _with_routing(errors.model_not_found(model, known), "model_not_found")
+    return _with_routing(errors.model_not_found(model, known), strategy, "model_not_found")
 
 
-def _with_routing(refusal: ApiError, reason: str) -> ApiError:
+def _with_routing(refusal: ApiError, strategy: str, reason: str) -> ApiError:
     refusal.headers.update(
         {
-            "X-Olla-Routing-Strategy": STRATEGY,
+            "X-Olla-Routing-Strategy": strategy,
             "X-Olla-Routing-Decision": "rejected",
             "X-Olla-Routing-Reason": reason,
         }

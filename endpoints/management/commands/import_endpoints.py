@@ -15,6 +15,7 @@ from endpoints.importing import Outcome
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+    from endpoints.alias_importing import ImportedAlias
     from endpoints.importing import Imported
 
 MARKS = {Outcome.ADDED: "+", Outcome.CHANGED: "~", Outcome.UNCHANGED: "="}
@@ -27,6 +28,9 @@ endpoints.yaml:
       priority: 80
       check_interval: 5s
       auth: {type: bearer, token: "${MINI_TOKEN}"}
+
+  model_aliases:
+    gpt-4o-mini: [mlx-community/Qwen2.5-3B-Instruct-4bit, mlx-community/Llama-3.2-3B-Instruct-4bit]
 
 An Olla configuration works too: its discovery.static.endpoints are read. Endpoints are told apart by name.
 A key that the file leaves out keeps its value. A file with a mistake in it changes nothing, and the exit
@@ -66,10 +70,17 @@ class Command(BaseCommand):
             importing.store(prepared)
         for one in prepared.endpoints:
             self._show(one)
+        for alias in prepared.aliases:
+            self._show_alias(alias)
         if prepared.left_out:
             self.stderr.write(f"Not about endpoints, left out: {', '.join(prepared.left_out)}.")
         counts = ", ".join(f"{prepared.count(outcome)} {outcome}" for outcome in Outcome)
         self.stdout.write(f"{counts}." + (" Nothing was written: this was a dry run." if dry_run else ""))
+
+    def _show_alias(self, alias: ImportedAlias) -> None:
+        outcome = Outcome.CHANGED if alias.before else Outcome.ADDED
+        mark = MARKS[Outcome.UNCHANGED if alias.models == alias.before else outcome]
+        self.stdout.write(f"{mark} alias {alias.name}  {', then '.join(alias.models)}")
 
     def _show(self, one: Imported) -> None:
         self.stdout.write(f"{MARKS[one.outcome]} {one.endpoint.name}  {one.endpoint.url}")

@@ -1,0 +1,97 @@
+"""Model aliases: from a file or the admin into the routing table."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+
+from endpoints import routing_table
+from endpoints.models import ModelAlias, Revision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+FILE = "model_aliases:\n  gpt-4o-mini: [qwen, llama]\n"
+
+
+def imported(folder: Path, text: str) -> str:
+    path = folder / "aliases.yaml"
+    path.write_text(text)
+    out = StringIO()
+    call_command("import_endpoints", str(path), stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+def revision() -> int:
+    row = Revision.objects.first()
+    return row.routing if row else 0
+
+
+def test_a_file_brings_them_into_the_routing_table(tmp_path: Path) -> None:
+    before = revision()
+
+    assert "+ alias gpt-4o-mini  qwen, then llama" in imported(tmp_path, FILE)
+
+    assert routing_table.build(1).aliases == {"gpt-4o-mini": ("qwen", "llama")}
+    assert revision() > before
+
+
+def test_the_file_says_all_of_a_known_alias_and_nothing_of_others(tmp_path: Path) -> None:
+    imported(tmp_path, FILE + "  other: [phi]\n")
+
+    out = imported(tmp_path, "model_aliases: {gpt-4o-mini: [llama, gemma]}")
+
+    assert "~ alias gpt-4o-mini" in out
+    assert routing_table.build(1).aliases == {"gpt-4o-mini": ("llama", "gemma"), "other": ("phi",)}
+
+
+def test_the_same_file_twice_changes_nothing(tmp_path: Path) -> None:
+    imported(tmp_path, FILE)
+    before = revision()
+
+    assert "= alias gpt-4o-mini" in imported(tmp_path, FILE)
+
+    assert revision() == before
+
+
+@pytest.mark.parametrize("value", ["qwen", "[]", "[[qwen]]", '["qwen "]', '["a\\tb"]'])
+def test_what_is_no_list_of_models_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(CommandError):
+        imported(tmp_path, f"model_aliases: {{a: [x], b: {value}}}")
+
+    assert not ModelAlias.objects.exists()
+
+
+def test_the_admin_edits_them_in_order(admin_client: Client) -> None:
+    form = {
+        "name": "gpt-4o-mini",
+        "models-TOTAL_FORMS": "2",
+        "models-INITIAL_FORMS": "0",
+        "models-0-position": "1",
+        "models-0-model": "llama",
+        "models-1-position": "0",
+        "models-1-model": "qwen",
+    }
+
+    answer = admin_client.post(reverse("admin:endpoints_modelalias_add"), form, follow=True)
+
+    assert "qwen, then llama" in answer.content.decode()
+    assert routing_table.build(1).aliases == {"gpt-4o-mini": ("qwen", "llama")}
+
+
+def test_an_alias_that_is_deleted_leaves_the_table(tmp_path: Path) -> None:
+    imported(tmp_path, FILE)
+    before = revision()
+
+    ModelAlias.objects.get().delete()
+
+    assert routing_table.build(1).aliases == {}
+    assert revision() > before
