@@ -15,8 +15,9 @@ from endpoints.choices import ROUTABLE, Mode, Status
 from endpoints.models import Endpoint
 from endpoints.profiles import profile
 from ollaproject.wire import clock
+from ollaproject.wire.release import VERSION
 from proxy import figures
-from proxy.version import COMMIT, VERSION
+from proxy.version import COMMIT
 
 if TYPE_CHECKING:
     from datetime import datetime
