@@ -13,7 +13,7 @@ from endpoints.yaml_nodes import Mistake
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from endpoints.yaml_io import AliasEntry
+    from endpoints.yaml_entries import AliasEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from endpoints.alias_importing import ImportedAlias
-    from endpoints.yaml_io import Entry
+    from endpoints.yaml_entries import Entry
 
 KEY_OF_FIELD = {name: key for key, (name, _) in {**yaml_io.PLAIN_KEYS, **yaml_io.FILTER_KEYS}.items()}
 

@@ -6,7 +6,6 @@ imports nothing of the file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from endpoints import profiles
 from endpoints.choices import AuthKind
 from endpoints.durations import parse_duration
 from endpoints.errors import DurationError, EndpointFileError
+from endpoints.yaml_entries import AliasEntry, EndpointFile, Entry
 from endpoints.yaml_nodes import Mistake, Reader, line_of
 
 if TYPE_CHECKING:
@@ -46,46 +46,6 @@ AUTH_OTHER = {
     AuthKind.API_KEY: {"header": "auth_header"},
     AuthKind.BASIC: {"username": "auth_username"},
 }
-
-
-@dataclass(slots=True)
-class Entry:
-    """One endpoint of a file: the fields of Endpoint that it sets, and where each of them stands."""
-
-    line: int
-    path: str
-    values: dict[str, Any] = field(default_factory=dict)
-    places: dict[str, tuple[int, str]] = field(default_factory=dict)
-    credential: str | None = field(default=None, repr=False)
-
-    def put(self, name: str, value: Any, *, node: yaml.Node, path: str) -> None:
-        self.places[name] = (line_of(node), path)
-        if value is not None:
-            self.values[name] = value
-
-    def place_of(self, name: str) -> tuple[int, str]:
-        """Line and path of a field, those of the whole entry when the file does not mention it."""
-        return self.places.get(name, (self.line, self.path))
-
-
-@dataclass(frozen=True, slots=True)
-class AliasEntry:
-    """A model alias of a file: its name, its models in order, and where it stands."""
-
-    line: int
-    path: str
-    name: str
-    models: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointFile:
-    """What a file holds, as far as it could be read. `left_out` names the sections about other things."""
-
-    entries: tuple[Entry, ...]
-    aliases: tuple[AliasEntry, ...]
-    left_out: tuple[str, ...]
-    mistakes: tuple[Mistake, ...]
 
 
 def read_file(path: Path, *, environment: Mapping[str, str]) -> EndpointFile:
