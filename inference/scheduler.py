@@ -8,6 +8,7 @@ else.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from mlx_lm.generate import BatchGenerator, StopSequences
 from inference.errors import EngineError, GenerationFailed
 from inference.guide import Guide
 from inference.kept_state import reads_alone
+from inference.pace import SMALLEST_CHUNK_TOKENS, Pace
 from inference.prompt_cache import SHORTEST_REUSE_TOKENS
 from inference.sampling import greedy, processors_for, sampler_for, top_tokens
 from inference.work import Row, Step, Token
@@ -32,22 +34,22 @@ logger = logging.getLogger(__name__)
 PROMPTS_AT_ONCE = 4
 """How many prompts may share a chunk that is too small for them. More would make each of many long prompts
 wait for all of them."""
-SMALLEST_CHUNK_TOKENS = 16
+SMALLEST_SHARE_TOKENS = SMALLEST_CHUNK_TOKENS // PROMPTS_AT_ONCE
 WORTH_WAITING_TOKENS = 64
 """A row begins after another one that is reading the same, if that saves it at least so many tokens."""
-IDLE_CHUNK_FACTOR = 2
-"""How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 
 
 class Scheduler:
-    """Rows in, steps out. `chunk_tokens` is how much prompt is read between two steps of running rows."""
+    """Rows in, steps out. `chunk_tokens` is how much of prompts may be read between two steps of running
+    rows.
+    """
 
     def __init__(self, model: Any, *, prompt_cache: PromptCache, max_rows: int, chunk_tokens: int) -> None:
         self._model = model
         self._prompt_cache = prompt_cache
         self._max_rows = max_rows
         self._most_prompts = 1 if reads_alone(model) else max_rows
-        self._chunk_tokens = chunk_tokens
+        self._pace = Pace(most_tokens=chunk_tokens)
         self._waiting: deque[Row] = deque()
         self._running: dict[int, Row] = {}  # by the generator's id
         self._reading: dict[int, int] = {}  # tokens of their prompts that running rows have yet to read
@@ -81,10 +83,7 @@ class Scheduler:
         if not self._running:
             return steps
         try:
-            self._share_out()
-            prompts, tokens = self._generator.next()
-            self._note_reading(prompts)
-            return steps + [self._step_of(response) for response in tokens]
+            return steps + [self._step_of(response) for response in self._advance()]
         except Exception:
             logger.exception("A step of the model failed. Its %d requests are lost.", len(self._running))
             message = "The model failed while it was working on this request. Try again."
@@ -103,16 +102,26 @@ class Scheduler:
             sampler=greedy,
             completion_batch_size=self._max_rows,
             prefill_batch_size=min(PROMPTS_AT_ONCE, self._most_prompts),
-            prefill_step_size=self._chunk_tokens * IDLE_CHUNK_FACTOR,
         )
 
-    def _share_out(self) -> None:
+    def _advance(self) -> list[Any]:
+        """Let the model work, and learn from how long it took."""
+        decoding = len(self._running) > len(self._reading)
+        self._share_out(self._pace.chunk_tokens(decoding=decoding))
+        began = time.monotonic()
+        prompts, tokens = self._generator.next()
+        seconds = time.monotonic() - began
+        if not any(prompt.end_of_prompt for prompt in prompts):  # to begin an answer takes a step of its own
+            read = sum(self._reading[prompt.uid] - _unread(prompt) for prompt in prompts)
+            self._pace.note(seconds, decoding=decoding, read_tokens=read)
+        self._note_reading(prompts)
+        return list(tokens)
+
+    def _share_out(self, budget: int) -> None:
         """How many prompts the next step reads, in their order, and how much of each: together one chunk.
 
         As many short ones as fit are read at once; long ones share the chunk among a few.
         """
-        decoding = len(self._running) > len(self._reading)
-        budget = self._chunk_tokens if decoding else self._chunk_tokens * IDLE_CHUNK_FACTOR
         prompts, longest = 0, 0
         for unread in self._reading.values():
             longest = max(longest, unread)
@@ -122,7 +131,7 @@ class Scheduler:
                 break
             prompts += 1
         self._generator.prefill_batch_size = max(prompts, 1)
-        self._generator.prefill_step_size = max(budget // max(prompts, 1), SMALLEST_CHUNK_TOKENS)
+        self._generator.prefill_step_size = max(budget // max(prompts, 1), SMALLEST_SHARE_TOKENS)
 
     def _drop_cancelled(self) -> None:
         if any(row.cancelled for row in self._waiting):
@@ -193,13 +202,13 @@ class Scheduler:
 
     def _note_reading(self, prompts: Iterable[Any]) -> None:
         for prompt in prompts:
-            read, length = prompt.progress
+            _, length = prompt.progress
             if prompt.end_of_segment and not prompt.end_of_prompt and length >= SHORTEST_REUSE_TOKENS:
                 self._keep_prompt(prompt.uid)
             if prompt.end_of_prompt:
                 del self._reading[prompt.uid]
             else:
-                self._reading[prompt.uid] = length - read
+                self._reading[prompt.uid] = _unread(prompt)
 
     def _step_of(self, response: Any) -> tuple[Row, Step]:
         row = self._running[response.uid]
@@ -246,6 +255,11 @@ class Scheduler:
         for uid in uids:
             del self._running[uid]
             self._reading.pop(uid, None)
+
+
+def _unread(prompt: Any) -> int:
+    read, length = prompt.progress
+    return int(length - read)
 
 
 @lru_cache(maxsize=64)
