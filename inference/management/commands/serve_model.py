@@ -56,8 +56,8 @@ class Command(BaseCommand):
             "--prefill-step-size",
             type=int,
             metavar="TOKENS",
-            help="most tokens of prompts read between two steps of running answers (64 on a CPU, 512 on a GPU); "
-            "fewer are when they would take longer than a step",
+            help="most tokens of prompts read between two steps of running answers (64 on a CPU, 512 on a "
+            "GPU); fewer are read when they would take longer than a step",
         )
         parser.add_argument(
             "--prompt-cache-bytes",
