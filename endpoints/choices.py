@@ -34,6 +34,14 @@ class Mode(models.TextChoices):
     PAUSED = "paused", "Paused: no requests, no checks"
 
 
+class Span(models.IntegerChoices):
+    """What checks are summed up by: its length in seconds, and the name that the database knows it by."""
+
+    MINUTE = 60, "minute"
+    HOUR = 3600, "hour"
+    DAY = 86400, "day"
+
+
 class AuthKind(models.TextChoices):
     """How an endpoint's credential is sent."""
 

@@ -10,7 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from endpoints import secrets, validation
-from endpoints.choices import AuthKind, Mode, Status
+from endpoints.choices import AuthKind, Mode, Span, Status
 
 MAX_NAME_LENGTH = 64
 MAX_MODEL_NAME_LENGTH = 300
@@ -175,6 +175,38 @@ class HealthCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint_id} at {self.at:%H:%M:%S}: {self.status}"
+
+
+class CheckSummary(models.Model):
+    """The checks of one minute, hour or day (UTC), summed up by endpoints.rollup.
+
+    `answered` is how many of the `count` checks have a latency, which the other three figures are of.
+    """
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="summaries")
+    span = models.PositiveIntegerField(choices=Span)
+    begins_at = models.DateTimeField()
+    count = models.PositiveIntegerField()
+    failures = models.PositiveIntegerField()
+    answered = models.PositiveIntegerField()
+    latency_sum_seconds = models.FloatField()
+    latency_min_seconds = models.FloatField(null=True)
+    latency_max_seconds = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["-begins_at"]
+        verbose_name_plural = "check summaries"
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint", "span", "begins_at"], name="one_summary_per_period")
+        ]
+        indexes = [models.Index(fields=["span", "begins_at"], name="summaries_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id}, {self.get_span_display()} of {self.begins_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def latency_mean_seconds(self) -> float | None:
+        return self.latency_sum_seconds / self.answered if self.answered else None
 
 
 class Transition(models.Model):

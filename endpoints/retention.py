@@ -1,13 +1,18 @@
-"""How long history is kept: single checks for OLLA_CHECK_HISTORY_HOURS, transitions for good."""
+"""How long history is kept: checks and summaries for as long as the settings say, transitions for good."""
 
 from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from endpoints.models import HealthCheck
+from endpoints.choices import Span
+from endpoints.models import CheckSummary, HealthCheck
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -16,13 +21,24 @@ BATCH_ROWS = 2000
 
 
 def prune(at: datetime) -> int:
-    """Delete the checks that are too old at `at`. Returns how many there were."""
-    before = at - timedelta(hours=settings.OLLA_CHECK_HISTORY_HOURS)
-    total = 0
-    while batch := list(
-        HealthCheck.objects.filter(at__lt=before).order_by("at").values_list("pk", flat=True)[:BATCH_ROWS]
-    ):
-        total += HealthCheck.objects.filter(pk__in=batch).delete()[0]
+    """Delete the checks and summaries that are too old at `at`. Returns how many there were."""
+    checks = HealthCheck.objects.filter(at__lt=at - timedelta(hours=settings.OLLA_CHECK_HISTORY_HOURS))
+    total = _delete(checks.order_by("at"))
+    days = {
+        Span.MINUTE: settings.OLLA_MINUTE_HISTORY_DAYS,
+        Span.HOUR: settings.OLLA_HOUR_HISTORY_DAYS,
+        Span.DAY: settings.OLLA_DAY_HISTORY_DAYS,
+    }
+    for span, kept in days.items():
+        old = CheckSummary.objects.filter(span=span, begins_at__lt=at - timedelta(days=kept))
+        total += _delete(old.order_by("begins_at"))
     if total:
-        logger.info("Deleted %s checks from before %s.", total, before.isoformat(timespec="seconds"))
+        logger.info("Deleted %s checks and summaries that were too old to keep.", total)
+    return total
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    total = 0
+    while batch := list(rows.values_list("pk", flat=True)[:BATCH_ROWS]):
+        total += rows.model._default_manager.filter(pk__in=batch).delete()[0]
     return total

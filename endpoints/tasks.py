@@ -7,7 +7,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from endpoints import prober, retention, schedule
+from endpoints import prober, retention, rollup, schedule
 from ollaproject.wire import clock
 
 
@@ -23,9 +23,15 @@ def check_now(endpoint_ids: list[int]) -> None:
     prober.submit(schedule.claim_due(clock.now(), only=endpoint_ids))
 
 
+@shared_task(name="endpoints.roll_up_history")
+def roll_up_history() -> None:
+    """Sum up the checks of the minutes, hours and days that are over."""
+    rollup.roll_up(clock.now())
+
+
 @shared_task(name="endpoints.prune_history")
 def prune_history() -> None:
-    """Delete the checks that are older than OLLA_CHECK_HISTORY_HOURS."""
+    """Delete what is older than the settings say: OLLA_CHECK_HISTORY_HOURS and its siblings."""
     retention.prune(clock.now())
 
 

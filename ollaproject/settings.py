@@ -68,6 +68,9 @@ OLLA_QUEUE_TIMEOUT = env_int("OLLA_QUEUE_TIMEOUT", 30)  # seconds
 OLLA_FAILURES_TO_GO_DOWN = env_int("OLLA_FAILURES_TO_GO_DOWN", 2, minimum=1)
 OLLA_SUCCESSES_TO_COME_BACK = env_int("OLLA_SUCCESSES_TO_COME_BACK", 1, minimum=1)
 OLLA_CHECK_HISTORY_HOURS = env_int("OLLA_CHECK_HISTORY_HOURS", 24, minimum=1)
+OLLA_MINUTE_HISTORY_DAYS = env_int("OLLA_MINUTE_HISTORY_DAYS", 1, minimum=1)
+OLLA_HOUR_HISTORY_DAYS = env_int("OLLA_HOUR_HISTORY_DAYS", 31, minimum=2)
+OLLA_DAY_HISTORY_DAYS = env_int("OLLA_DAY_HISTORY_DAYS", 366, minimum=1)
 
 # --- The local model --------------------------------------------------------------------------------------
 
