@@ -80,7 +80,7 @@ class Admission:
     """The queue of one process. `max_wait` is in seconds; 0 lets nobody wait."""
 
     def __init__(self, *, max_waiting: int, max_wait: float) -> None:
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._max_wait = max_wait
         # By caller, the one who was served longest ago first.
         self._lines: OrderedDict[str, deque[Waiter]] = OrderedDict()
@@ -133,7 +133,7 @@ class Admission:
         if not self._max_wait:
             self.figures.refused += 1
             raise self._overloaded(waiter.plan)
-        if self.waiting >= self._max_waiting:
+        if self.waiting >= self.max_waiting:
             self._make_place(waiter)
         self._lines.setdefault(waiter.caller, deque()).append(waiter)
         self.waiting += 1

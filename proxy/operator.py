@@ -64,7 +64,7 @@ class OperatorConsumer(GatewayConsumer):
 
     async def _status(self, call: Call) -> None:
         states = await database_sync_to_async(status.fleet)()
-        await conditional.respond(call, status.overview(states, self.gateway.records))
+        await conditional.respond(call, status.overview(states, self.gateway.records, self.gateway.admission))
 
     async def _endpoints(self, call: Call) -> None:
         states = await database_sync_to_async(status.fleet)()

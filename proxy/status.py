@@ -22,6 +22,7 @@ from proxy.version import COMMIT
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from proxy.admission import Admission
     from proxy.record import Records, Tally
 
 # Olla's rules for what is worth a word.
@@ -86,7 +87,7 @@ def _state(row: Any) -> EndpointState:
     )
 
 
-def overview(states: list[EndpointState], records: Records) -> dict[str, Any]:
+def overview(states: list[EndpointState], records: Records, admission: Admission) -> dict[str, Any]:
     """`/internal/status`."""
     now = clock.now()
     violations = records.size_violations
@@ -99,7 +100,22 @@ def overview(states: list[EndpointState], records: Records) -> dict[str, Any]:
             "blocked_ips": 0,
             "violations": {"rate_limits": 0, "size_limits": violations},
         },
+        "queue": _queue(admission),
         "system": _system(states, records, now),
+    }
+
+
+def _queue(admission: Admission) -> dict[str, Any]:
+    """Requests that had to wait because every endpoint that could serve them was full."""
+    counted = admission.figures
+    average = counted.wait_sum / counted.admitted if counted.admitted else None
+    return {
+        "waiting": admission.waiting,
+        "max_waiting": admission.max_waiting,
+        "admitted": counted.admitted,
+        "refused": counted.refused,
+        "avg_wait_ms": figures.milliseconds(average),
+        "max_wait_ms": figures.milliseconds(counted.wait_max) if counted.admitted else None,
     }
 
 

@@ -298,3 +298,23 @@ def test_a_refusal_comes_with_retry_after(
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
     assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_status_tells_of_the_queue(
+    serve: Callable[..., Served], upstream: FakeUpstream, table: Table
+) -> None:
+    table(target_for(upstream, max_concurrent=1))
+    served = serve(gateway_with())
+
+    async def crowd() -> dict[str, Any]:
+        async with httpx.AsyncClient(base_url=served.url, timeout=20, trust_env=False) as client:
+            await asyncio.gather(*(client.post(CHAT, json=chat_body()) for _ in range(10)))
+            found: dict[str, Any] = (await client.get("/internal/status")).json()["queue"]
+            return found
+
+    queue = asyncio.run(crowd())
+
+    assert (queue["waiting"], queue["max_waiting"], queue["refused"]) == (0, 100, 0)
+    assert queue["admitted"] > 0
+    assert queue["max_wait_ms"] >= queue["avg_wait_ms"] >= 0
