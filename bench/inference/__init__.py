@@ -1,0 +1,1 @@
+"""Measures the model server, side by side with mlx_lm.server."""

@@ -1,0 +1,129 @@
+"""What is asked of a server, and what is measured: rates, first tokens, and the worst gap in a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from bench.inference.servers import Server
+
+TIMEOUT_SECONDS = 300
+ANSWER_TOKENS = 48
+PROMPT_TOKENS, SHARED_TOKENS, LONG_PROMPT_TOKENS = 500, 400, 1200
+RUNNING_ANSWER_TOKENS = 600
+GAP_WARM_UP_CHUNKS = 12
+WORDS = ("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school")
+
+
+class Stream:
+    """One streamed chat completion: when its pieces came, and how many tokens it had."""
+
+    def __init__(self) -> None:
+        self.began = 0.0
+        self.times: list[float] = []
+        self.tokens = 0
+        self.warm = asyncio.Event()
+
+    @property
+    def first_token_seconds(self) -> float:
+        return self.times[0] - self.began
+
+
+async def ask(
+    client: httpx.AsyncClient, server: Server, prompt: str, max_tokens: int, into: Stream
+) -> Stream:
+    """Stream an answer to `prompt` into `into`."""
+    body = {
+        "model": server.model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    into.began = time.perf_counter()
+    async with client.stream("POST", f"{server.url}/v1/chat/completions", json=body) as response:
+        response.raise_for_status()
+        async for line in response.aiter_lines():
+            _take(line, into)
+    return into
+
+
+def _take(line: str, into: Stream) -> None:
+    if not line.startswith("data: {"):
+        return
+    chunk: dict[str, Any] = json.loads(line.removeprefix("data: "))
+    if chunk["choices"] and chunk["choices"][0]["delta"].get("content"):
+        into.times.append(time.perf_counter())
+        if len(into.times) == GAP_WARM_UP_CHUNKS:
+            into.warm.set()
+    if chunk.get("usage"):
+        into.tokens = chunk["usage"]["completion_tokens"]
+
+
+def words(count: int, *, seed: object) -> str:
+    """About `count` tokens that nobody has sent before."""
+    chosen = random.Random(str(seed))  # noqa: S311 -- no secret
+    return " ".join(chosen.choice(WORDS) for _ in range(count))
+
+
+def story(seed: object) -> str:
+    return f"Write a long story about {words(3, seed=seed)}. Tell every detail."
+
+
+async def total_rate(server: Server, streams: int, seed: str) -> float:
+    """Tokens per second of so many streams together."""
+    async with new_client() as client:
+        began = time.perf_counter()
+        asked = [
+            ask(client, server, story(f"{seed} {place}"), ANSWER_TOKENS, Stream()) for place in range(streams)
+        ]
+        done = await asyncio.gather(*asked)
+        return sum(stream.tokens for stream in done) / (time.perf_counter() - began)
+
+
+async def first_tokens(server: Server, seed: str) -> dict[str, float]:
+    """Seconds to the first token of a prompt that is new, repeated, or new behind a known beginning."""
+    shared = words(SHARED_TOKENS, seed=seed)
+    tails = [words(PROMPT_TOKENS - SHARED_TOKENS, seed=f"{seed} {place}") for place in range(2)]
+    prompts = {
+        "first": f"{shared} {tails[0]}",
+        "repeated": f"{shared} {tails[0]}",
+        "shared": f"{shared} {tails[1]}",
+    }
+    async with new_client() as client:
+        return {
+            kind: (await ask(client, server, prompt, 2, Stream())).first_token_seconds
+            for kind, prompt in prompts.items()
+        }
+
+
+async def gap(server: Server, seed: str) -> dict[str, float]:
+    """A long prompt comes while an answer runs: the answer's worst gap until the long one begins, its usual
+    one before, and the seconds to the long one's first token.
+    """
+    async with new_client() as client:
+        running = Stream()
+        answering = asyncio.create_task(ask(client, server, story(seed), RUNNING_ANSWER_TOKENS, running))
+        await running.warm.wait()
+        came = time.perf_counter()
+        long = await ask(client, server, words(LONG_PROMPT_TOKENS, seed=seed), 1, Stream())
+        began = time.perf_counter()
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+    steps = list(zip(running.times, running.times[1:], strict=False))
+    usual = statistics.median(after - before for before, after in steps if after <= came)
+    worst = max(after - before for before, after in steps if after > came)
+    last = max(began - running.times[-1], worst)
+    return {"usual": usual, "worst": last, "first": long.first_token_seconds}
+
+
+def new_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
