@@ -11,7 +11,7 @@ InferenceError
     ├── EngineNotReady     it is loading, has failed, or is stuck
     ├── EngineStopping     the server is shutting down
     ├── EngineOverloaded   too many requests wait already
-    └── GenerationFailed   a step of the model raised: the requests in it are lost, the next ones are not
+    └── GenerationFailed   the model failed on this request; the others in its batch go on
 """
 
 from __future__ import annotations
@@ -58,4 +58,4 @@ class EngineOverloaded(EngineError):
 
 
 class GenerationFailed(EngineError):
-    """A step of the model raised. The requests in it are lost; the next ones are not."""
+    """The model failed on this request. The others in its batch go on."""

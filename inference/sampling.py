@@ -32,14 +32,19 @@ def greedy(logprobs: Any) -> Any:
     return mx.argmax(logprobs, axis=-1)
 
 
-def sampler_for(sampling: Sampling, choice: int = 0) -> Sampler:
-    """The sampler of one row. `choice` is its place among the `n` answers, which share one `seed`."""
+def sampler_for(sampling: Sampling, choice: int = 0, *, drawn: int = 0) -> Sampler:
+    """The sampler of one row. `choice` is its place among the `n` answers, which share one `seed`; `drawn`
+    is how many of its tokens were drawn before, by another sampler.
+    """
     if sampling.temperature < GREEDY_BELOW or sampling.top_k == 1:
         return greedy
     shape = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)
     if sampling.seed is None:
         return _shared_sampler(*shape)
-    return SeededSampler(*shape, key=mx.random.key((sampling.seed & SEED_MASK) + choice))
+    key = mx.random.key((sampling.seed & SEED_MASK) + choice)
+    for _ in range(drawn):
+        key, _now = mx.random.split(key)
+    return SeededSampler(*shape, key=key)
 
 
 @lru_cache(maxsize=256)

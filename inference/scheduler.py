@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 from mlx_lm.generate import BatchGenerator, StopSequences
 
-from inference.errors import EngineError, GenerationFailed
+from inference.errors import GenerationFailed
 from inference.guide import Guide
 from inference.kept_state import reads_alone
 from inference.pace import SMALLEST_CHUNK_TOKENS, Pace
 from inference.prompt_cache import SHORTEST_REUSE_TOKENS
 from inference.sampling import greedy, processors_for, sampler_for, top_tokens
+from inference.suspects import Suspects
 from inference.work import Row, Step, Token
 
 if TYPE_CHECKING:
@@ -54,11 +55,12 @@ class Scheduler:
         self._running: dict[int, Row] = {}  # by the generator's id
         self._reading: dict[int, int] = {}  # tokens of their prompts that running rows have yet to read
         self._finished: list[tuple[list[int], list[Any]]] = []  # tokens and caches, to be kept
+        self._suspects = Suspects()
         self._generator = self._new_generator()
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + self._suspects.waiting
 
     @property
     def running(self) -> int:
@@ -66,7 +68,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._running or self._waiting or self._finished)
+        return bool(self._running or self.waiting or self._finished)
 
     def add(self, row: Row) -> None:
         self._waiting.append(row)
@@ -74,8 +76,8 @@ class Scheduler:
     def step(self) -> list[tuple[Row, Step]]:
         """One step of the model for all rows: each decodes a token, waiting ones join, prompts are read on.
 
-        Never raises. When the model does, the rows in its batch fail, and the next step starts from a new
-        batch.
+        Never raises. When the model does, the row that made it fail is looked for and fails alone; the
+        others go on from what they had said.
         """
         self._keep_finished()
         self._drop_cancelled()
@@ -83,15 +85,17 @@ class Scheduler:
         if not self._running:
             return steps
         try:
-            return steps + [self._step_of(response) for response in self._advance()]
+            for response in self._advance():
+                steps.append(self._step_of(response))  # one by one: those before a failure stay
         except Exception:
-            logger.exception("A step of the model failed. Its %d requests are lost.", len(self._running))
-            message = "The model failed while it was working on this request. Try again."
-            return steps + self._fail_running(GenerationFailed(message))
+            logger.exception("A step of the model failed.")
+            steps += self._recover()
+        return steps
 
     def close(self) -> None:
         self._running.clear()
         self._waiting.clear()
+        self._suspects.clear()
         self._finished.clear()
         self._prompt_cache.clear()
         self._generator.close()
@@ -147,18 +151,21 @@ class Scheduler:
         failed = []
         while len(self._running) < self._max_rows and (row := self._next_to_join()):
             try:
-                uid = self._insert(row)
+                uid, known_tokens = self._insert(row)
             except Exception as error:
                 logger.exception("A request could not be started.")
+                self._suspects.forget(row)
                 failed.append(
                     (row, Step(error=GenerationFailed(f"This request could not be started: {error}.")))
                 )
                 continue
             self._running[uid] = row
-            self._reading[uid] = len(row.prompt) - row.cached_tokens
+            self._reading[uid] = len(row.tokens) - known_tokens
         return failed
 
     def _next_to_join(self) -> Row | None:
+        if self._suspects:
+            return self._suspects.next_row()
         row = next((row for row in self._waiting if not self._is_being_read(row.prompt)), None)
         if row is not None:
             self._waiting.remove(row)
@@ -176,9 +183,11 @@ class Scheduler:
                 return bool(self._prompt_cache.max_bytes)
         return False
 
-    def _insert(self, row: Row) -> int:
+    def _insert(self, row: Row) -> tuple[int, int]:
+        """The generator's id for the row, and how many of its tokens need not be read."""
+        tokens = row.tokens
         with mx.stream(self._generator.stream):
-            known = self._prompt_cache.fetch(row.prompt)
+            known = self._prompt_cache.fetch(tokens)
         processors = processors_for(
             row.sampling,
             prompt_length=len(row.prompt),
@@ -189,16 +198,17 @@ class Scheduler:
             processors.append(Guide(row, row.matcher))  # the last, so that nothing opens what it has closed
         begin, parting = known.length, known.parting or known.length
         (uid,) = self._generator.insert_segments(
-            [[row.prompt[begin:parting], row.prompt[parting:]]],
-            max_tokens=[row.max_tokens],
+            [[tokens[begin:parting], tokens[parting:]]],
+            max_tokens=[row.max_tokens - len(row.said)],
             caches=None if known.caches is None else [known.caches],
-            all_tokens=[row.prompt[:begin]],
-            samplers=[sampler_for(row.sampling, row.choice)],
+            all_tokens=[tokens[:begin]],
+            samplers=[sampler_for(row.sampling, row.choice, drawn=len(row.said))],
             logits_processors=[processors],
             stop_sequences=[_stop_sequences(row.stop_tokens)],
         )
-        row.cached_tokens = known.length
-        return int(uid)
+        if not row.said:
+            row.cached_tokens = known.length
+        return int(uid), known.length
 
     def _note_reading(self, prompts: Iterable[Any]) -> None:
         for prompt in prompts:
@@ -212,6 +222,7 @@ class Scheduler:
 
     def _step_of(self, response: Any) -> tuple[Row, Step]:
         row = self._running[response.uid]
+        self._suspects.note_step(row)
         if row.stuck is not None and response.finish_reason is None:
             self._generator.remove([response.uid])
             self._forget([response.uid])
@@ -221,7 +232,9 @@ class Scheduler:
             self._finished.append((response.all_tokens, response.prompt_cache))
         if response.finish_reason == "stop":
             return row, Step(finish_reason="stop", stop_token=response.token)
-        return row, Step(_token(row, response), response.finish_reason)
+        token = _token(row, response)
+        row.said.append(token.id)
+        return row, Step(token, response.finish_reason)
 
     def _keep_prompt(self, uid: int) -> None:
         """Now, not when the answer is finished: others may be waiting for it."""
@@ -243,17 +256,23 @@ class Scheduler:
             logger.exception("What was read could not be kept. The prompt cache is emptied.")
             self._prompt_cache.clear()
 
-    def _fail_running(self, error: EngineError) -> list[tuple[Row, Step]]:
-        failed = [(row, Step(error=error)) for row in self._running.values()]
-        self._forget(list(self._running))
+    def _recover(self) -> list[tuple[Row, Step]]:
+        """Begin a new batch. The end of the rows that must be given up."""
+        running = list(self._running.values())
+        guilty, innocent = self._suspects.accuse(running)
+        logger.error("%d requests were in it. %d of them fail now.", len(running), len(guilty))
+        self._running.clear()
+        self._reading.clear()
+        self._waiting.extendleft(reversed(innocent))
         self._generator.close()
         self._generator = self._new_generator()
         mx.clear_cache()
-        return failed
+        error = GenerationFailed("The model failed while it was working on this request. Try again.")
+        return [(row, Step(error=error)) for row in guilty]
 
     def _forget(self, uids: Iterable[int]) -> None:
         for uid in uids:
-            del self._running[uid]
+            self._suspects.forget(self._running.pop(uid))
             self._reading.pop(uid, None)
 
 

@@ -104,13 +104,13 @@ class ChatShape(Shape):
         chunks = []
         if piece.reasoning:
             chunks.append(self._delta(piece.choice.index, {"reasoning_content": piece.reasoning}))
+        if piece.text or piece.tokens:
+            chunks.append(self._delta(piece.choice.index, {"content": piece.text}, tokens=piece.tokens))
         chunks += [
             self._delta(piece.choice.index, {"tool_calls": [delta]})
             for call in piece.calls
             for delta in _call_deltas(call)
         ]
-        if piece.text or piece.tokens:
-            chunks.append(self._delta(piece.choice.index, {"content": piece.text}, tokens=piece.tokens))
         if piece.finish_reason:
             chunks.append(self._delta(piece.choice.index, {}, finish_reason=piece.finish_reason))
         return chunks

@@ -10,6 +10,7 @@ from inference.boundary import OK, Consumer
 from inference.chat_template import prompt_tokens
 from inference.fields import Fields, invalid_type, invalid_value, read_object
 from inference.schema import token_ids
+from inference.tools import Tools, read_tools
 
 if TYPE_CHECKING:
     from inference.backend import Backend
@@ -25,6 +26,7 @@ class TokenizeRequest:
     add_special_tokens: bool
     add_generation_prompt: bool
     with_strings: bool
+    tools: Tools
     template_arguments: dict[str, Any]
 
 
@@ -44,6 +46,7 @@ def read_tokenize(body: dict[str, Any]) -> TokenizeRequest:
         add_special_tokens=fields.boolean("add_special_tokens", default=True),
         add_generation_prompt=fields.boolean("add_generation_prompt", default=True),
         with_strings=fields.boolean("return_token_strs"),
+        tools=read_tools(fields),
         template_arguments=arguments.as_dict() if arguments else {},
     )
 
@@ -91,6 +94,7 @@ def _tokens(backend: Backend, request: TokenizeRequest) -> list[int]:
             tokenizer,
             request.messages,
             request.template_arguments,
+            tools=request.tools.offered,
             add_generation_prompt=request.add_generation_prompt,
         )
     return list(tokenizer.encode(request.prompt, add_special_tokens=request.add_special_tokens))

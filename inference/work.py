@@ -7,7 +7,7 @@ Row's prompt it knew already. Nothing else is shared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -74,9 +74,17 @@ class Row:
     guided_after: tuple[int, ...] = ()
     """The tokens behind which the grammar begins, such as the end of a thought."""
     cancelled: bool = False
+    said: list[int] = field(default_factory=list)
+    """Kept on the engine thread: the tokens that were delivered. With the prompt they are all that another
+    batch needs to go on."""
+    restarts: int = 0
     stuck: str | None = None
     """Set on the engine thread: why the grammar cannot be followed any further."""
     cached_tokens: int = 0  # of the prompt, which did not have to be read
+
+    @property
+    def tokens(self) -> list[int]:
+        return self.prompt + self.said
 
     def fail(self, error: EngineError) -> None:
         self.deliver(Step(error=error))

@@ -22,24 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GREEDY = Sampling(temperature=0)
-POISON = 4242
-
-
-class PoisonedError(RuntimeError):
-    """What a broken kernel or a lack of memory looks like from outside."""
-
-
-class Poisonable:
-    """A real model that fails on one token."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self.layers = model.layers
-
-    def __call__(self, inputs: Any, cache: Any = None) -> Any:
-        if (inputs == POISON).any().item():
-            raise PoisonedError
-        return self._model(inputs, cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -180,22 +162,6 @@ def test_logprobs_are_those_of_the_model(model: Any, scheduler: Scheduler) -> No
     assert token.logprob == pytest.approx(expected[token.id].item(), abs=1e-4)
     assert [one for one, _ in token.likeliest] == mx.argsort(-expected)[:3].tolist()
     assert token.likeliest[0][0] == token.id
-
-
-def test_a_step_that_fails_loses_its_rows_and_nothing_else(
-    model: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    scheduler = Scheduler(Poisonable(model), prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=16)
-    lost = [row(some_prompt(5, seed=1), 100), row([*some_prompt(20, seed=2), POISON, 5], 5)]
-    for one in lost:
-        scheduler.add(one)
-    seen = until_idle(scheduler)
-    assert all(isinstance(seen[one][-1].error, GenerationFailed) for one in lost)
-    assert "A step of the model failed. Its 2 requests are lost." in caplog.text
-    healthy = row(some_prompt(6, seed=3), 8)
-    scheduler.add(healthy)
-    assert tokens(until_idle(scheduler)[healthy]) == alone(model, healthy.prompt, 8)
-    scheduler.close()
 
 
 def test_a_row_that_cannot_begin_fails_alone(model: Any, scheduler: Scheduler) -> None:

@@ -276,6 +276,15 @@ def test_what_is_wrong_with_tools_is_named(client: openai.OpenAI, fields: Any, p
     assert refused(client, made(**fields)) == param
 
 
+def test_tools_count_when_a_conversation_is_tokenised(client: openai.OpenAI) -> None:
+    counts = [
+        client.post("/../tokenize", body={"messages": USER, "tools": tools}, cast_to=object)
+        for tools in ([], [WEATHER])
+    ]
+    without, with_tools = (answer["count"] for answer in counts if isinstance(answer, dict))
+    assert with_tools > without
+
+
 def test_a_model_whose_template_knows_no_tools_says_so(tiny_http: Any) -> None:
     error = refusal(tiny_http.post("/v1/chat/completions", json=chat(tools=[WEATHER])), 400)
     assert (error["code"], error["param"]) == ("unsupported_parameter", "tools")
