@@ -14,9 +14,12 @@ from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import condition, require_POST, require_safe
 
+from endpoints import archive, latency
 from endpoints.buttons import BUTTONS, press
 from endpoints.choices import Mode
+from endpoints.drawings import DAY, drawings
 from endpoints.errors import ProfileError
+from endpoints.filters import asked_for, states
 from endpoints.live import SIGNED_OUT
 from endpoints.models import Endpoint, EndpointHealth, Revision
 from endpoints.overview import by_attention, card_of, counted, summary
@@ -24,10 +27,13 @@ from endpoints.profiles import profile
 from ollaproject.wire.clock import now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from django.contrib.auth.models import AnonymousUser, User
     from django.http import HttpRequest
+
+    from endpoints.overview import Card
 
 # Beat ticks every second and each check has its time-out: one that is this late is not coming.
 CHECKS_STOPPED_AFTER = timedelta(seconds=15)
@@ -82,7 +88,16 @@ def sign_in_first() -> HttpResponse:
 
 @require_POST
 def act(request: HttpRequest, endpoint_id: int, action: str) -> HttpResponse:
-    """Do what a button says, then show the fleet as it is now; what was done goes beside it as an event."""
+    """Do what a button says, then show the fleet as it is now."""
+    return pressed(
+        request, endpoint_id, action, show=lambda: render(request, "endpoints/_fleet.html", fleet(request))
+    )
+
+
+def pressed(
+    request: HttpRequest, endpoint_id: int, action: str, *, show: Callable[[], HttpResponse]
+) -> HttpResponse:
+    """Do what a button says and answer with what `show` draws; what was done goes beside it as an event."""
     if not request.user.is_authenticated:
         return sign_in_first()
     if not may_act(request.user):
@@ -90,7 +105,7 @@ def act(request: HttpRequest, endpoint_id: int, action: str) -> HttpResponse:
     if action not in BUTTONS:
         raise Http404
     said = press(action, [get_object_or_404(Endpoint, pk=endpoint_id)])
-    response = render(request, "endpoints/_fleet.html", fleet(request))
+    response = show()
     response["HX-Trigger"] = json.dumps({"olla:said": {"text": said}})
     return response
 
@@ -98,9 +113,16 @@ def act(request: HttpRequest, endpoint_id: int, action: str) -> HttpResponse:
 def fleet(request: HttpRequest) -> dict[str, Any]:
     """What the fragment's template shows."""
     rows = Endpoint.objects.select_related("health").prefetch_related("models")
-    cards = by_attention(card_of(row, default_priority=priority_of_type(row.type)) for row in rows)
+    cards = by_attention(cards_of(rows))
+    chosen = asked_for(request.GET)
     return {
-        "cards": cards,
+        "cards": [card for card in cards if chosen.lets_through(card)],
+        "total": len(cards),
+        "chosen": chosen,
+        "states": states(cards, chosen.status),
+        "types": sorted({card.type for card in cards} | ({chosen.type} - {""})),
+        "press_as": "endpoint-action",
+        "press_query": chosen.query,
         "summary": summary(cards) if cards else [],
         # For screen readers: without the times, which would be read out anew every second.
         "spoken": counted(cards) if cards else "No endpoint yet",
@@ -109,6 +131,22 @@ def fleet(request: HttpRequest) -> dict[str, Any]:
         "may_add": may_add(request.user),
         "checks_stopped_at": checks_stopped_at(),
     }
+
+
+def cards_of(rows: Iterable[Endpoint]) -> list[Card]:
+    """The cards of these rows, which were read with their `health` and `models`, with their last day."""
+    found = list(rows)
+    at = now()
+    flips = archive.flips([row.pk for row in found], since=at - DAY)
+    seconds = latency.series(at)
+    return [
+        card_of(
+            row,
+            default_priority=priority_of_type(row.type),
+            drawn=drawings(flips.get(row.pk, []), seconds.get(row.pk, []), at=at),
+        )
+        for row in found
+    ]
 
 
 def priority_of_type(name: str) -> int:

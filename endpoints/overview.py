@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from endpoints.drawings import Drawings
     from endpoints.models import Endpoint
 
 MODELS_SHOWN = 3
@@ -64,6 +65,8 @@ class Card:
     next_check_at: datetime | None
     latency_ms: int | None
     models: tuple[str, ...]
+    flapping: bool = False
+    drawn: Drawings | None = None
 
     @property
     def status_word(self) -> str:
@@ -99,7 +102,7 @@ def needs_attention(mode: Mode | str, status: Status | str) -> bool:
     return mode == Mode.ACTIVE and status in DOWN
 
 
-def card_of(endpoint: Endpoint, *, default_priority: int) -> Card:
+def card_of(endpoint: Endpoint, *, default_priority: int, drawn: Drawings | None = None) -> Card:
     """The card of a row that was read with its `health` and its `models`."""
     health = getattr(endpoint, "health", None)
     priority = default_priority if endpoint.priority is None else endpoint.priority
@@ -120,6 +123,8 @@ def card_of(endpoint: Endpoint, *, default_priority: int) -> Card:
         if health and health.latency_seconds is not None
         else None,
         models=tuple(model.name for model in endpoint.models.all()),
+        flapping=bool(health and health.flapping),
+        drawn=drawn,
     )
 
 

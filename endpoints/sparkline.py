@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def path(values: Sequence[float | None], *, height: float, top: float | None = None) -> str:
-    """A line over x = 0, 1, 2, … and y from `height` (nothing) up to 0 (`top`, or the largest value).
+    """A line over x = 0, 1, 2, … and whole y from `height` (nothing) up to 0 (`top`, or the largest value).
 
     A value that stands alone becomes a short dash, or it could not be seen. Empty when there is no value.
     """
@@ -17,8 +17,8 @@ def path(values: Sequence[float | None], *, height: float, top: float | None = N
     scale = height / (top or max(known, default=0) or 1)
     parts = []
     for run in runs(values):
-        points = [f"{x} {height - min(height, value * scale):.2f}" for x, value in run]
-        parts.append("M" + "L".join(points) + ("h.5" if len(run) == 1 else ""))
+        points = [f"{x} {round(height - min(height, value * scale))}" for x, value in run]
+        parts.append("M" + " ".join(points) + ("h.5" if len(run) == 1 else ""))
     return "".join(parts)
 
 

@@ -1,13 +1,17 @@
-"""The fleet's pages: the dashboard, the part of it that is fetched again at every change, and its buttons."""
+"""The fleet's pages: the dashboard, one endpoint, incidents. Of the live ones, also the part that changes."""
 
 from __future__ import annotations
 
 from django.urls import path
 
-from endpoints import dashboard
+from endpoints import dashboard, endpoint_page, incidents
 
 urlpatterns = [
     path("", dashboard.page, name="dashboard"),
     path("endpoints/fleet/", dashboard.fragment, name="dashboard-fleet"),
+    path("endpoints/<int:endpoint_id>/", endpoint_page.page, name="endpoint"),
+    path("endpoints/<int:endpoint_id>/now/", endpoint_page.fragment, name="endpoint-now"),
     path("endpoints/<int:endpoint_id>/<str:action>/", dashboard.act, name="endpoint-action"),
+    path("endpoints/<int:endpoint_id>/here/<str:action>/", endpoint_page.act, name="endpoint-page-action"),
+    path("incidents/", incidents.page, name="incidents"),
 ]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from django.utils.safestring import SafeString
 
+    from endpoints.history import Incident
+
 register = template.Library()
 
 MINUTE: Final = 60
@@ -54,6 +56,22 @@ def clock(at: datetime, wording: Wording) -> SafeString:
         f"{at:%Y-%m-%d %H:%M:%S} UTC",
         in_words((now() - at).total_seconds(), wording),
     )
+
+
+@register.simple_tag
+def moment(at: datetime) -> SafeString:
+    """A point in time as such. clock.js writes it in the reader's own time zone."""
+    words = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return format_html(
+        '<time datetime="{}" data-clock="at">{}</time>', at.isoformat(timespec="milliseconds"), words
+    )
+
+
+@register.simple_tag
+def lasted(incident: Incident) -> str:
+    """How long an incident that is over lasted."""
+    seconds = incident.length(now()).total_seconds()
+    return f"for {span(seconds)}" if seconds >= 1 else "for less than 1 s"
 
 
 @register.filter

@@ -82,6 +82,8 @@ def pages_of(endpoint: Endpoint) -> list[str]:
     admin = "/admin/endpoints/endpoint/"
     return [
         "/",
+        f"/endpoints/{endpoint.pk}/",
+        "/incidents/",
         admin,
         f"{admin}{endpoint.pk}/change/",
         f"{admin}add/",

@@ -6,21 +6,21 @@ from endpoints.sparkline import path
 
 
 def test_the_largest_value_reaches_the_top() -> None:
-    assert path([0, 5, 10], height=20) == "M0 20.00L1 10.00L2 0.00"
+    assert path([0, 5, 10], height=20) == "M0 20 1 10 2 0"
 
 
 def test_a_missing_value_is_a_gap_and_not_a_zero() -> None:
-    assert path([1, 1, None, 1, 1], height=10) == "M0 0.00L1 0.00M3 0.00L4 0.00"
+    assert path([1, 1, None, 1, 1], height=10) == "M0 0 1 0M3 0 4 0"
 
 
 def test_a_value_between_gaps_can_still_be_seen() -> None:
-    assert path([None, 1, None], height=10) == "M1 0.00h.5"
+    assert path([None, 1, None], height=10) == "M1 0h.5"
 
 
 def test_a_value_above_the_top_is_drawn_at_the_top() -> None:
-    assert path([5, 50], height=10, top=10) == "M0 5.00L1 0.00"
+    assert path([5, 50], height=10, top=10) == "M0 5 1 0"
 
 
 def test_no_values_and_nothing_but_zeros_are_no_fault() -> None:
     assert path([None, None], height=10) == ""
-    assert path([0, 0], height=10) == "M0 10.00L1 10.00"
+    assert path([0, 0], height=10) == "M0 10 1 10"

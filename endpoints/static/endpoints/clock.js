@@ -1,4 +1,4 @@
-/** Keeps the times of a page going: `<time datetime data-clock="for|ago|in">`. The words are those of templatetags/fleet.py. */
+/** Keeps the times of a page going: `<time datetime data-clock="for|ago|in|at">`. The words are those of templatetags/fleet.py. */
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -8,6 +8,8 @@ const TOLERATED_SKEW_MS = 1500;
 
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 const ofDay = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 
 let skewMs = 0;
 
@@ -46,7 +48,7 @@ export function tick() {
   const now = gatewayNow();
   for (const element of document.querySelectorAll("time[data-clock]")) {
     const at = Date.parse(element.dateTime);
-    const words = inWords((now - at) / 1000, element.dataset.clock);
+    const words = element.dataset.clock === "at" ? dayAndTime.format(at) : inWords((now - at) / 1000, element.dataset.clock);
     if (element.textContent !== words) element.textContent = words;
     const title = exact.format(at);
     if (element.title !== title) element.title = title;

@@ -1,0 +1,107 @@
+"""What the pages draw of an endpoint's past: a bar of its last day, and a line of how fast it answered.
+
+Pure: flips and numbers in, shapes and their words out. A drawing never says what its words do not say too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from endpoints import history, sparkline
+from endpoints.history import Shade, Uptime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from endpoints.history import Flip
+
+DAY: Final = timedelta(days=1)
+SEGMENTS: Final = 90
+LINE_HEIGHT: Final = 100
+# The highest value does not touch the edge.
+HEADROOM: Final = 1.15
+
+SHADE_WORDS: Final = {
+    Shade.UP: "Up",
+    Shade.PARTLY: "Partly down",
+    Shade.DOWN: "Down",
+    Shade.NONE: "Nothing known",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Neighbouring segments of one shade; `x` and `width` count segments."""
+
+    x: int
+    width: int
+    shade: Shade
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    pieces: tuple[Piece, ...]
+    uptime: Uptime
+
+    @property
+    def label(self) -> str:
+        words = self.uptime.words
+        return "Nothing known of the last 24 h" if self.uptime.share is None else f"{words} up in 24 h"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Means of half hours. `path` is empty when there are none; its box is `width` by LINE_HEIGHT."""
+
+    path: str
+    width: int
+    lowest_ms: int
+    highest_ms: int
+
+    @property
+    def label(self) -> str:
+        if self.lowest_ms == self.highest_ms:
+            return f"Latency in 24 h: {self.lowest_ms} ms"
+        return f"Latency in 24 h: {self.lowest_ms} to {self.highest_ms} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawings:
+    bar: Bar
+    line: Line
+
+
+def bar(flips: Sequence[Flip], *, at: datetime) -> Bar:
+    """The day until `at`."""
+    start = at - DAY
+    past = history.stretches(flips, start=start, end=at)
+    shades = history.shades(past, start=start, end=at, count=SEGMENTS)
+    pieces = []
+    x = 0
+    for shade, group in groupby(shades):
+        width = len(list(group))
+        since, until = (start + DAY / SEGMENTS * edge for edge in (x, x + width))
+        title = f"{SHADE_WORDS[shade]}, {since:%H:%M} to {until:%H:%M} UTC"
+        pieces.append(Piece(x=x, width=width, shade=shade, title=title))
+        x += width
+    return Bar(pieces=tuple(pieces), uptime=history.uptime(past, start=start, end=at))
+
+
+def line(seconds: Sequence[float | None]) -> Line:
+    known = [value for value in seconds if value is not None]
+    top = max(known, default=0.0)
+    return Line(
+        path=sparkline.path(seconds, height=LINE_HEIGHT, top=top * HEADROOM),
+        width=max(1, len(seconds) - 1),
+        lowest_ms=max(1, round(min(known, default=0.0) * 1000)),
+        highest_ms=max(1, round(top * 1000)),
+    )
+
+
+def drawings(flips: Sequence[Flip], seconds: Sequence[float | None], *, at: datetime) -> Drawings:
+    return Drawings(bar=bar(flips, at=at), line=line(seconds))

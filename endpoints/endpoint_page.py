@@ -1,0 +1,141 @@
+"""The page of one endpoint: how long it was up, its incidents, its last checks, and what it is set to."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render, resolve_url
+from django.utils.cache import patch_cache_control
+from django.views.decorators.http import condition, require_POST, require_safe
+
+from endpoints import archive, dashboard, history, latency
+from endpoints.drawings import drawings
+from endpoints.durations import format_duration
+from endpoints.live import SIGNED_OUT, count_down
+from endpoints.models import Endpoint, HealthCheck
+from endpoints.overview import card_of
+from ollaproject.wire.clock import now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from django.http import HttpRequest
+
+    from endpoints.history import Flip
+
+SPANS: Final = (
+    ("24 h", timedelta(days=1)),
+    ("7 d", timedelta(days=7)),
+    ("30 d", timedelta(days=30)),
+    ("90 d", timedelta(days=90)),
+)
+LONGEST_SPAN: Final = SPANS[-1][1]
+INCIDENTS_SHOWN: Final = 20
+CHECKS_SHOWN: Final = 20
+
+
+@require_safe
+@login_required
+def page(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    shown = content(request, found(endpoint_id))
+    response = render(request, "endpoints/endpoint.html", shown | {"signed_out_code": SIGNED_OUT})
+    patch_cache_control(response, private=True, no_store=True)
+    return response
+
+
+def version(request: HttpRequest, endpoint_id: int) -> str:
+    seen = f"{dashboard.fleet_version(request)} {endpoint_id} {may_see_settings(request)}"
+    return f'W/"{hashlib.sha256(seen.encode()).hexdigest()[:20]}"'
+
+
+@condition(etag_func=version)
+def current_fragment(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    if not Endpoint.objects.filter(pk=endpoint_id).exists():
+        # It was deleted while the page was open.
+        return HttpResponse(status=404, headers={"HX-Redirect": resolve_url("dashboard")})
+    response = show(request, endpoint_id)
+    patch_cache_control(response, private=True, no_cache=True)
+    return response
+
+
+@require_safe
+def fragment(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    """What the page shows, alone. Someone who was signed out meanwhile is sent to the sign-in page."""
+    if not request.user.is_authenticated:
+        return dashboard.sign_in_first()
+    return current_fragment(request, endpoint_id)
+
+
+@require_POST
+def act(request: HttpRequest, endpoint_id: int, action: str) -> HttpResponse:
+    """Do what a button says, then show the endpoint as it is now."""
+    return dashboard.pressed(request, endpoint_id, action, show=lambda: show(request, endpoint_id))
+
+
+def show(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    return render(request, "endpoints/_endpoint.html", content(request, found(endpoint_id)))
+
+
+def found(endpoint_id: int) -> Endpoint:
+    rows = Endpoint.objects.select_related("health").prefetch_related("models")
+    return get_object_or_404(rows, pk=endpoint_id)
+
+
+def may_see_settings(request: HttpRequest) -> bool:
+    return request.user.is_staff and request.user.has_perm("endpoints.view_endpoint")
+
+
+def content(request: HttpRequest, endpoint: Endpoint) -> dict[str, Any]:
+    """What the fragment's template shows."""
+    at = now()
+    flips = archive.flips([endpoint.pk], since=at - LONGEST_SPAN).get(endpoint.pk, [])
+    seconds = latency.series(at).get(endpoint.pk, [])
+    card = card_of(
+        endpoint,
+        default_priority=dashboard.priority_of_type(endpoint.type),
+        drawn=drawings(flips, seconds, at=at),
+    )
+    return {
+        "card": card,
+        "spans": uptimes(flips, at=at),
+        "incidents": history.incidents(flips)[:INCIDENTS_SHOWN],
+        "checks": HealthCheck.objects.filter(endpoint=endpoint)[:CHECKS_SHOWN],
+        "settings": settings_of(endpoint, priority=card.priority) if may_see_settings(request) else [],
+        "down": count_down(),
+        "spoken": f"{card.name} {'serves' if card.serves else 'does not serve'}",
+        "may_act": dashboard.may_act(request.user),
+        "checks_stopped_at": dashboard.checks_stopped_at(),
+        "press_as": "endpoint-page-action",
+        "press_query": "",
+    }
+
+
+def uptimes(flips: Sequence[Flip], *, at: datetime) -> list[tuple[str, str]]:
+    past = history.stretches(flips, start=at - LONGEST_SPAN, end=at)
+    return [(name, history.uptime(past, start=at - span, end=at).words) for name, span in SPANS]
+
+
+def settings_of(endpoint: Endpoint, *, priority: int) -> list[tuple[str, str]]:
+    """What was configured, without secrets: headers by their names alone. Empty fields are left out."""
+    interval = format_duration(endpoint.check_interval_seconds)
+    timeout = format_duration(endpoint.check_timeout_seconds)
+    pairs = [
+        ("URL", endpoint.url),
+        ("Backend type", endpoint.type),
+        ("Priority", str(priority)),
+        ("Weight", str(endpoint.weight)),
+        ("Checked every", f"{interval}, for at most {timeout}"),
+        ("Health check", endpoint.health_check_url.partition("?")[0]),
+        ("List of models", endpoint.model_url.partition("?")[0]),
+        ("Only models", ", ".join(endpoint.model_include)),
+        ("Not models", ", ".join(endpoint.model_exclude)),
+        ("Requests at once", str(endpoint.max_concurrent or "")),
+        ("Authentication", endpoint.get_auth_kind_display()),
+        ("Headers", ", ".join(endpoint.headers)),
+    ]
+    return [(name, value) for name, value in pairs if value]

@@ -1,0 +1,197 @@
+"""The page of one endpoint, the list of incidents, and the filter of the fleet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.cache import cache
+
+from endpoints.choices import AuthKind, Mode, Status
+from endpoints.models import Endpoint, HealthCheck, Transition
+from ollaproject.wire.clock import now
+from tests.pages.fleet import SECRET, add_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from pytest_django import DjangoAssertNumQueries
+
+    SignIn = Callable[[User | None], Client]
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def outage(endpoint: Endpoint, *, hours_ago: float, minutes: float, reason: str) -> None:
+    """It had been healthy, and came back."""
+    start = now() - timedelta(hours=hours_ago)
+    end = start + timedelta(minutes=minutes)
+    for at, old, new, why in (
+        (start, Status.HEALTHY, Status.OFFLINE, reason),
+        (end, Status.OFFLINE, Status.HEALTHY, ""),
+    ):
+        Transition.objects.create(endpoint=endpoint, at=at, old_status=old, new_status=new, reason=why)
+
+
+def page(client: Client, url: str) -> str:
+    response = client.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_an_outage_shows_in_uptime_in_the_bar_and_with_its_cause(signed_in: SignIn, member: User) -> None:
+    endpoint = add_endpoint("mini-1", models=("a-model",))
+    Transition.objects.create(
+        endpoint=endpoint, at=now() - timedelta(days=3), old_status="unknown", new_status="healthy"
+    )
+    outage(endpoint, hours_ago=5, minutes=144, reason="connection refused")
+    html = page(signed_in(member), f"/endpoints/{endpoint.pk}/")
+    assert "<dt>24 h</dt><dd>90 %</dd>" in html
+    assert 'aria-label="90 % up in 24 h"' in html
+    assert '<rect class="down"' in html
+    assert "Connection refused" in html
+    assert "for 2 h 24 min" in html
+    assert "a-model" in html
+
+
+def test_recent_checks_are_listed_and_latency_is_drawn(signed_in: SignIn, member: User) -> None:
+    endpoint = add_endpoint("mini-1")
+    HealthCheck.objects.create(
+        endpoint=endpoint,
+        at=now(),
+        status=Status.UNHEALTHY,
+        reason="the model is not loaded",
+        http_status=503,
+        latency_seconds=0.021,
+    )
+    html = page(signed_in(member), f"/endpoints/{endpoint.pk}/")
+    for piece in ("HTTP 503", "21 ms", "The model is not loaded", "Latency in 24 h: 21 ms"):
+        assert piece in html
+
+
+def test_the_configuration_is_for_staff_and_without_secrets(
+    signed_in: SignIn, operator: User, member: User
+) -> None:
+    endpoint = add_endpoint(
+        "mini-1",
+        auth_kind=AuthKind.BEARER,
+        headers={"X-Team": SECRET},
+        health_check_url=f"/health?key={SECRET}",
+    )
+    endpoint.set_credential(SECRET)
+    endpoint.save()
+    seen = page(signed_in(operator), f"/endpoints/{endpoint.pk}/")
+    assert "X-Team" in seen
+    assert SECRET not in seen
+    assert "X-Team" not in page(signed_in(member), f"/endpoints/{endpoint.pk}/")
+
+
+def test_a_button_on_the_page_answers_with_the_page(signed_in: SignIn, operator: User) -> None:
+    endpoint = add_endpoint("mini-1")
+    response = signed_in(operator).post(f"/endpoints/{endpoint.pk}/here/pause/")
+    assert "Paused mini-1" in response.headers["HX-Trigger"]
+    assert b"Incidents in 90 days" in response.content
+    assert Endpoint.objects.get().mode == Mode.PAUSED
+
+
+def test_the_buttons_are_for_those_who_may_change_endpoints(signed_in: SignIn, member: User) -> None:
+    endpoint = add_endpoint("mini-1")
+    client = signed_in(member)
+    assert "hx-post" not in page(client, f"/endpoints/{endpoint.pk}/")
+    assert client.post(f"/endpoints/{endpoint.pk}/here/pause/").status_code == 403
+
+
+@pytest.mark.parametrize("url", ["/endpoints/{}/", "/incidents/"])
+def test_nobody_sees_a_page_without_signing_in(signed_in: SignIn, url: str) -> None:
+    response = signed_in(None).get(url.format(add_endpoint("mini-1").pk))
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("/login/")
+
+
+def test_an_open_page_of_a_deleted_endpoint_goes_to_the_fleet(signed_in: SignIn, member: User) -> None:
+    response = signed_in(member).get("/endpoints/999999/now/")
+    assert (response.status_code, response.headers["HX-Redirect"]) == (404, "/")
+    assert signed_in(member).get("/endpoints/999999/").status_code == 404
+
+
+def test_an_unchanged_endpoint_is_answered_with_304(signed_in: SignIn, member: User) -> None:
+    client = signed_in(member)
+    url = f"/endpoints/{add_endpoint('mini-1').pk}/now/"
+    etag = client.get(url).headers["ETag"]
+    assert client.get(url, headers={"if-none-match": etag}).status_code == 304
+
+
+def test_incidents_of_all_endpoints_come_newest_first(signed_in: SignIn, member: User) -> None:
+    outage(add_endpoint("older"), hours_ago=9, minutes=5, reason="no route to host")
+    outage(add_endpoint("newer"), hours_ago=2, minutes=5, reason="connection refused")
+    html = page(signed_in(member), "/incidents/")
+    assert "2 incidents in 90 days" in html
+    assert html.index(">newer<") < html.index(">older<")
+    assert "No route to host" in html
+
+
+def test_incidents_are_paged_in_few_queries(
+    signed_in: SignIn, member: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(3):
+        endpoint = add_endpoint(f"mini-{number}")
+        for hours in range(20):
+            outage(endpoint, hours_ago=hours + 1, minutes=1, reason="x")
+    client = signed_in(member)
+    # Session, user, names, flips and the last before them.
+    with django_assert_num_queries(5):
+        html = page(client, "/incidents/?page=2")
+    assert "Page 2 of 2" in html
+    assert html.count("<li>") == 10
+
+
+def test_a_fleet_without_incidents_says_so(signed_in: SignIn, member: User) -> None:
+    assert "No incident in 90 days" in page(signed_in(member), "/incidents/")
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("status=offline", {"b"}),
+        ("status=paused", {"c"}),
+        ("type=openai-compatible", {"d"}),
+        ("model=QWEN", {"a", "b"}),
+        ("model=qwen&status=healthy", {"a"}),
+        ("", {"a", "b", "c", "d"}),
+    ],
+)
+def test_the_url_says_which_cards_are_shown(
+    signed_in: SignIn, member: User, query: str, shown: set[str]
+) -> None:
+    add_endpoint("a", models=("qwen3-8b",))
+    add_endpoint("b", models=("Qwen3-30b",), status=Status.OFFLINE)
+    add_endpoint("c", mode=Mode.PAUSED)
+    add_endpoint("d", type="openai-compatible")
+    response = signed_in(member).get(f"/endpoints/fleet/?{query}")
+    assert {card.name for card in response.context["cards"]} == shown
+
+
+def test_a_filter_that_nothing_fits_says_so_and_stays_chosen(signed_in: SignIn, operator: User) -> None:
+    add_endpoint("a")
+    add_endpoint("b")
+    html = page(signed_in(operator), "/?status=offline&model=llama")
+    assert "None of 2 endpoints fits the filter" in html
+    assert '<option value="offline" selected>' in html
+    assert "Both endpoints serve" in html
+
+
+def test_a_filter_outlives_a_press_of_a_button(signed_in: SignIn, operator: User) -> None:
+    endpoint = add_endpoint("a")
+    add_endpoint("b", status=Status.OFFLINE)
+    html = page(signed_in(operator), "/?status=healthy")
+    assert f'hx-post="/endpoints/{endpoint.pk}/drain/?status=healthy"' in html
