@@ -136,6 +136,27 @@ async def test_health_is_red_for_exactly_as_long_as_a_step_is_stuck(
         assert engine.health().status == "healthy"
 
 
+async def test_it_tells_how_many_answers_are_being_generated(
+    demo_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    release = threading.Event()
+
+    def wait() -> None:
+        assert release.wait(20)
+
+    async with engine_of(demo_tokenizer, wait) as engine:
+        assert (engine.running, engine.waiting) == (0, 0)
+        made = [make_row([1, TROUBLE, 2]) for _ in range(2)]
+        engine.submit([row for row, _ in made])
+        await until_unhealthy(engine)
+        assert engine.running + engine.waiting == 2
+        assert engine.running >= 1
+        release.set()
+        for _, steps in made:
+            await last(steps)
+        assert engine.memory["active_bytes"] > 0
+
+
 async def test_closing_fails_what_runs_and_refuses_what_comes(
     demo_tokenizer: PreTrainedTokenizerFast,
 ) -> None:

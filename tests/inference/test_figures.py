@@ -43,13 +43,6 @@ def test_status_counts_the_tokens_of_an_answer(tiny_http: httpx.Client) -> None:
     assert set(after["memory"]) == {"active_bytes", "peak_bytes", "cache_bytes"}
 
 
-def test_status_shows_an_answer_that_is_being_generated(tiny_http: httpx.Client) -> None:
-    body = {**COMPLETION, "max_tokens": 1500, "stream": True, "ignore_eos": True}
-    with tiny_http.stream("POST", "/v1/completions", json=body) as response:
-        next(response.iter_lines())
-        assert tiny_http.get("/v1/status").json()["num_running"] == 1
-
-
 def test_metrics_count_requests_by_route_and_status(tiny_http: httpx.Client) -> None:
     answered = 'olla_model_requests_total{route="completions",status="200"}'
     refused = 'olla_model_requests_total{route="completions",status="400"}'
