@@ -34,4 +34,5 @@ app.conf.beat_schedule = {
     "check-due-endpoints": every(1, "endpoints.check_due"),
     "roll-up-check-history": every(60, "endpoints.roll_up_history"),
     "prune-check-history": every(3600, "endpoints.prune_history"),
+    "prune-requests": every(3600, "proxy.prune_requests"),
 }

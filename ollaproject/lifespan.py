@@ -5,10 +5,12 @@ At start the routing table is loaded before the first request is taken.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from endpoints import watch
 from ollaproject.parent import end_with_parent
+from proxy import ledger
 
 if TYPE_CHECKING:
     from ollaproject.wire.asgi import Receive, Scope, Send
@@ -31,5 +33,6 @@ async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             watch.stop()
+            await asyncio.to_thread(ledger.stop_writers)
             await send({"type": "lifespan.shutdown.complete"})
             return

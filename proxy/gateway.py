@@ -13,6 +13,7 @@ from endpoints.strategies import STRATEGIES
 from proxy.admission import Admission
 from proxy.auth import Guard
 from proxy.failover import Failover
+from proxy.ledger import Ledger
 from proxy.record import Records
 from proxy.routing import Router
 from proxy.upstream import Upstream
@@ -29,6 +30,7 @@ class Gateway:
     queue_timeout: float = 30.0
     ask_for_usage: bool = True
     doubts: Doubts = field(default_factory=Doubts)
+    ledger: Ledger | None = None
     upstream: Upstream = field(default_factory=Upstream)
     records: Records = field(init=False)
     router: Router = field(init=False)
@@ -36,13 +38,14 @@ class Gateway:
     failover: Failover = field(init=False)
 
     def __post_init__(self) -> None:
-        self.records = Records(self.doubts)
+        self.records = Records(self.doubts, self.ledger)
         self.router = Router(STRATEGIES[self.balancer]())
         self.admission = Admission(max_waiting=self.queue_size, max_wait=self.queue_timeout)
         self.failover = Failover(self.upstream, self.records, self.admission)
 
     @classmethod
     def from_settings(cls) -> Self:
+        history = settings.OLLA_REQUEST_HISTORY_DAYS > 0
         return cls(
             guard=Guard(
                 api_auth=settings.OLLA_API_AUTH,
@@ -55,4 +58,5 @@ class Gateway:
             queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
             ask_for_usage=settings.OLLA_STREAM_USAGE,
             doubts=feedback.doubts,
+            ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES) if history else None,
         )

@@ -17,6 +17,7 @@ from ollaproject.wire import clock
 if TYPE_CHECKING:
     from endpoints.doubts import Doubts
     from proxy.admission import Slot
+    from proxy.ledger import Ledger
     from proxy.usage import Tokens
 
 logger = logging.getLogger(__name__)
@@ -139,8 +140,9 @@ class Running:
 class Records:
     """The counters of one process. What requests say of an endpoint goes on to `doubts`."""
 
-    def __init__(self, doubts: Doubts) -> None:
+    def __init__(self, doubts: Doubts, ledger: Ledger | None = None) -> None:
         self._doubts = doubts
+        self._ledger = ledger
         self.started_at = clock.now()
         self.total = Tally()
         self.size_violations = 0
@@ -161,6 +163,8 @@ class Records:
         """Take note of a request that is over."""
         if outcome.error_code == "request_too_large":
             self.size_violations += 1
+        if self._ledger is not None:
+            self._ledger.add(outcome)
         logger.info(
             "%s %s %s %s %s %s %.0fms in=%d out=%d%s%s",
             outcome.request_id,

@@ -151,9 +151,12 @@ def open_guard(
     return Guard(api_auth=api_auth, allowed_hosts=allowed_hosts, trusted_proxies=trusted_proxies)
 
 
+PLACING = ("balancer", "queue_size", "queue_timeout", "ledger")
+
+
 def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:
     """Routing in turns, so that a test knows who is next; the other `rules` are the guard's."""
-    placing = {name: rules.pop(name) for name in ("balancer", "queue_size", "queue_timeout") if name in rules}
+    placing = {name: rules.pop(name) for name in PLACING if name in rules}
     placing.setdefault("balancer", "round-robin")
     return Gateway(guard=open_guard(**rules), max_body_size=max_body_size, **placing)
 

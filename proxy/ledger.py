@@ -1,0 +1,160 @@
+"""Rows of requests, written in batches by a thread of their own: a request's path only appends to a list.
+
+When the database is down the rows wait, up to a bound. What is lost beyond that is counted and logged.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    close_old_connections,
+    connection,
+)
+from django.utils.crypto import salted_hmac
+
+from ollaproject.wire import clock
+from proxy.models import NAME_LENGTH, ROUTE_LENGTH, RequestRecord
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from proxy.record import Outcome
+
+logger = logging.getLogger(__name__)
+
+WRITE_INTERVAL_SECONDS = 1.0
+BATCH_ROWS = 500
+MAX_WAITING_ROWS = 20_000
+HASHED_LENGTH = 16
+# The rows themselves are at fault: to try them again would hold up all others for ever.
+UNWRITABLE = (DataError, IntegrityError, ValueError, OverflowError)
+
+_started: list[Ledger] = []
+
+
+@atexit.register  # Daphne has no lifespan protocol
+def stop_writers() -> None:
+    """Write what waits in this process, and end."""
+    while _started:
+        _started.pop().stop()
+
+
+class Ledger:
+    """The writer of one process. `addresses`: `full`, `hashed` or `none`."""
+
+    def __init__(
+        self, *, addresses: str, max_waiting: int = MAX_WAITING_ROWS, interval: float = WRITE_INTERVAL_SECONDS
+    ) -> None:
+        self._addresses = addresses
+        self._max_waiting = max_waiting
+        self._interval = interval
+        self._waiting: deque[tuple[datetime, Outcome]] = deque()
+        self._lost = 0
+        self._down = False
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many rows are not written yet."""
+        return len(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """How many rows there was no room for, since the process started."""
+        return self._lost
+
+    def add(self, outcome: Outcome) -> None:
+        """From the event loop's thread. Returns at once."""
+        if self._thread is None:
+            self._start()
+        if len(self._waiting) >= self._max_waiting:
+            self._lost += 1
+            return
+        self._waiting.append((clock.now(), outcome))
+
+    def stop(self) -> None:
+        """Write what waits, and end. Nothing is added afterwards."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="request-history", daemon=True)
+        self._thread.start()
+        _started.append(self)
+
+    def _run(self) -> None:
+        said = 0
+        while True:
+            stopping = self._stopped.wait(self._interval)
+            self._write_all()
+            if self._lost > said:
+                logger.error("The request history has lost %s rows.", self._lost - said)
+                said = self._lost
+            if stopping:
+                connection.close()
+                return
+
+    def _write_all(self) -> None:
+        while self._waiting:
+            batch = list(islice(self._waiting, BATCH_ROWS))
+            try:
+                close_old_connections()
+                RequestRecord.objects.bulk_create([self._row(at, outcome) for at, outcome in batch])
+            except UNWRITABLE as error:
+                self._lost += len(batch)
+                logger.error("%s rows of the request history cannot be stored: %s", len(batch), error)
+            except (DatabaseError, InterfaceError) as error:
+                self._note_failure(error)
+                return
+            for _ in batch:
+                self._waiting.popleft()
+            self._down = False
+
+    def _note_failure(self, error: Exception) -> None:
+        connection.close()
+        if not self._down:
+            logger.error("The request history cannot be written, its rows wait: %s", error)
+        self._down = True
+
+    def _row(self, at: datetime, outcome: Outcome) -> RequestRecord:
+        tokens = outcome.tokens
+        return RequestRecord(
+            at=at,
+            request_id=outcome.request_id,
+            caller=self._caller(outcome.caller),
+            method=outcome.method[:20],
+            route=outcome.route[:ROUTE_LENGTH],
+            model=(outcome.model or "")[:NAME_LENGTH],
+            endpoint=(outcome.endpoint or "")[:NAME_LENGTH],
+            status=outcome.status,
+            error_code=outcome.error_code or "",
+            client_left=outcome.client_left,
+            stream=outcome.stream,
+            attempts=[[each.endpoint, each.reason] for each in outcome.attempts],
+            ttft_ms=None if outcome.ttft is None else outcome.ttft * 1000,
+            duration_ms=outcome.duration * 1000,
+            bytes_in=outcome.bytes_in,
+            bytes_out=outcome.bytes_out,
+            prompt_tokens=tokens.prompt if tokens else None,
+            completion_tokens=tokens.completion if tokens else None,
+            cached_tokens=tokens.cached if tokens else None,
+        )
+
+    def _caller(self, address: str) -> str:
+        if self._addresses == "full":
+            return address[:64]
+        if self._addresses == "hashed" and address:
+            return salted_hmac("request-history", address).hexdigest()[:HASHED_LENGTH]
+        return ""

@@ -1,0 +1,18 @@
+"""The Celery tasks of the gateway."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+
+from ollaproject.wire import clock
+from proxy.models import RequestRecord
+
+
+@shared_task(name="proxy.prune_requests")
+def prune_requests() -> None:
+    """Delete the rows of requests that are older than OLLA_REQUEST_HISTORY_DAYS."""
+    oldest = clock.now() - timedelta(days=settings.OLLA_REQUEST_HISTORY_DAYS)
+    RequestRecord.objects.filter(at__lt=oldest).delete()
