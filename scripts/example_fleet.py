@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ollaproject.wire.clock import now
 
 if TYPE_CHECKING:
     import threading
+    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,6 @@ def fill(examples: tuple[Example, ...]) -> None:
 
 
 def add_history(endpoint: Endpoint, example: Example) -> None:
-
     at = now()
     since = at - timedelta(seconds=example.age_seconds)
     EndpointHealth.objects.filter(endpoint=endpoint).update(
@@ -132,9 +133,8 @@ def add_history(endpoint: Endpoint, example: Example) -> None:
         EndpointModel.objects.create(
             endpoint=endpoint, name=name, created=0, first_seen_at=since, last_seen_at=at
         )
-    Transition.objects.create(
-        endpoint=endpoint, at=since, old_status="unknown", new_status=example.status, reason=example.reason
-    )
+    add_transitions(endpoint, example, since=since)
+    add_latency(endpoint, example, at=at)
     for number in range(20):
         HealthCheck.objects.create(
             endpoint=endpoint,
@@ -142,6 +142,32 @@ def add_history(endpoint: Endpoint, example: Example) -> None:
             status=example.status,
             reason=example.reason,
             latency_seconds=example.latency_seconds and example.latency_seconds * (1 + number % 5 / 10),
+        )
+
+
+def add_transitions(endpoint: Endpoint, example: Example, *, since: datetime) -> None:
+    """Eleven good days, with an outage some hours before what the endpoint is now."""
+    start = since - timedelta(hours=8, minutes=len(example.name) * 7)
+    story = [
+        (start - timedelta(days=11), "unknown", "healthy", ""),
+        (start, "healthy", "offline", "no answer within 1.5 s"),
+        (start + timedelta(minutes=len(example.host)), "offline", "healthy", ""),
+    ]
+    if example.status != "healthy":
+        story.append((since, "healthy", example.status, example.reason))
+    for at, old, new, reason in story:
+        Transition.objects.create(endpoint=endpoint, at=at, old_status=old, new_status=new, reason=reason)
+
+
+def add_latency(endpoint: Endpoint, example: Example, *, at: datetime) -> None:
+    """A check in every half hour of the day, faster and slower as the hours go."""
+    for number in range(1, 48):
+        wave = 1 + 0.25 * math.sin(number / 3) + (number * 7 % 5) / 15
+        HealthCheck.objects.create(
+            endpoint=endpoint,
+            at=at - timedelta(minutes=30 * number),
+            status="healthy",
+            latency_seconds=(example.latency_seconds or 0.012) * wave,
         )
 
 
