@@ -56,7 +56,7 @@ class Gateway:
             balancer=settings.OLLA_LOAD_BALANCER,
             queue_size=settings.OLLA_QUEUE_SIZE,
             queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
-            ask_for_usage=settings.OLLA_STREAM_USAGE,
             doubts=feedback.doubts,
             ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES) if history else None,
+            ask_for_usage=settings.OLLA_STREAM_USAGE,
         )
