@@ -31,7 +31,7 @@ LOCAL_IS_DOWN = "local does not serve|None of 2 endpoints serves|1 of 2 endpoint
 LONG_STREAM = {
     "model": CHAT_MODEL,
     "messages": [{"role": "user", "content": "Tell me a very long story."}],
-    "max_tokens": 400,
+    "max_tokens": 160,
     "temperature": 0,
     "stream": True,
 }
@@ -125,7 +125,7 @@ def test_an_endpoint_added_during_a_stream_is_used_at_once_and_disturbs_nothing(
         eventually(lambda: client.post("/v1/chat/completions", json=request).status_code == 200, within=10)
         took = time.monotonic() - added_at
         assert stream.is_alive(), "the stream was over before the endpoint was there: it proves nothing"
-        stream.join(120)
+        stream.join(180)
 
     assert took < 2.5, f"it took {took:.1f} s to be checked and routed to"
     events = b"".join(pieces).decode().split("\n\n")
