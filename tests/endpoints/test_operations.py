@@ -17,7 +17,7 @@ from ollaproject.wire import clock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_django import DjangoCaptureOnCommitCallbacks
+    from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
     from tests.endpoints.conftest import MakeEndpoint
 
