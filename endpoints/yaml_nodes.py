@@ -19,7 +19,6 @@ VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{", re.ASCII)
 WHOLE_NUMBER = re.compile(r"-?\d{1,15}", re.ASCII)
 # A number counts as text as it is written, 007 included. `yes` and `null` do not: they mean something else.
 TEXT_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float"))
-NULL_TAG = "tag:yaml.org,2002:null"
 BOOLEANS = {"true": True, "false": False}
 
 

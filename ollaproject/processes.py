@@ -123,10 +123,6 @@ class Supervisor:
                 child.kill()
         self._stop_requested.set()
 
-    @property
-    def stopping(self) -> bool:
-        return self._stop_requested.is_set()
-
 
 def _ending(code: int) -> str:
     if code >= 0:
