@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.forms.widgets import Script
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
@@ -142,7 +141,7 @@ class EndpointAdmin(EndpointModelAdmin):
 
     class Media:
         css = {"all": ["endpoints/endpoint_form.css"]}
-        js = ["endpoints/endpoint_form.js", Script("endpoints/ticking.js", type="module")]
+        js = ["endpoints/endpoint_form.js"]
 
     # --- The list
 

@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import condition, require_POST, require_safe
 
-from endpoints import archive, latency
+from endpoints import archive, first_steps, latency
 from endpoints.buttons import BUTTONS, press
 from endpoints.choices import Mode
 from endpoints.drawings import DAY, drawings
@@ -129,6 +129,7 @@ def fleet(request: HttpRequest) -> dict[str, Any]:
         "down": sum(card.down for card in cards),
         "may_act": may_act(request.user),
         "may_add": may_add(request.user),
+        "first_steps": first_steps.left() if may_add(request.user) else [],
         "checks_stopped_at": checks_stopped_at(),
     }
 

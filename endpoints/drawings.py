@@ -11,26 +11,18 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from endpoints import history, sparkline
-from endpoints.history import Shade, Uptime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from endpoints.history import Flip
+    from endpoints.history import Flip, Shade, Uptime
 
 DAY: Final = timedelta(days=1)
 SEGMENTS: Final = 90
 LINE_HEIGHT: Final = 100
 # The highest value does not touch the edge.
 HEADROOM: Final = 1.15
-
-SHADE_WORDS: Final = {
-    Shade.UP: "Up",
-    Shade.PARTLY: "Partly down",
-    Shade.DOWN: "Down",
-    Shade.NONE: "Nothing known",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +32,38 @@ class Piece:
     x: int
     width: int
     shade: Shade
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
+    """What is drawn of the day until `until`, and what bars.js says of the piece under the pointer."""
+
     pieces: tuple[Piece, ...]
     uptime: Uptime
+    until: datetime
 
     @property
     def label(self) -> str:
         words = self.uptime.words
         return "Nothing known of the last 24 h" if self.uptime.share is None else f"{words} up in 24 h"
+
+    @property
+    def hours(self) -> int:
+        return DAY // timedelta(hours=1)
+
+    @property
+    def runs(self) -> str:
+        """Such as `12u3d75n`: widths and the first letters of shades, the oldest first."""
+        return "".join(f"{piece.width}{piece.shade[0]}" for piece in self.pieces)
+
+    @property
+    def shapes(self) -> list[tuple[Shade, str]]:
+        """One path for each shade: a page of fifty bars is read often, and is to stay small."""
+        paths: dict[Shade, str] = {}
+        for piece in self.pieces:
+            box = f"M{piece.x} 0h{piece.width}v1h-{piece.width}z"
+            paths[piece.shade] = paths.get(piece.shade, "") + box
+        return list(paths.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +92,13 @@ def bar(flips: Sequence[Flip], *, at: datetime) -> Bar:
     """The day until `at`."""
     start = at - DAY
     past = history.stretches(flips, start=start, end=at)
-    shades = history.shades(past, start=start, end=at, count=SEGMENTS)
     pieces = []
     x = 0
-    for shade, group in groupby(shades):
+    for shade, group in groupby(history.shades(past, start=start, end=at, count=SEGMENTS)):
         width = len(list(group))
-        since, until = (start + DAY / SEGMENTS * edge for edge in (x, x + width))
-        title = f"{SHADE_WORDS[shade]}, {since:%H:%M} to {until:%H:%M} UTC"
-        pieces.append(Piece(x=x, width=width, shade=shade, title=title))
+        pieces.append(Piece(x=x, width=width, shade=shade))
         x += width
-    return Bar(pieces=tuple(pieces), uptime=history.uptime(past, start=start, end=at))
+    return Bar(pieces=tuple(pieces), uptime=history.uptime(past, start=start, end=at), until=at)
 
 
 def line(seconds: Sequence[float | None]) -> Line:

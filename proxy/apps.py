@@ -10,6 +10,9 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        from proxy.relay import CutOnPurpose  # noqa: PLC0415 - apps load first
+        from endpoints import first_steps  # noqa: PLC0415 - apps load first
+        from proxy import first_request  # noqa: PLC0415
+        from proxy.relay import CutOnPurpose  # noqa: PLC0415
 
+        first_steps.add(first_request.STEP)
         logging.getLogger("uvicorn.error").addFilter(CutOnPurpose())

@@ -58,7 +58,7 @@ def test_an_outage_shows_in_uptime_in_the_bar_and_with_its_cause(signed_in: Sign
     html = page(signed_in(member), f"/endpoints/{endpoint.pk}/")
     assert "<dt>24 h</dt><dd>90 %</dd>" in html
     assert 'aria-label="90 % up in 24 h"' in html
-    assert '<rect class="down"' in html
+    assert '<path class="down"' in html
     assert "Connection refused" in html
     assert "for 2 h 24 min" in html
     assert "a-model" in html

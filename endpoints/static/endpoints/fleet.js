@@ -2,6 +2,7 @@
  * The dashboard keeps itself up to date. A websocket says that something changed, htmx then fetches the fleet, and the
  * page is morphed into it. Without the socket it asks every two seconds. When neither answers, it says since when.
  */
+import { say } from "./ask.js";
 import { adjust, gatewayNow, tick, timeOfDay } from "./clock.js";
 import { morphChildren } from "./morph.js";
 
@@ -10,14 +11,12 @@ const STALE_AFTER_MS = 6000;
 const RECONNECT_MS = { first: 500, longest: 5000 };
 /** The worker checks every second: a check that is this late means that it does not run, which the server then says. */
 const OVERDUE_MS = 16000;
-const SAID_FOR_MS = 6000;
 /** A busy gateway may take its time to act; a fetch is simply tried again. */
 const POST_TIMEOUT_MS = 30000;
 
 const fleet = document.getElementById("fleet");
 const staleBanner = document.getElementById("stale");
 const liveMark = document.getElementById("live");
-const toast = document.getElementById("said");
 const spoken = document.getElementById("spoken");
 const icon = document.querySelector("link[rel=icon]");
 const plainIcon = icon.href;
@@ -147,28 +146,6 @@ function countedIcon(count) {
   return `data:image/svg+xml,${encodeURIComponent(svg)}`;
 }
 
-let saidTimer = 0;
-function say(text) {
-  toast.textContent = text;
-  toast.hidden = false;
-  clearTimeout(saidTimer);
-  saidTimer = setTimeout(() => (toast.hidden = true), SAID_FOR_MS);
-}
-document.body.addEventListener("olla:said", ({ detail }) => say(detail.text));
-
-/* Asking before something that hurts */
-
-const dialog = document.getElementById("confirm");
-document.body.addEventListener("htmx:confirm", (event) => {
-  const { question, issueRequest } = event.detail;
-  if (!question) return;
-  event.preventDefault();
-  dialog.querySelector("p").textContent = question;
-  dialog.returnValue = "";
-  dialog.addEventListener("close", () => dialog.returnValue === "yes" && issueRequest(true), { once: true });
-  dialog.showModal();
-});
-
 /* The beat */
 
 function anyCheckOverdue() {
@@ -178,7 +155,6 @@ function anyCheckOverdue() {
 
 function beat() {
   if (document.hidden) return;
-  tick();
   showStaleness();
   const sinceAsked = Date.now() - askedAt;
   const polling = socket?.readyState !== WebSocket.OPEN;

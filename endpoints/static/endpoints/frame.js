@@ -20,6 +20,10 @@
   };
 
   show();
+  // What was hidden stays hidden, on this browser and without a flash.
+  for (const key of Object.keys(localStorage)) {
+    if (key.startsWith("dismissed-")) document.documentElement.classList.add(key.replace("dismissed-", "without-"));
+  }
   document.addEventListener("DOMContentLoaded", show);
   window.addEventListener("storage", show);
 
@@ -28,6 +32,11 @@
     if (button) {
       localStorage.setItem("theme", button.dataset.chooseTheme);
       show();
+    }
+    const dismiss = target.closest("[data-dismiss]")?.dataset.dismiss;
+    if (dismiss) {
+      localStorage.setItem(`dismissed-${dismiss}`, "yes");
+      document.documentElement.classList.add(`without-${dismiss}`);
     }
     // A click elsewhere closes the open menu.
     for (const menu of document.querySelectorAll("details.menu[open]")) {

@@ -1,0 +1,21 @@
+"""The frame of every page: the bar's links, for the person who looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from ollaproject import navigation
+
+register = template.Library()
+
+
+@register.inclusion_tag("_navigation.html", takes_context=True)
+def navigation_links(context: template.Context) -> dict[str, Any]:
+    """The pages that this person may see. Nothing where nobody is known, such as on the page of a fault."""
+    request = context.get("request")
+    user = getattr(request, "user", None)
+    if request is None or user is None:
+        return {"links": []}
+    return {"links": navigation.links(user, request.path)}

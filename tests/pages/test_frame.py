@@ -1,0 +1,73 @@
+"""The frame of every page: what the bar leads to, errors in it, and the first steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import RequestFactory
+from django.urls import reverse
+from django.views.defaults import server_error
+
+from endpoints.choices import Status
+from ollaproject import navigation
+from ollaproject.navigation import Entry
+from ollaproject.wire.clock import now
+from proxy.models import RequestRecord
+from tests.pages.fleet import add_endpoint, set_health
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.conf import LazySettings
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    SignIn = Callable[[User | None], Client]
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_bar_shows_to_each_person_what_they_may_open(member: User, operator: User) -> None:
+    assert "/admin/" not in [link.url for link in navigation.links(member, "/")]
+    assert "/admin/" in [link.url for link in navigation.links(operator, "/")]
+
+
+def test_an_entry_may_ask_for_a_permission(member: User, operator: User) -> None:
+    entry = Entry("Endpoints", "dashboard", shown_to=navigation.holding("endpoints.view_endpoint"))
+    assert not entry.shown_to(member)
+    assert entry.shown_to(operator)
+
+
+@pytest.mark.parametrize(
+    ("path", "label"), [("/", "Fleet"), ("/endpoints/3/", "Fleet"), ("/incidents/", "Incidents")]
+)
+def test_the_bar_says_where_one_is(member: User, path: str, label: str) -> None:
+    assert [link.label for link in navigation.links(member, path) if link.current] == [label]
+
+
+def test_every_entry_leads_somewhere(signed_in: SignIn, admin_user: User) -> None:
+    client = signed_in(admin_user)
+    for entry in navigation.ENTRIES:
+        assert client.get(reverse(entry.url_name)).status_code == 200, entry.url_name
+
+
+def test_a_fault_is_shown_in_the_frame_though_nobody_is_known_there() -> None:
+    response = server_error(RequestFactory().get("/"))
+    assert response.status_code == 500
+    assert 'class="bar"' in response.content.decode()
+    assert "/admin/" not in response.content.decode()
+
+
+def test_the_first_steps_go_when_a_request_has_come_through(
+    signed_in: SignIn, operator: User, member: User, settings: LazySettings
+) -> None:
+    settings.OLLA_REQUEST_HISTORY_DAYS = 7
+    endpoint = add_endpoint("mini-1", status=Status.OFFLINE)
+    client = signed_in(operator)
+    assert "See it serve" in client.get("/").content.decode()
+    assert "First steps" not in signed_in(member).get("/").content.decode()
+    set_health(endpoint, status=Status.HEALTHY)
+    assert "Send a request" in client.get("/").content.decode()
+    RequestRecord.objects.create(at=now(), request_id="r", duration_ms=1, bytes_in=0, bytes_out=0, status=200)
+    assert "First steps" not in client.get("/").content.decode()
