@@ -1,0 +1,111 @@
+"""A chat stream as the events of a message, in their order.
+
+message_start, then of each block content_block_start, its deltas and content_block_stop, a ping after the
+first start, and at the end message_delta and message_stop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ollaproject.wire import sse
+from ollaproject.wire.anthropic.answer import opening, stopped, usage_of
+from ollaproject.wire.blocks import BlockEvent, Blocks, Kind, Step
+from ollaproject.wire.chat import TranslationError, Usage
+
+if TYPE_CHECKING:
+    from ollaproject.wire.blocks import Block
+    from ollaproject.wire.chat import Choice, Completion
+
+Json = dict[str, Any]
+PING = {"type": "ping"}
+DELTAS = {
+    Kind.TEXT: ("text_delta", "text"),
+    Kind.THOUGHT: ("thinking_delta", "thinking"),
+    Kind.CALL: ("input_json_delta", "partial_json"),
+}
+
+
+class MessageStream:
+    """One message. `usage` is what is known before the first token; the final count comes at the end."""
+
+    def __init__(self, *, model: str, usage: Usage | None = None, hides_thoughts: bool = False) -> None:
+        self._model = model
+        self._usage = usage
+        self._hides_thoughts = hides_thoughts
+        self._blocks = Blocks()
+        self._begun = False
+        self._pinged = False
+        self._called = False
+        self._end: Choice | None = None
+
+    def feed(self, chunk: Completion) -> bytes:
+        """The events that follow from a chunk. Raises TranslationError."""
+        events = self._begin()
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.choices:
+            choice = chunk.choices[0]
+            events += self._told(self._blocks.feed(choice.delta))
+            if choice.finish_reason is not None:
+                self._end = choice
+        return b"".join(map(sse.typed_event, events))
+
+    def finish(self) -> bytes:
+        """The last events. Raises TranslationError when the chunks have told of no end."""
+        if self._end is None:
+            raise TranslationError("ended its stream without saying why")
+        events = self._begin() + self._told(self._blocks.finish())
+        reason, sequence = stopped(self._end, called=self._called)
+        delta = {"stop_reason": reason, "stop_sequence": sequence}
+        events.append({"type": "message_delta", "delta": delta, "usage": usage_of(self._usage)})
+        events.append({"type": "message_stop"})
+        return b"".join(map(sse.typed_event, events))
+
+    def _begin(self) -> list[Json]:
+        if self._begun:
+            return []
+        self._begun = True
+        return [
+            {"type": "message_start", "message": {**opening(self._model), "usage": usage_of(self._usage)}}
+        ]
+
+    def _told(self, happened: list[BlockEvent]) -> list[Json]:
+        return [event for one in happened for event in self._events(one)]
+
+    def _events(self, happened: BlockEvent) -> list[Json]:
+        step, block, text = happened
+        if step is Step.OPENED:
+            return self._opened(block)
+        if step is Step.CLOSED:
+            return self._closed(block)
+        if block.kind is Kind.THOUGHT and self._hides_thoughts:
+            return []
+        kind, field = DELTAS[block.kind]
+        return [_delta(block, {"type": kind, field: text})]
+
+    def _opened(self, block: Block) -> list[Json]:
+        self._called = self._called or block.kind is Kind.CALL
+        start = {"type": "content_block_start", "index": block.index, "content_block": _empty(block)}
+        if self._pinged:
+            return [start]
+        self._pinged = True
+        return [start, PING]
+
+    def _closed(self, block: Block) -> list[Json]:
+        stop = {"type": "content_block_stop", "index": block.index}
+        if block.kind is not Kind.THOUGHT:
+            return [stop]
+        return [_delta(block, {"type": "signature_delta", "signature": ""}), stop]
+
+
+def _empty(block: Block) -> Json:
+    if block.kind is Kind.TEXT:
+        return {"type": "text", "text": ""}
+    if block.kind is Kind.THOUGHT:
+        return {"type": "thinking", "thinking": "", "signature": ""}
+    return {"type": "tool_use", "id": block.id, "name": block.name, "input": {}}
+
+
+def _delta(block: Block, delta: Json) -> Json:
+    return {"type": "content_block_delta", "index": block.index, "delta": delta}

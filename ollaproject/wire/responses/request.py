@@ -1,0 +1,178 @@
+"""A Responses request as the chat request that asks for the same.
+
+What would need a memory of earlier responses, or a tool that OpenAI runs itself, is an ApiError that names
+the field. Hints without effect here are in HINTS; any other field is refused too.
+https://platform.openai.com/docs/api-reference/responses/create is the reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ollaproject.wire.openai_errors import ApiError
+from ollaproject.wire.responses.items import messages_of
+
+Json = dict[str, Any]
+BAD_REQUEST = 400
+PLAIN = ("temperature", "top_p", "parallel_tool_calls", "user")
+HINTS = frozenset(
+    {
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream_options",
+    }
+)
+READ = frozenset(
+    {
+        *PLAIN,
+        "model",
+        "input",
+        "instructions",
+        "include",
+        "max_output_tokens",
+        "reasoning",
+        "stream",
+        "text",
+        "tools",
+        "tool_choice",
+    }
+)
+# These ask for nothing when they have such a value.
+HARMLESS: dict[str, tuple[Any, ...]] = {
+    "background": (False,),
+    "top_logprobs": (0,),
+    "truncation": ("disabled",),
+}
+REASONS = {
+    "previous_response_id": "responses are not kept here: send the whole conversation in 'input'",
+    "conversation": "conversations are not kept here: send the whole conversation in 'input'",
+    "background": "responses are not kept here, so they cannot be made in the background",
+    "prompt": "prompt templates are kept by OpenAI only: send the text in 'input'",
+    "truncation": "nothing is cut off here: shorten 'input'",
+    "top_logprobs": "log probabilities are given by /v1/chat/completions only",
+}
+INCLUDABLE = frozenset({"reasoning.encrypted_content"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`chat` is the body of a chat request, `given` the request itself: a response repeats parts of it."""
+
+    model: str
+    stream: bool
+    chat: Json
+    given: Json
+
+
+def to_chat(body: bytes) -> Asked:
+    """Raises ApiError 400."""
+    given = _object(body)
+    for name, value in given.items():
+        if (
+            value is not None
+            and name not in READ
+            and name not in HINTS
+            and value not in HARMLESS.get(name, ())
+        ):
+            reason = REASONS.get(name, "this field is not supported here. Leave it out")
+            raise refused(name, f"'{name}': {reason}.")
+    model = _string(given, "model")
+    if refused_parts := set(given.get("include") or ()) - INCLUDABLE:
+        raise refused(
+            "include", f"'include' cannot have {min(map(str, refused_parts))!r} here. Leave it out."
+        )
+    chat: Json = {"model": model, "messages": messages_of(given)}
+    chat |= {name: given[name] for name in PLAIN if given.get(name) is not None}
+    if given.get("max_output_tokens") is not None:
+        chat["max_tokens"] = given["max_output_tokens"]
+    chat |= _tools(given) | _reasoning(given) | _text(given)
+    stream = given.get("stream") is True
+    if stream:
+        chat |= {"stream": True, "stream_options": {"include_usage": True}}
+    return Asked(model, stream, chat, given)
+
+
+def refused(param: str, message: str) -> ApiError:
+    return ApiError(BAD_REQUEST, "unsupported_parameter", message, param=param)
+
+
+def _object(body: bytes) -> Json:
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ApiError(BAD_REQUEST, "invalid_json", "The request body is not valid JSON.") from None
+    if not isinstance(given, dict):
+        raise ApiError(BAD_REQUEST, "invalid_json", "The request body is not a JSON object.")
+    return given
+
+
+def _string(given: Json, name: str) -> str:
+    value = given.get(name)
+    if value is None:
+        message = f"Missing required parameter: '{name}'."
+        raise ApiError(BAD_REQUEST, "missing_required_parameter", message, param=name)
+    if not isinstance(value, str):
+        raise ApiError(BAD_REQUEST, "invalid_type", f"'{name}' must be a string.", param=name)
+    return value
+
+
+def _part(given: Json, name: str) -> Json:
+    value = given.get(name) or {}
+    if not isinstance(value, dict):
+        raise ApiError(BAD_REQUEST, "invalid_type", f"'{name}' must be an object.", param=name)
+    return value
+
+
+def _tools(given: Json) -> Json:
+    tools = given.get("tools")
+    if not tools:
+        return {}
+    if not isinstance(tools, list):
+        raise ApiError(BAD_REQUEST, "invalid_type", "'tools' must be an array of objects.", param="tools")
+    functions = [_function(tool, f"tools[{place}]") for place, tool in enumerate(tools)]
+    choice = given.get("tool_choice")
+    if isinstance(choice, dict):
+        if choice.get("type") != "function":
+            message = f"'tool_choice.type' must be 'function', not {choice.get('type')!r}."
+            raise refused("tool_choice.type", message)
+        choice = {"type": "function", "function": {"name": choice.get("name")}}
+    return {"tools": functions, **({"tool_choice": choice} if choice is not None else {})}
+
+
+def _function(tool: Any, path: str) -> Json:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if kind != "function":
+        raise refused(
+            f"{path}.type", f"'{path}.type' must be 'function', not {kind!r}: other tools run at OpenAI."
+        )
+    names = ("name", "description", "parameters", "strict")
+    return {
+        "type": "function",
+        "function": {name: tool[name] for name in names if tool.get(name) is not None},
+    }
+
+
+def _reasoning(given: Json) -> Json:
+    """How hard to think. A summary is not made here: the thoughts themselves are shown."""
+    effort = _part(given, "reasoning").get("effort")
+    return {} if effort is None else {"reasoning_effort": effort}
+
+
+def _text(given: Json) -> Json:
+    text = _part(given, "text")
+    chat = {} if text.get("verbosity") is None else {"verbosity": text["verbosity"]}
+    form = _part(text, "format")
+    if form.get("type") in (None, "text"):
+        return chat
+    if form["type"] == "json_schema":
+        described = {name: value for name, value in form.items() if name != "type"}
+        return {**chat, "response_format": {"type": "json_schema", "json_schema": described}}
+    return {**chat, "response_format": form}

@@ -1,0 +1,109 @@
+"""A chat answer is the same message whole and streamed, however it was cut."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from ollaproject.wire.anthropic.answer import message_of
+from ollaproject.wire.anthropic.stream import MessageStream
+from ollaproject.wire.chat import BackendFailed, TranslationError, chunk_of, read_chunk, read_completion
+from tests.wire.streams import answers, events_in, message_from
+
+Json = dict[str, Any]
+USAGE = {"prompt_tokens": 30, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 20}}
+
+
+def whole(message: Json, finish_reason: str = "stop", **choice: Any) -> Json:
+    payload: Json = {
+        "choices": [{"message": message, "finish_reason": finish_reason, **choice}],
+        "usage": USAGE,
+    }
+    return message_of(read_completion(json.dumps(payload).encode()), model="m")
+
+
+def streamed(deltas: list[Json], finish_reason: str = "stop", **how: Any) -> list[Json]:
+    stream = MessageStream(model="m", **how)
+    chunks: list[Json] = [
+        {"choices": [{"delta": delta}]} for delta in ({"role": "assistant", "content": ""}, *deltas)
+    ]
+    chunks += [{"choices": [{"delta": {}, "finish_reason": finish_reason}]}, {"choices": [], "usage": USAGE}]
+    return events_in(b"".join(stream.feed(chunk_of(chunk)) for chunk in chunks) + stream.finish())
+
+
+@given(answers())
+def test_a_stream_is_the_whole_answer_in_pieces(answer: tuple[Json, list[Json]]) -> None:
+    message, deltas = answer
+
+    made = message_from(streamed(deltas))
+
+    assert {**made, "id": ""} == {**whole(message), "id": ""}
+
+
+def test_usage_tells_what_was_read_from_the_cache_apart() -> None:
+    assert whole({"content": "Hi."})["usage"] == {
+        "input_tokens": 10,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 20,
+        "output_tokens": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "expected"),
+    [
+        ("stop", "end_turn"),
+        ("length", "max_tokens"),
+        ("tool_calls", "tool_use"),
+        ("content_filter", "refusal"),
+    ],
+)
+def test_the_reason_of_the_end_is_translated(finish_reason: str, expected: str) -> None:
+    assert whole({"content": "Hi."}, finish_reason)["stop_reason"] == expected
+
+
+def test_a_stop_sequence_that_the_server_names_is_named() -> None:
+    message = whole({"content": "Hi."}, stop_reason="###")
+
+    assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "###")
+
+
+def test_a_ping_follows_the_first_start() -> None:
+    assert [event["type"] for event in streamed([{"content": "Hi."}])] == [
+        "message_start",
+        "content_block_start",
+        "ping",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
+
+
+def test_hidden_thoughts_are_not_shown() -> None:
+    events = streamed([{"reasoning": "secret"}, {"content": "Hi."}], hides_thoughts=True)
+
+    assert message_from(events)["content"][0] == {"type": "thinking", "thinking": "", "signature": ""}
+
+
+def test_arguments_that_are_no_object_are_an_error() -> None:
+    call = {"id": "c", "function": {"name": "look", "arguments": '{"a": '}}
+
+    with pytest.raises(TranslationError, match="'look'"):
+        whole({"tool_calls": [call]})
+
+
+def test_a_stream_without_an_end_is_an_error() -> None:
+    stream = MessageStream(model="m")
+    stream.feed(chunk_of({"choices": [{"delta": {"content": "half"}}]}))
+
+    with pytest.raises(TranslationError):
+        stream.finish()
+
+
+def test_an_error_inside_of_a_stream_is_found() -> None:
+    with pytest.raises(BackendFailed, match="out of memory"):
+        read_chunk(b'{"error": {"message": "out of memory", "code": "oom"}}')
