@@ -227,10 +227,10 @@ class Transition(models.Model):
 
 
 class Revision(models.Model):
-    """One row of two counters, which every web process watches.
+    """One row of counters, which every web process watches.
 
-    `routing` moves when the routing table must be rebuilt; `activity` when anything that a page shows has
-    changed.
+    `routing` moves when the routing table must be rebuilt; `access` when what says who may call must be;
+    `activity` when anything that a page shows has changed.
     """
 
     SINGLETON = 1
@@ -238,6 +238,7 @@ class Revision(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON)
     routing = models.BigIntegerField(default=0)
     activity = models.BigIntegerField(default=0)
+    access = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
-        return f"routing {self.routing}, activity {self.activity}"
+        return f"routing {self.routing}, access {self.access}, activity {self.activity}"

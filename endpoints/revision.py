@@ -1,4 +1,4 @@
-"""Moves the two counters that every web process watches: `routing`, to rebuild the table, and `activity`."""
+"""Moves the counters that every web process watches: `routing`, `access` (to rebuild a table), `activity`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from django.db.models.expressions import CombinedExpression
 
 
-def bump(*, routing: bool) -> None:
-    """Move `activity`, and `routing` when asked. Inside a transaction it is seen once that is committed."""
-    moved = ("routing", "activity") if routing else ("activity",)
+def bump(*, routing: bool = False, access: bool = False) -> None:
+    """Move `activity`, and the others when asked. Inside a transaction it is seen once that is committed."""
+    moved = ["activity", *(["routing"] if routing else []), *(["access"] if access else [])]
     changes = {name: F(name) + 1 for name in moved}
     if not _update(changes):
         Revision.objects.get_or_create(pk=Revision.SINGLETON)

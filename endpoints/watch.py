@@ -30,10 +30,13 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The counters now: `routing` moves with the routing table, `activity` with all that a page shows."""
+    """The counters now: `routing` moves with the routing table, `access` with who may call, and
+    `activity` with all that a page shows.
+    """
 
     routing: int
     activity: int
+    access: int = 0
 
 
 class Watcher:
@@ -45,6 +48,7 @@ class Watcher:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._subscribers: tuple[Callable[[Change], None], ...] = ()
+        self._access_builders: tuple[Callable[[], None], ...] = ()
         self._seen: Change | None = None
         self._data_version: int | None = None
         self._failing = False
@@ -77,6 +81,11 @@ class Watcher:
                 self._subscribers = tuple(other for other in self._subscribers if other is not callback)
 
         return unsubscribe
+
+    def rebuild_with_access(self, build: Callable[[], None]) -> None:
+        with self._lock:
+            if build not in self._access_builders:
+                self._access_builders = (*self._access_builders, build)
 
     def _run(self) -> None:
         self._seen = self._data_version = None
@@ -111,9 +120,12 @@ class Watcher:
         version = _data_version()
         if version is not None and version == self._data_version:
             return
-        row = Revision.objects.filter(pk=Revision.SINGLETON).values_list("routing", "activity").first()
-        change = Change(*(row or (0, 0)))
+        counters = Revision.objects.filter(pk=Revision.SINGLETON).values_list("routing", "activity", "access")
+        change = Change(*(counters.first() or (0, 0, 0)))
         if change != self._seen:
+            if self._seen is None or change.access != self._seen.access:
+                for build in self._access_builders:
+                    build()  # when it raises, nothing is taken as seen: the next poll builds again
             if self._seen is None or change.routing != self._seen.routing:
                 feedback.doubts.publish(routing_table.build(change.routing))
             self._seen = change
@@ -159,6 +171,14 @@ def subscribe(callback: Callable[[Change], None]) -> Callable[[], None]:
     Returns a function that ends the subscription.
     """
     return _watcher.subscribe(callback)
+
+
+def rebuild_with_access(build: Callable[[], None]) -> None:
+    """Have `build` called in the watching thread before `ready`, and again whenever `access` has moved.
+
+    For a table that another room keeps in memory. One that raises is called again until it does not.
+    """
+    _watcher.rebuild_with_access(build)
 
 
 def _data_version() -> int | None:

@@ -67,6 +67,21 @@ def env_list(name: str, default: Iterable[str] = ()) -> list[str]:
     return [part.strip() for part in word.split(",") if part.strip()] if word else list(default)
 
 
+def env_limits(name: str, words: Iterable[str]) -> dict[str, int]:
+    """Numbers by words: `rpm=60, tokens-per-day=1000000`."""
+    allowed = list(words)
+    found: dict[str, int] = {}
+    for part in env_list(name):
+        word, _, number = (piece.strip() for piece in part.partition("="))
+        if word not in allowed or not number.isdecimal():
+            raise ImproperlyConfigured(
+                f"{name} must hold limits such as rpm=60, separated by commas, not {part!r}. "
+                f"The limits are {', '.join(allowed)}."
+            )
+        found[word] = int(number)
+    return found
+
+
 def env_choice(name: str, choices: Iterable[str], default: str) -> str:
     word = env_str(name, default)
     allowed = list(choices)

@@ -14,6 +14,7 @@ from ollaproject.env import (
     env_bool,
     env_choice,
     env_int,
+    env_limits,
     env_list,
     env_path,
     env_secret,
@@ -21,6 +22,7 @@ from ollaproject.env import (
     env_str,
     kept_secret,
 )
+from proxy.limits import WORDS as LIMIT_WORDS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -43,6 +45,12 @@ OLLA_ENCRYPTION_KEYS = [
     ).split(",")
 ]
 
+# API keys are kept as an HMAC under the first pepper and verified with any of them.
+OLLA_KEY_PEPPERS = [
+    pepper.strip()
+    for pepper in kept_secret("OLLA_KEY_PEPPERS", OLLA_HOME / "secrets" / "key-peppers").split(",")
+]
+
 # --- The gateway ------------------------------------------------------------------------------------------
 
 OLLA_HOST = env_str("OLLA_HOST", "127.0.0.1")
@@ -55,6 +63,9 @@ OLLA_ALLOWED_HOSTS = [
     *("localhost", "127.0.0.1", "[::1]", _hostname, f"{_hostname}.local"),
     *env_list("OLLA_ALLOWED_HOSTS"),
 ]
+# What a key, and what the keys of a team together, may use when it is not said for the one in question.
+OLLA_KEY_LIMITS = env_limits("OLLA_KEY_LIMITS", LIMIT_WORDS)
+OLLA_TEAM_LIMITS = env_limits("OLLA_TEAM_LIMITS", LIMIT_WORDS)
 OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
 OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
 OLLA_REQUEST_HISTORY_DAYS = env_int("OLLA_REQUEST_HISTORY_DAYS", 7)

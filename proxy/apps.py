@@ -10,9 +10,12 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        from endpoints import first_steps  # noqa: PLC0415 - apps load first
-        from proxy import first_request  # noqa: PLC0415
+        # Apps load first.
+        from endpoints import first_steps, watch  # noqa: PLC0415
+        from proxy import first_request, key_table, signals  # noqa: PLC0415
         from proxy.relay import CutOnPurpose  # noqa: PLC0415
 
+        signals.connect()
+        watch.rebuild_with_access(key_table.rebuild)
         first_steps.add(first_request.STEP)
         logging.getLogger("uvicorn.error").addFilter(CutOnPurpose())

@@ -1,11 +1,10 @@
-"""Who calls, and may they (contract, section 2). Decided in memory, from the connection and the headers.
-
-Keys do not exist yet: a caller who needs one is refused. They will be looked up in `Guard.authenticate`.
-"""
+"""Who calls, and may they (contract, section 2). Decided in memory, from the connection and the headers."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,15 +12,15 @@ from typing import TYPE_CHECKING
 from django.http.request import split_domain_port, validate_host
 
 from proxy import errors
+from proxy.key_table import keys
+from proxy.patterns import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ollaproject.wire.asgi import Scope
     from proxy.headers import Pair
-
-    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+    from proxy.key_table import Holder
 
 # Somebody has passed this request on: the loopback address it comes from says nothing of its sender.
 FORWARDING_HEADERS = frozenset(
@@ -38,15 +37,33 @@ FORWARDING_HEADERS = frozenset(
     }
 )
 MAX_REMEMBERED = 4096
+# A URL is written to logs and histories all along its way: a key in one is no secret any more.
+KEY_IN_QUERY = re.compile(
+    rb"(?:^|&)(?:api[-_]?key=|[^&=]*=(?:bearer(?:\+|%20))?sk(?:-|%2d)olla)", re.IGNORECASE
+)
+BEARER = b"bearer "
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request: `peer` opened the connection, `address` is where we believe it comes from."""
+    """Who sent a request: `peer` opened the connection, `address` is where we believe it comes from.
+
+    `holder` is whose key was sent, None when nobody's was.
+    """
 
     peer: str
     address: str
     peer_trusted: bool
+    holder: Holder | None = None
+
+    @property
+    def line(self) -> str:
+        """Whose turn it is in the queue: the key's, else the address's."""
+        return self.address if self.holder is None else self.holder.line
+
+    @property
+    def priority(self) -> int:
+        return 0 if self.holder is None else self.holder.priority
 
 
 class Guard:
@@ -74,23 +91,38 @@ class Guard:
         if verdict is None:
             raise errors.invalid_host(host)
 
-    def identify(self, scope: Scope) -> Caller:
+    def identify(self, scope: Scope, holder: Holder | None = None) -> Caller:
         """Where a request comes from. X-Forwarded-For counts as far as trusted proxies wrote it."""
         client = scope.get("client")
         peer = client[0] if client else ""
         if not self._trusted or not self._is_trusted(peer):
-            return Caller(peer, peer, peer_trusted=False)
+            return Caller(peer, peer, peer_trusted=False, holder=holder)
         chain = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
         address = peer
         for hop in reversed([part.strip() for part in chain.decode("latin-1").split(",") if part.strip()]):
             address = hop
             if not self._is_trusted(hop):
                 break
-        return Caller(peer, address, peer_trusted=True)
+        return Caller(peer, address, peer_trusted=True, holder=holder)
 
     def authenticate(self, scope: Scope) -> Caller:
-        """The caller, if they may use the API. Raises ApiError 401."""
-        caller = self.identify(scope)
+        """The caller, if they may use the API.
+
+        A key that is known says who calls wherever it comes from, also where none is needed; one that is not
+        is ignored there. Raises ApiError: 401, 403 for an address that the key may not be used from, and 400
+        for a key in the URL.
+        """
+        query = scope.get("query_string")
+        if query and KEY_IN_QUERY.search(query):
+            raise errors.key_in_url()
+        holder = _holder(scope["headers"])
+        caller = self.identify(scope, holder)
+        if holder is not None:
+            if reason := holder.refused(time.time()):
+                raise errors.key_refused(holder.name, reason)
+            if not holder.networks.admit(caller.address):
+                raise errors.address_not_allowed(holder.name, caller.address)
+            return caller
         if self._api_auth == "never":
             return caller
         if self._api_auth == "remote" and is_loopback(caller.peer) and not was_forwarded(scope["headers"]):
@@ -109,6 +141,24 @@ class Guard:
         return address is not None and any(address in network for network in self._trusted)
 
 
+def _holder(headers: Iterable[Pair]) -> Holder | None:
+    """Whose key the headers carry. SDKs send one in either header, some of them in both."""
+    for sent in _keys_in(headers):
+        holder = keys().find(sent, time.time())
+        if holder is not None:
+            return holder
+    return None
+
+
+def _keys_in(headers: Iterable[Pair]) -> Iterator[bytes]:
+    for name, value in headers:
+        if name == b"authorization":
+            if value[: len(BEARER)].lower() == BEARER:
+                yield value[len(BEARER) :].strip()
+        elif name == b"x-api-key":
+            yield value.strip()
+
+
 def was_forwarded(headers: Iterable[Pair]) -> bool:
     return any(name in FORWARDING_HEADERS for name, _ in headers)
 
@@ -117,13 +167,3 @@ def was_forwarded(headers: Iterable[Pair]) -> bool:
 def is_loopback(text: str) -> bool:
     address = parse_address(text)
     return address is not None and address.is_loopback
-
-
-def parse_address(text: str) -> Address | None:
-    """An IP address; one that is IPv4 inside IPv6 (`::ffff:127.0.0.1`) as the IPv4 address it is."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ollaproject.wire.openai_errors import ApiError
     from proxy.auth import Caller
     from proxy.headers import Pair
+    from proxy.key_table import Holder
     from proxy.usage import Tap
 
 
@@ -99,6 +100,11 @@ class Call:
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None  # it refers to this call: no cycle is left for the collector
+
+    @property
+    def holder(self) -> Holder | None:
+        """Whose key the caller has sent, None when nobody's."""
+        return self.caller.holder if self.caller else None
 
     # --- The answer ---
 

@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from proxy.gateway import Gateway
     from proxy.intake import Asked
     from proxy.paths import Place
+    from proxy.patterns import Names
 
 logger = logging.getLogger(__name__)
 
 READ_METHODS = ("GET", "HEAD")
+# With these, nothing is asked of a model.
+HARMLESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MODELS = b"/v1/models"
 HEALTH = b"/health"
 
@@ -93,8 +96,8 @@ class ApiConsumer(GatewayConsumer):
 
     async def answer(self, call: Call) -> None:
         self.gateway.guard.check_host(call.scope)
-        call.caller = self.gateway.guard.authenticate(call.scope)
         await routing_table_loaded()
+        call.caller = self.gateway.guard.authenticate(call.scope)
         if has_dot_segments(call.path):
             raise errors.invalid_path()
         place = place_of(call.path)
@@ -112,13 +115,13 @@ class ApiConsumer(GatewayConsumer):
         if call.method not in READ_METHODS:
             raise errors.method_not_allowed(call.method, READ_METHODS)
         name = unquote_to_bytes(place.path[len(MODELS) :]).decode("utf-8", "replace").strip("/")
+        listed = model_list.listed(place.surface, call.holder)
         if not name:
-            await call.respond_json(200, model_list.listed(place.surface))
+            await call.respond_json(200, listed)
             return
-        found = model_list.entry(place.surface, name)
+        found = next((each for each in listed["data"] if each["id"] == name), None)
         if found is None:
-            known = [each["id"] for each in model_list.listed(place.surface)["data"]]
-            raise errors.model_not_found(name, known)
+            raise errors.model_not_found(name, [each["id"] for each in listed["data"]])
         await call.respond_json(200, found)
 
     async def _health(self, call: Call, place: Place) -> None:
@@ -143,9 +146,10 @@ class ApiConsumer(GatewayConsumer):
             encoded=bool(headers.value(call.headers, b"content-encoding")),
         )
         call.model, call.stream = asked.model, asked.stream
+        endpoints = _allowed_endpoints(call, asked)
         if inference:
             body = self._tap(call, place, asked, body)
-        question = Question(place.surface, asked.model)
+        question = Question(place.surface, asked.model, endpoints)
         plan = Plan(self.gateway.router, question, asked.prompt, waits=inference)
         begun = await self.gateway.failover.first_answer(
             call,
@@ -176,3 +180,15 @@ class ApiConsumer(GatewayConsumer):
         )
         sent = headers.to_backend(call.headers, stream=call.stream, forwarded=forwarded)
         return Outgoing(call.method, place.path, scope["query_string"], sent, body)
+
+
+def _allowed_endpoints(call: Call, asked: Asked) -> Names | None:
+    """The endpoints that the caller's key may use, None for all. Raises ApiError 403 for its models."""
+    holder = call.holder
+    if holder is None:
+        return None
+    if holder.models:
+        unread = asked.model is None and call.method not in HARMLESS_METHODS
+        if unread or (asked.model is not None and not holder.models.admit(asked.model)):
+            raise errors.model_not_allowed(holder.name, asked.model)
+    return holder.endpoints or None

@@ -105,6 +105,35 @@ def missing_key() -> ApiError:
     return ApiError(401, "invalid_api_key", message, headers={"WWW-Authenticate": "Bearer"})
 
 
+def key_in_url() -> ApiError:
+    message = (
+        "The URL carries an API key. URLs end up in logs, so it is refused there: send the key as "
+        "`Authorization: Bearer …` or `x-api-key: …`. A key that has been in a URL should be rotated."
+    )
+    return ApiError(400, "key_in_url", message)
+
+
+def key_refused(name: str, reason: str) -> ApiError:
+    """For a key that is known. `reason` follows its name in the sentence, such as `was revoked`."""
+    message = f"The API key {name!r} {reason}. Ask whoever runs this gateway for another one."
+    return ApiError(401, "invalid_api_key", message, headers={"WWW-Authenticate": "Bearer"})
+
+
+def address_not_allowed(name: str, address: str) -> ApiError:
+    return ApiError(403, "address_not_allowed", f"The API key {name!r} may not be used from {address}.")
+
+
+def model_not_allowed(name: str, model: str | None) -> ApiError:
+    if model is None:
+        message = (
+            f"The API key {name!r} may use certain models only, and this request names none that the gateway "
+            "can read. Name one, and do not compress the body."
+        )
+    else:
+        message = f"The API key {name!r} may not use the model {model!r}. /v1/models lists what it may use."
+    return ApiError(403, "model_not_allowed", message, param="model")
+
+
 def model_not_found(model: str, known: Sequence[str]) -> ApiError:
     listed = ", ".join(known[:MAX_LISTED_MODELS])
     more = f" and {len(known) - MAX_LISTED_MODELS} more" if len(known) > MAX_LISTED_MODELS else ""

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from endpoints.profiles import profile
 from endpoints.snapshot import snapshot
+from proxy.routing import Question, within_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from endpoints.snapshot import ServedModel, Target
+    from proxy.key_table import Holder
     from proxy.paths import Surface
 
 
@@ -32,10 +34,13 @@ class ModelList(TypedDict):
     data: list[ModelEntry]
 
 
-def listed(surface: Surface) -> ModelList:
-    """Every model of a surface, as the endpoint of highest priority has it, then every alias of one."""
+def listed(surface: Surface, holder: Holder | None = None) -> ModelList:
+    """Every model of a surface, as the endpoint of highest priority has it, then every alias of one.
+
+    For the `holder` of a key, those that it may use.
+    """
     found: dict[str, ModelEntry] = {}
-    for target, model in _served(surface):
+    for target, model in _served(surface, holder):
         found.setdefault(model.name, _entry(surface, target, model))
     aliases: dict[str, ModelEntry] = {}
     for alias, names in snapshot().aliases.items():
@@ -43,17 +48,14 @@ def listed(surface: Surface) -> ModelList:
         if first is not None:
             aliases[alias] = {**found[first], "id": alias}
     found |= aliases
-    return {"object": "list", "data": list(found.values())}
+    usable = [each for name, each in found.items() if holder is None or holder.models.admit(name)]
+    return {"object": "list", "data": usable}
 
 
-def entry(surface: Surface, name: str) -> ModelEntry | None:
-    """One model by its name, None when nobody serves it now."""
-    return next((each for each in listed(surface)["data"] if each["id"] == name), None)
-
-
-def _served(surface: Surface) -> Iterator[tuple[Target, ServedModel]]:
+def _served(surface: Surface, holder: Holder | None) -> Iterator[tuple[Target, ServedModel]]:
+    question = Question(surface, None, holder.endpoints if holder else None)
     for target in snapshot().targets:
-        if target.routable and surface.admits(target.type):
+        if target.routable and within_reach(target, question):
             for model in target.models:
                 yield target, model
 

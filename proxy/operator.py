@@ -26,6 +26,7 @@ class OperatorConsumer(GatewayConsumer):
         self.gateway.guard.check_host(call.scope)
         respond = self._open().get(path)
         if respond is None:
+            await routing_table_loaded()
             call.caller = self.gateway.guard.authenticate(call.scope)
             respond = self._guarded().get(path)
         if respond is None:

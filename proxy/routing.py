@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from endpoints.snapshot import Snapshot, Target
     from ollaproject.wire.openai_errors import ApiError
     from proxy.paths import Surface
+    from proxy.patterns import Names
     from proxy.prefix import Prompt
 
 STRICT, ALIAS = "strict", "alias"
@@ -29,10 +30,11 @@ MAX_ROUTES = 20_000
 
 
 class Question(NamedTuple):
-    """What routing goes by. `model` is None when the request names none."""
+    """What routing goes by. `model` is None when the request names none, `endpoints` who may answer (any)."""
 
     surface: Surface
     model: str | None
+    endpoints: Names | None = None
 
 
 Route = tuple[Tier, ...]
@@ -134,9 +136,9 @@ class Router:
         return route
 
     def _found(self, now: Snapshot, question: Question) -> Route:
-        surface, model = question
+        model = question.model
         aliased = now.aliases.get(model, ()) if model is not None else ()
-        present = [target for target in now.targets if surface.admits(target.type)]
+        present = [target for target in now.targets if within_reach(target, question)]
         tiers: list[Tier] = []
         for name in aliased or (model,):
             targets = [target for target in present if target.routable and serves(target, name)]
@@ -153,6 +155,12 @@ class Router:
             Tier([Candidate(target, self.loads.of(target.id), model) for target in tier], turn)
             for _, tier in groupby(targets, key=lambda target: target.priority)
         )
+
+
+def within_reach(target: Target, question: Question) -> bool:
+    """Whether the way in, and the caller's key, lead to an endpoint at all."""
+    endpoints = question.endpoints
+    return question.surface.admits(target.type) and (endpoints is None or endpoints.admit(target.name))
 
 
 def serves(target: Target, model: str | None) -> bool:
@@ -174,7 +182,7 @@ def state_of(target: Target) -> str:
 def _refusal(
     question: Question, present: Sequence[Target], serving: Sequence[Target], strategy: str
 ) -> ApiError:
-    surface, model = question
+    surface, model = question.surface, question.model
     if model is None or not present:
         return errors.no_healthy_endpoint(surface.label, states(present))
     if serving:

@@ -1,0 +1,195 @@
+"""The keys in memory, built from the database and swapped whole: a request's caller is found without a query.
+
+endpoints.watch has it built again whenever a key, a team's limits or a person has changed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from proxy.key_secrets import PREFIX, SHAPE, digest, peppers
+from proxy.limits import Limits
+from proxy.models import ApiKey
+from proxy.patterns import Names, Networks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A digest, the pepper that it was made with, and until when it counts, in Unix time (None: always)."""
+
+    digest: bytes = field(repr=False)
+    pepper: bytes = field(repr=False)
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    id: int
+    name: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Holder:
+    """A key as the request path needs it. `closed` says why it may not be used, empty when it may.
+
+    `expires_at` is in Unix time. `line` is the holder's name in the queue.
+    """
+
+    id: int
+    name: str
+    public_id: bytes
+    secrets: tuple[Secret, ...]
+    user_id: int = 0
+    user: str = ""
+    team: Team | None = None
+    closed: str = ""
+    expires_at: float | None = None
+    models: Names = field(default_factory=lambda: Names(()))
+    endpoints: Names = field(default_factory=lambda: Names(()))
+    networks: Networks = field(default_factory=lambda: Networks(()))
+    priority: int = 0
+    limits: Limits = field(default_factory=Limits)
+    line: str = field(init=False)
+    limited: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "line", f"key {self.id}")
+        object.__setattr__(self, "limited", bool(self.limits or (self.team and self.team.limits)))
+
+    def refused(self, now: float) -> str:
+        """Why it may not be used at `now`, in Unix time; empty when it may."""
+        if self.closed:
+            return self.closed
+        return "has expired" if self.expires_at is not None and now >= self.expires_at else ""
+
+
+class KeyTable:
+    """Every key at one moment."""
+
+    __slots__ = ("_by_public_id", "by_id")
+
+    def __init__(self, holders: tuple[Holder, ...] = ()) -> None:
+        self.by_id = {each.id: each for each in holders}
+        self._by_public_id = {each.public_id: each for each in holders}
+
+    def find(self, sent: bytes, now: float) -> Holder | None:
+        """Whose key that is, None when it is nobody's. A wrong secret takes as long as a right one."""
+        if not sent.startswith(PREFIX):
+            return None
+        parts = SHAPE.fullmatch(sent)
+        holder = self._by_public_id.get(parts[1]) if parts else None
+        if parts is None or holder is None:
+            return None
+        for secret in holder.secrets:
+            given = digest(secret.pepper, parts[1], parts[2])
+            if hmac.compare_digest(given, secret.digest) and (secret.until is None or now < secret.until):
+                return holder
+        return None
+
+
+_current = KeyTable()
+_followers: tuple[Callable[[], None], ...] = ()
+
+
+def keys() -> KeyTable:
+    """The newest keys of this process; none before endpoints.watch has loaded them."""
+    return _current
+
+
+def install(table: KeyTable) -> None:
+    """Make `table` the keys of this process. One reference is swapped, so readers need no lock."""
+    global _current  # noqa: PLW0603
+    _current = table
+    for told in _followers:
+        told()
+
+
+def follow(told: Callable[[], None]) -> None:
+    """Have `told` called after every swap, in the thread that swaps."""
+    global _followers  # noqa: PLW0603
+    _followers = (*_followers, told)
+
+
+def rebuild() -> None:
+    """Install the keys as they are stored now."""
+    install(build())
+
+
+def build() -> KeyTable:
+    """By one query."""
+    known = peppers()
+    rows: QuerySet[ApiKey] = ApiKey.objects.select_related("owner", "team", "team__limits")
+    holders = tuple(_holder(row, known) for row in rows)
+    lost = [each.name for each in holders if not each.secrets]
+    if lost:
+        logger.error(
+            "These keys are refused, for OLLA_KEY_PEPPERS no longer holds what they were made with: %s. "
+            "Put that pepper back into the list, or rotate the keys.",
+            ", ".join(lost),
+        )
+    return KeyTable(holders)
+
+
+def _holder(row: ApiKey, known: Mapping[str, bytes]) -> Holder:
+    owner = row.owner
+    return Holder(
+        id=row.pk,
+        name=row.name,
+        public_id=row.public_id.encode(),
+        secrets=_secrets(row, known),
+        user_id=owner.pk if owner else 0,
+        user=owner.get_username() if owner else "",
+        team=_team(row),
+        closed=closed(row),
+        expires_at=_unix(row.expires_at),
+        models=Names(row.allowed_models),
+        endpoints=Names(row.allowed_endpoints),
+        networks=Networks(row.allowed_networks),
+        priority=row.priority,
+        limits=Limits.of(row, settings.OLLA_KEY_LIMITS),
+    )
+
+
+def _team(row: ApiKey) -> Team | None:
+    team = row.team
+    if team is None:
+        return None
+    limits = Limits.of(getattr(team, "limits", None), settings.OLLA_TEAM_LIMITS)
+    return Team(team.pk, team.name, limits)
+
+
+def closed(row: ApiKey) -> str:
+    """Why a key may not be used, whatever the time, in the words of an error; empty when it may."""
+    if row.revoked_at is not None:
+        return "was revoked"
+    if not row.enabled:
+        return "is switched off"
+    return "belongs to an account that is closed" if row.owner and not row.owner.is_active else ""
+
+
+def _secrets(row: ApiKey, known: Mapping[str, bytes]) -> tuple[Secret, ...]:
+    found = []
+    if row.pepper in known:
+        found.append(Secret(bytes.fromhex(row.digest), known[row.pepper]))
+    if row.previous_pepper in known and row.previous_until is not None:
+        until = row.previous_until.timestamp()
+        found.append(Secret(bytes.fromhex(row.previous_digest), known[row.previous_pepper], until))
+    return tuple(found)
+
+
+def _unix(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

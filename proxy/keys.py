@@ -1,0 +1,83 @@
+"""What can be done with keys: make, rotate, revoke. The admin, the commands and the API all do it here.
+
+A secret is handed out once, by the function that makes it, and stored nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from ollaproject.wire import clock
+from proxy import key_secrets
+from proxy.models import ApiKey
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.contrib.auth.models import Group, User
+
+# How long the secret from before a rotation goes on working unless somebody says otherwise.
+DEFAULT_GRACE = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A key and, this once, what its holder sends."""
+
+    key: ApiKey
+    plain: str = field(repr=False)
+
+
+def create(*, name: str, owner: User | None = None, team: Group | None = None, **settings: Any) -> Issued:
+    """Make a key. `settings` are further fields of ApiKey. Raises ValidationError, by field."""
+    return issue(key=ApiKey(name=name, owner=owner, team=team, **settings))
+
+
+def issue(*, key: ApiKey) -> Issued:
+    """Give a key that is not stored yet its secret, and store it. Raises ValidationError."""
+    key.public_id = key_secrets.new_id()
+    plain = _new_secret(key)
+    key.full_clean()
+    key.save()
+    return Issued(key, plain)
+
+
+def rotate(*, key: ApiKey, grace: timedelta = DEFAULT_GRACE) -> Issued:
+    """Give a key another secret. The one that it has goes on working for `grace`; an older one stops now."""
+    with transaction.atomic():
+        fresh = ApiKey.objects.select_for_update().get(pk=key.pk)
+        fresh.previous_digest, fresh.previous_pepper = fresh.digest, fresh.pepper
+        fresh.previous_until = clock.now() + grace if grace else None
+        fresh.rotated_at = clock.now()
+        plain = _new_secret(fresh)
+        fresh.save()
+    return Issued(fresh, plain)
+
+
+def revoke(*, key: ApiKey) -> bool:
+    """Close a key for good, everywhere within a second. False when it was revoked already."""
+    if key.revoked_at is not None:
+        return False
+    key.revoked_at = clock.now()
+    key.save(update_fields=["revoked_at"])
+    return True
+
+
+def state_of(key: ApiKey, now: datetime) -> str:
+    """`active`, `revoked`, `disabled` or `expired`."""
+    if key.revoked_at is not None:
+        return "revoked"
+    if not key.enabled or (key.owner is not None and not key.owner.is_active):
+        return "disabled"
+    return "expired" if key.expires_at is not None and key.expires_at <= now else "active"
+
+
+def _new_secret(key: ApiKey) -> str:
+    secret = key_secrets.new_secret()
+    signed = key_secrets.sign(key.public_id, secret)
+    key.digest, key.pepper = signed.digest, signed.pepper
+    return key_secrets.written_out(key.public_id, secret)

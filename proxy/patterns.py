@@ -1,0 +1,79 @@
+"""What a key may use: names by patterns such as `mlx-community/*`, addresses by networks."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from fnmatch import translate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# A client may ask for any number of names: no more verdicts than this are kept.
+MAX_VERDICTS = 2048
+
+
+class Names:
+    """Names that one of some patterns fits, whatever their case. No patterns: every name."""
+
+    __slots__ = ("_fits", "_hash", "_verdicts", "patterns")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(sorted({pattern.lower() for pattern in patterns}))
+        self._hash = hash(self.patterns)
+        self._fits = re.compile("|".join(map(translate, self.patterns)))
+        self._verdicts: dict[str, bool] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anything is ruled out."""
+        return bool(self.patterns)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Names) and other.patterns == self.patterns
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def admit(self, name: str) -> bool:
+        if not self.patterns:
+            return True
+        verdict = self._verdicts.get(name)
+        if verdict is None:
+            verdict = self._fits.match(name.lower()) is not None
+            if len(self._verdicts) < MAX_VERDICTS:
+                self._verdicts[name] = verdict
+        return verdict
+
+
+class Networks:
+    """Addresses within some networks. No networks: every address. Raises ValueError for what is none."""
+
+    __slots__ = ("_networks", "_verdicts")
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = tuple(ipaddress.ip_network(each, strict=False) for each in networks)
+        self._verdicts: dict[str, bool] = {}
+
+    def admit(self, address: str) -> bool:
+        if not self._networks:
+            return True
+        verdict = self._verdicts.get(address)
+        if verdict is None:
+            parsed = parse_address(address)
+            verdict = parsed is not None and any(parsed in network for network in self._networks)
+            if len(self._verdicts) < MAX_VERDICTS:
+                self._verdicts[address] = verdict
+        return verdict
+
+
+def parse_address(text: str) -> Address | None:
+    """An IP address; one that is IPv4 inside IPv6 (`::ffff:127.0.0.1`) as the IPv4 address it is."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
