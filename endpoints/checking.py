@@ -30,9 +30,11 @@ def check_target(endpoint: Endpoint) -> CheckTarget:
     return CheckTarget(
         name=endpoint.name,
         profile=profile,
-        health_url=_whole_url(endpoint, endpoint.health_check_url or profile.health_path),
-        models_url=_whole_url(endpoint, endpoint.model_url or profile.models_path),
+        health_url=whole_url(endpoint, endpoint.health_check_url or profile.health_path),
+        models_url=whole_url(endpoint, endpoint.model_url or profile.models_path),
         timeout_seconds=endpoint.check_timeout_seconds,
+        loaded_url=whole_url(endpoint, profile.loaded_list.path) if profile.loaded_list else "",
+        properties_url=whole_url(endpoint, profile.properties.path) if profile.properties else "",
         include=tuple(endpoint.model_include),
         exclude=tuple(endpoint.model_exclude),
         has_credential=endpoint.has_credential,
@@ -40,7 +42,7 @@ def check_target(endpoint: Endpoint) -> CheckTarget:
     )
 
 
-def _whole_url(endpoint: Endpoint, path_or_url: str) -> str:
+def whole_url(endpoint: Endpoint, path_or_url: str) -> str:
     """A whole URL as it is; a path below the endpoint's origin, or below its path when that is preserved."""
     if not path_or_url.startswith("/"):
         return path_or_url

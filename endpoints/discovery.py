@@ -1,46 +1,36 @@
-"""What an endpoint serves: reads its list of models, filters it, and stores the difference."""
+"""What an endpoint serves: which of the models of its list are wanted, and what of that is new."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from endpoints.choices import Status
-from endpoints.errors import DiscoveryError
-from endpoints.findings import FoundModel
 from endpoints.models import EndpointHealth, EndpointModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from endpoints.findings import FoundModel
+
 RESYNC_AFTER = timedelta(seconds=30)
-MAX_MODELS = 10_000
-MAX_MODEL_NAME_LENGTH = 300
-MAX_INTEGER = 2**31 - 1
+DETAILS = (
+    "max_model_len",
+    "family",
+    "parameter_size",
+    "quantization",
+    "size_bytes",
+    "capabilities",
+    "is_loaded",
+)
 
 
 def is_wanted(health: EndpointHealth, *, at: datetime) -> bool:
     """Whether a check at `at` should read the models too: it may be about to come up, or the list is old."""
     synced_at = health.models_synced_at
     return health.status != Status.HEALTHY or synced_at is None or at - synced_at > RESYNC_AFTER
-
-
-def parse(body: bytes) -> tuple[FoundModel, ...]:
-    """The models of an OpenAI list, each name once. Raises DiscoveryError, which says what is wrong."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise DiscoveryError("the answer is not JSON") from None
-    entries = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        raise DiscoveryError('the answer is not a list of models (an object with a list called "data")')
-    if len(entries) > MAX_MODELS:
-        raise DiscoveryError(f"the list holds {len(entries)} models, more than {MAX_MODELS}")
-    found = {model.name: model for model in map(_model, entries)}
-    return tuple(found.values())
 
 
 def let_through(
@@ -61,14 +51,14 @@ def store(health: EndpointHealth, *, found: tuple[FoundModel, ...], at: datetime
     names = {model.name for model in found}
     gone = [row.pk for name, row in kept.items() if name not in names]
     new = [_row(health.pk, model, at) for model in found if model.name not in kept]
-    resized = [kept[model.name] for model in found if _resize(kept.get(model.name), model)]
+    changed = [kept[model.name] for model in found if _take_over(kept.get(model.name), model)]
     if gone:
         EndpointModel.objects.filter(pk__in=gone).delete()
     EndpointModel.objects.filter(endpoint=health.pk).update(last_seen_at=at)
     EndpointModel.objects.bulk_create(new)
-    EndpointModel.objects.bulk_update(resized, ["max_model_len"])
+    EndpointModel.objects.bulk_update(changed, DETAILS)
     EndpointHealth.objects.filter(pk=health.pk).update(models_synced_at=at)
-    return bool(gone or new or resized)
+    return bool(gone or new or changed)
 
 
 def _row(endpoint_id: int, model: FoundModel, at: datetime) -> EndpointModel:
@@ -76,38 +66,32 @@ def _row(endpoint_id: int, model: FoundModel, at: datetime) -> EndpointModel:
         endpoint_id=endpoint_id,
         name=model.name,
         created=int(at.timestamp()) if model.created is None else model.created,
-        max_model_len=model.max_model_len,
         first_seen_at=at,
         last_seen_at=at,
+        **_details(model),
     )
 
 
-def _resize(row: EndpointModel | None, model: FoundModel) -> bool:
-    """Take a new context length over into `row`. `created` stays: many servers make it up in each answer."""
-    if row is None or row.max_model_len == model.max_model_len:
+def _details(model: FoundModel) -> dict[str, Any]:
+    return {
+        "max_model_len": model.max_model_len,
+        "family": model.family,
+        "parameter_size": model.parameter_size,
+        "quantization": model.quantization,
+        "size_bytes": model.size_bytes,
+        "capabilities": list(model.capabilities),
+        "is_loaded": model.loaded,
+    }
+
+
+def _take_over(row: EndpointModel | None, model: FoundModel) -> bool:
+    """Take new details over into `row`. `created` stays: many servers make it up in each answer."""
+    if row is None:
         return False
-    row.max_model_len = model.max_model_len
-    return True
-
-
-def _model(entry: Any) -> FoundModel:
-    name = entry.get("id") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise DiscoveryError('an entry of the list has no "id"')
-    if len(name) > MAX_MODEL_NAME_LENGTH:
-        raise DiscoveryError(f"a model's id is longer than {MAX_MODEL_NAME_LENGTH} characters")
-    return FoundModel(
-        name=name,
-        created=_whole_number(entry.get("created")),
-        max_model_len=_whole_number(entry.get("max_model_len")) or None,
-    )
-
-
-def _whole_number(value: Any) -> int | None:
-    """`value` where it is a number that a row can hold. Decoration need not be right to be tolerated."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MAX_INTEGER:
-        return None
-    return int(value)
+    changed = {name: value for name, value in _details(model).items() if getattr(row, name) != value}
+    for name, value in changed.items():
+        setattr(row, name, value)
+    return bool(changed)
 
 
 def _lowered(globs: Iterable[str]) -> tuple[str, ...]:

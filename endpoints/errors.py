@@ -5,6 +5,7 @@ FleetError
 ├─ ProfileError         a backend type's data file that is wrong
 ├─ CredentialError      a stored credential that none of the encryption keys opens
 ├─ DiscoveryError       a model list that cannot be read
+├─ DetectionError       a URL whose type cannot be found out
 └─ EndpointFileError    an endpoint file with mistakes in it (all of them, with their lines)
 """
 
@@ -29,6 +30,10 @@ class CredentialError(FleetError):
 
 class DiscoveryError(FleetError):
     """A list of models that cannot be read. The message says why in plain words."""
+
+
+class DetectionError(FleetError):
+    """What runs at a URL cannot be found out. The message says why in plain words."""
 
 
 class EndpointFileError(FleetError):

@@ -19,6 +19,8 @@ class CheckTarget:
     health_url: str
     models_url: str
     timeout_seconds: float
+    loaded_url: str = ""
+    properties_url: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     has_credential: bool = False
@@ -41,11 +43,20 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model in an endpoint's own list. What the list does not say is None."""
+    """A model in an endpoint's own list. What the list does not say is None, or empty.
+
+    `capabilities` are in our words, sorted; `loaded` is whether it is in memory.
+    """
 
     name: str
     created: int | None = None
     max_model_len: int | None = None
+    family: str = ""
+    parameter_size: str = ""
+    quantization: str = ""
+    size_bytes: int | None = None
+    capabilities: tuple[str, ...] = ()
+    loaded: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

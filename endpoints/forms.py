@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.core.exceptions import ValidationError
 
+from endpoints import validation
+from endpoints.detection import detect
 from endpoints.durations import format_duration, parse_duration
-from endpoints.errors import DurationError
+from endpoints.errors import DetectionError, DurationError
 from endpoints.models import Endpoint
-from endpoints.profiles import Profile, profiles
+from endpoints.profiles import AUTO, Profile, profiles
 
 # Generic for the type checker only.
 if TYPE_CHECKING:
@@ -220,7 +222,10 @@ class EndpointForm(EndpointModelForm):
     def _offer_types(self, known: tuple[Profile, ...], defaults: dict[str, dict[str, str]]) -> None:
         field = self.fields["type"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type checker
-        field.choices = [(profile.name, profile.display_name) for profile in known]
+        field.choices = [
+            (AUTO, "Detect from the URL"),
+            *((profile.name, profile.display_name) for profile in known),
+        ]
         # static/endpoints/endpoint_form.js shows the placeholders of the type that is chosen.
         field.widget.attrs["data-defaults"] = json.dumps(defaults)
 
@@ -239,4 +244,21 @@ class EndpointForm(EndpointModelForm):
             self.add_error("remove_credential", "A new credential is typed above. Do one or the other.")
         elif plain or remove:
             self.instance.set_credential(plain or "")
+        if self.cleaned_data.get("type") == AUTO and not self.errors:
+            self._detect_type()
         return cleaned
+
+    def _detect_type(self) -> None:
+        """Ask what runs there, as the endpoint would be asked, and put that in place of the wish."""
+        names = ("url", "preserve_path", "headers", "auth_kind", "auth_header", "auth_username")
+        asked = Endpoint(**{name: self.cleaned_data[name] for name in names})
+        asked.encrypted_credential = self.instance.encrypted_credential
+        try:
+            validation.check_url(asked)
+            self.cleaned_data["type"] = detect(asked).type
+        except ValidationError as error:
+            self.add_error("url", error)
+        except DetectionError as error:
+            self.add_error(
+                "type", f"The type cannot be detected: {error}. Start it and save again, or choose it."
+            )

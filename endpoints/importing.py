@@ -5,6 +5,7 @@ A key that the file leaves out keeps its value. All of a file is imported, or no
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from endpoints import alias_importing, yaml_io
+from endpoints import alias_importing, validation, yaml_io
+from endpoints.detection import detect_all
 from endpoints.durations import format_duration
-from endpoints.errors import CredentialError
+from endpoints.errors import CredentialError, DetectionError
 from endpoints.models import Endpoint
+from endpoints.profiles import AUTO
 from endpoints.yaml_nodes import Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from endpoints.alias_importing import ImportedAlias
@@ -60,7 +63,7 @@ def prepare(path: Path) -> Import:
     """Read and check the file at `path`. Raises EndpointFileError with every mistake in it."""
     file = yaml_io.read_file(path, environment=os.environ)
     known = {endpoint.name: endpoint for endpoint in Endpoint.objects.all()}
-    mistakes = list(file.mistakes)
+    mistakes = [*file.mistakes, *_detect_types(file.entries, known)]
     imported: list[Imported] = []
     for entry in file.entries:
         endpoint = known.get(entry.values.get("name", "")) or Endpoint()
@@ -80,6 +83,47 @@ def store(prepared: Import) -> None:
             if one.outcome != Outcome.UNCHANGED:
                 one.endpoint.save()
         alias_importing.store(prepared.aliases)
+
+
+def _detect_types(entries: Iterable[Entry], known: Mapping[str, Endpoint]) -> list[Mistake]:
+    """Put a real type where an entry says `auto`. One that is known already at that URL keeps its type."""
+    asked = [entry for entry in entries if entry.values.get("type") == AUTO]
+    for entry in asked:
+        before = known.get(entry.values.get("name", ""))
+        if before is not None and before.url == entry.values.get("url"):
+            entry.values["type"] = before.type
+    asked = [entry for entry in asked if entry.values["type"] == AUTO]
+    for entry in asked:
+        del entry.values["type"]  # what is reported of an entry is then its real mistake
+    asked = [entry for entry in asked if _can_be_asked(entry)]
+    found = asyncio.run(detect_all([_as_written(entry) for entry in asked])) if asked else []
+    mistakes = []
+    for entry, result in zip(asked, found, strict=True):
+        if isinstance(result, DetectionError):
+            mistakes.append(Mistake(*entry.place_of("type"), _undetected(result)))
+        else:
+            entry.values["type"] = result.type
+    return mistakes
+
+
+def _as_written(entry: Entry) -> Endpoint:
+    endpoint = Endpoint(**entry.values)
+    if entry.credential is not None:
+        endpoint.set_credential(entry.credential)
+    return endpoint
+
+
+def _can_be_asked(entry: Entry) -> bool:
+    """Whether its URL is one; if not, that is the mistake to report."""
+    try:
+        validation.check_url(_as_written(entry))
+    except ValidationError:
+        return False
+    return True
+
+
+def _undetected(error: DetectionError) -> str:
+    return f"Its type cannot be detected: {error}. Start it, or write its type."
 
 
 def _apply(entry: Entry, endpoint: Endpoint) -> list[str]:

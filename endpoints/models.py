@@ -110,6 +110,13 @@ class EndpointModel(models.Model):
     name = models.CharField(max_length=300)
     created = models.BigIntegerField(help_text="Unix time, as the backend says or when it was first seen.")
     max_model_len = models.PositiveIntegerField(null=True)
+    # What the backend itself says, as far as it does. endpoints.model_details adds what its name tells.
+    family = models.CharField(max_length=60, blank=True)
+    parameter_size = models.CharField(max_length=60, blank=True)
+    quantization = models.CharField(max_length=60, blank=True)
+    size_bytes = models.BigIntegerField(null=True)
+    capabilities = models.JSONField(default=list)
+    is_loaded = models.BooleanField("in memory", null=True)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
 

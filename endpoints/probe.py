@@ -8,38 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import socket
 import ssl
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from endpoints import discovery
+from endpoints import discovery, model_lists
 from endpoints.choices import Status
 from endpoints.durations import format_duration
 from endpoints.errors import DiscoveryError
 from endpoints.findings import CheckTarget, Finding, FoundModel, ProbeResult
+from endpoints.health_answers import is_loading, read_health_body, read_retry_after, read_status
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from endpoints.profiles import HealthBody
 
 MAX_HEALTH_BYTES = 64 * 1024
 MAX_MODEL_LIST_BYTES = 4 * 1024**2
-MAX_DIGITS = 9
 USER_AGENT = "olla-health-check"
 UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
-REFUSED_CREDENTIAL = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 WORDS_OF_FAILURE: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "connection refused"),
@@ -63,7 +57,11 @@ class Answer:
     status: int
     body: bytes
     latency_seconds: float
-    retry_after: str
+    headers: Mapping[str, str]  # whatever the case of a name
+
+    @property
+    def retry_after(self) -> str:
+        return self.headers.get("Retry-After", "")
 
 
 class Checker:
@@ -119,6 +117,8 @@ class Checker:
         status, reason = read_status(answer.status, has_credential=target.has_credential)
         if status == Status.HEALTHY and body:
             status, reason = read_health_body(answer.body, body)
+        elif status == Status.UNHEALTHY and body and is_loading(answer.body, body):
+            status, reason = Status.WARMING, "its model is loading"
         return ProbeResult(
             status,
             reason,
@@ -138,11 +138,42 @@ class Checker:
         status, reason = read_status(answer.status, has_credential=target.has_credential)
         if status != Status.HEALTHY:
             raise DiscoveryError(reason)
-        return discovery.let_through(
-            discovery.parse(answer.body), include=target.include, exclude=target.exclude
-        )
+        models = model_lists.parse(answer.body, target.profile.model_list)
+        models = discovery.let_through(models, include=target.include, exclude=target.exclude)
+        return await self._with_more(target, models)
+
+    async def _with_more(self, target: CheckTarget, models: tuple[FoundModel, ...]) -> tuple[FoundModel, ...]:
+        """What other routes say of the models, where the type has such routes and they answer."""
+        profile = target.profile
+        if profile.loaded_list and (body := await self._extra(target, target.loaded_url)):
+            models = model_lists.with_loaded(models, body, profile.loaded_list)
+        if profile.properties and (body := await self._extra(target, target.properties_url)):
+            models = model_lists.with_properties(models, body, profile.properties)
+        return models
+
+    async def _extra(self, target: CheckTarget, url: str) -> bytes:
+        """The body at `url`, empty when it cannot be had: nothing depends on it."""
+        try:
+            answer = await self._get(target, url, limit=MAX_MODEL_LIST_BYTES)
+        except (AnswerTooLarge, httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError):
+            return b""
+        return answer.body if answer.status == HTTPStatus.OK else b""
+
+    async def fetch(self, url: str, *, headers: Iterable[tuple[str, str]], timeout: float) -> Answer | str:
+        """GET `url` and read its body; why there is no answer, in words, when there is none."""
+        try:
+            return await self._ask(url, headers=headers, timeout=timeout, limit=MAX_MODEL_LIST_BYTES)
+        except AnswerTooLarge:
+            return "the answer is too long"
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
+            return failure_in_words(error, timeout)
 
     async def _get(self, target: CheckTarget, url: str, *, limit: int) -> Answer:
+        return await self._ask(url, headers=target.headers, timeout=target.timeout_seconds, limit=limit)
+
+    async def _ask(
+        self, url: str, *, headers: Iterable[tuple[str, str]], timeout: float, limit: int
+    ) -> Answer:
         """GET `url` and read up to `limit` bytes of its body; with a limit of 0 the body stays unread."""
         connections: list[Any] = []
 
@@ -152,14 +183,14 @@ class Checker:
 
         started = time.perf_counter()
         request = self._client.build_request(
-            "GET", url, headers=list(target.headers), extensions={"trace": keep_connection}
+            "GET", url, headers=list(headers), extensions={"trace": keep_connection}
         )
         try:
-            async with asyncio.timeout(target.timeout_seconds):
+            async with asyncio.timeout(timeout):
                 response = await self._client.send(request, stream=True)
                 body = await _read(response, limit=limit)
             seconds = time.perf_counter() - started
-            return Answer(response.status_code, body, seconds, response.headers.get("Retry-After", ""))
+            return Answer(response.status_code, body, seconds, response.headers)
         finally:
             # httpx forgets the socket of a TLS handshake that does not end in time.
             for connection in connections:
@@ -177,53 +208,6 @@ async def _read(response: httpx.Response, *, limit: int) -> bytes:
     finally:
         await response.aclose()
     return bytes(body)
-
-
-def read_status(status: int, *, has_credential: bool) -> tuple[Status, str]:
-    """What a status code alone says."""
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Status.HEALTHY, ""
-    if status in REFUSED_CREDENTIAL:
-        what = (
-            "the endpoint refused our credential" if has_credential else "the endpoint asks for a credential"
-        )
-        return Status.CONFIG_ERROR, f"{what} ({status})"
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Status.RATE_LIMITED, "the endpoint limits our requests (429)"
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return Status.UNHEALTHY, f"it redirects elsewhere ({status}), and checks follow no redirects"
-    return Status.UNHEALTHY, f"it answered {_phrase(status)}"
-
-
-def read_retry_after(text: str, *, now: datetime) -> float | None:
-    """The seconds that a Retry-After header asks for, as a number or as a date (RFC 9110, 10.2.3)."""
-    if text.isascii() and text.isdigit():
-        return float(text[:MAX_DIGITS])
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
-
-
-def read_health_body(raw: bytes, body: HealthBody) -> tuple[Status, str]:
-    """What the JSON of a 2xx health answer says, by the profile's words. Anything else says nothing more."""
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        return Status.HEALTHY, ""
-    word, residency = _word(document, body.status_key), _word(document, body.residency_key)
-    if word in body.warming or residency in body.residency_warming:
-        return Status.WARMING, "its model is loading"
-    if word and word not in body.healthy:
-        return Status.UNHEALTHY, f"it says of itself: {word}"
-    if residency in body.residency_asleep:
-        return Status.HEALTHY, "asleep: the next request loads its model"
-    if body.loaded_key and document.get(body.loaded_key) is False:
-        return Status.UNHEALTHY, "it runs, but no model is loaded"
-    return Status.HEALTHY, ""
 
 
 def failure_in_words(error: BaseException, timeout_seconds: float) -> str:
@@ -261,15 +245,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [cause.__cause__, cause.__context__]
         if isinstance(cause, BaseExceptionGroup):
             waiting += cause.exceptions
-
-
-def _word(document: dict[str, Any], key: str) -> str:
-    value = document.get(key) if key else None
-    return value.strip().lower()[:40] if isinstance(value, str) else ""
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

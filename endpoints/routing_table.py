@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from endpoints import profiles, secrets
 from endpoints.choices import Mode, Status
 from endpoints.errors import FleetError
+from endpoints.model_details import details_of
 from endpoints.models import AliasedModel, Endpoint, EndpointModel
 from endpoints.snapshot import ServedModel, Snapshot, Target
 
+if TYPE_CHECKING:
+    from endpoints.profiles import Profile
+
 logger = logging.getLogger(__name__)
+
+HEALTH = "/health"
 
 
 def build(revision: int) -> Snapshot:
@@ -22,7 +29,7 @@ def build(revision: int) -> Snapshot:
     """
     served = _served_models()
     targets = [
-        _target(row, served.get(row.pk, ()))
+        _target(row, served.get(row.pk, []))
         for row in Endpoint.objects.filter(health__isnull=False).select_related("health")
         if _has_profile(row)
     ]
@@ -37,14 +44,20 @@ def _aliases() -> dict[str, tuple[str, ...]]:
     return {alias: tuple(names) for alias, names in models.items()}
 
 
-def _served_models() -> dict[int, tuple[ServedModel, ...]]:
-    served: defaultdict[int, list[ServedModel]] = defaultdict(list)
-    rows = EndpointModel.objects.order_by("name").values_list(
-        "endpoint_id", "name", "created", "max_model_len"
+def _served_models() -> dict[int, list[EndpointModel]]:
+    served: defaultdict[int, list[EndpointModel]] = defaultdict(list)
+    for row in EndpointModel.objects.order_by("name"):
+        served[row.endpoint_id].append(row)
+    return served
+
+
+def _served(row: EndpointModel, backend_type: str) -> ServedModel:
+    return ServedModel(
+        name=row.name,
+        created=row.created,
+        max_model_len=row.max_model_len,
+        details=details_of(row, backend_type=backend_type),
     )
-    for endpoint_id, name, created, max_model_len in rows:
-        served[endpoint_id].append(ServedModel(name=name, created=created, max_model_len=max_model_len))
-    return {endpoint_id: tuple(models) for endpoint_id, models in served.items()}
 
 
 def _has_profile(endpoint: Endpoint) -> bool:
@@ -56,7 +69,7 @@ def _has_profile(endpoint: Endpoint) -> bool:
     return True
 
 
-def _target(endpoint: Endpoint, models: tuple[ServedModel, ...]) -> Target:
+def _target(endpoint: Endpoint, models: list[EndpointModel]) -> Target:
     profile = profiles.profile(endpoint.type)
     status, reason = Status(endpoint.health.status), endpoint.health.reason
     headers: tuple[tuple[str, str], ...] = ()
@@ -73,12 +86,24 @@ def _target(endpoint: Endpoint, models: tuple[ServedModel, ...]) -> Target:
         status=status,
         reason=reason,
         mode=Mode(endpoint.mode),
-        models=models,
+        models=tuple(_served(row, endpoint.type) for row in models),
         preserve_path=endpoint.preserve_path,
         connect_timeout_seconds=endpoint.connect_timeout_seconds or profile.connect_timeout_seconds,
         first_byte_timeout_seconds=endpoint.first_byte_timeout_seconds or profile.first_byte_timeout_seconds,
         idle_timeout_seconds=endpoint.idle_timeout_seconds or profile.idle_timeout_seconds,
         max_concurrent=endpoint.max_concurrent or profile.max_concurrent,
+        rewrites=_rewrites(endpoint, profile),
         weight=endpoint.weight,
         headers=headers,
+    )
+
+
+def _rewrites(endpoint: Endpoint, profile: Profile) -> tuple[tuple[bytes, bytes], ...]:
+    """The paths that stand elsewhere. `/health` is what clients ask of any type, wherever its own is."""
+    health = endpoint.health_check_url if endpoint.health_check_url.startswith("/") else profile.health_path
+    found = {HEALTH: health, **profile.rewrites}
+    return tuple(
+        (path.encode(), found[path].encode())
+        for path in sorted(found, key=len, reverse=True)
+        if path != found[path]
     )

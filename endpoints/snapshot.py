@@ -13,14 +13,20 @@ from endpoints.choices import ROUTABLE, Mode, Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from endpoints.model_details import ModelDetails
+
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that an endpoint serves. `created` is Unix time, `max_model_len` tokens (None when unknown)."""
+    """A model that an endpoint serves. `created` is Unix time, `max_model_len` tokens (None when unknown).
+
+    `details` is None only where a table is made by hand.
+    """
 
     name: str
     created: int
     max_model_len: int | None
+    details: ModelDetails | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class Target:
     idle_timeout_seconds: float
     max_concurrent: int
     weight: int = 1
+    # Paths that stand elsewhere at this endpoint, longest first; one that ends in a slash: all below it.
+    rewrites: tuple[tuple[bytes, bytes], ...] = ()
     headers: tuple[tuple[str, str], ...] = field(repr=False, default=())
     model_names: frozenset[str] = field(init=False, repr=False)
 

@@ -85,6 +85,8 @@ def check_url(endpoint: Endpoint) -> None:
 
 
 def check_type(endpoint: Endpoint) -> None:
+    if endpoint.type == profiles.AUTO:
+        raise ValidationError("The type could not be detected. Choose it.")
     try:
         profiles.profile(endpoint.type)
     except ProfileError as error:

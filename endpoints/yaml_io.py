@@ -90,9 +90,11 @@ def _type(reader: Reader, node: yaml.Node, path: str) -> str | None:
     text = reader.text(node, path)
     if text is None:
         return None
+    if text == profiles.AUTO:
+        return text
     found = profiles.profile_for_prefix(text)
     if found is None:
-        known = ", ".join(profile.name for profile in profiles.profiles())
+        known = ", ".join([*(profile.name for profile in profiles.profiles()), profiles.AUTO])
         reader.refuse(node, path, f"There is no backend type {text!r}. Known types: {known}.")
         return None
     return found.name

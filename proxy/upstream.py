@@ -109,6 +109,14 @@ class _Destination:
             idle=target.idle_timeout_seconds,
         )
 
+    def path_of(self, path: bytes) -> bytes:
+        """Where `path` stands at this endpoint."""
+        for known, own in self.target.rewrites:
+            if path == known or (known.endswith(b"/") and path.startswith(known)):
+                path = own + path[len(known) :]
+                break
+        return self.base_path + path
+
 
 class Upstream:
     """Every endpoint, behind one transport. For one event loop."""
@@ -120,7 +128,7 @@ class Upstream:
     async def send(self, target: Target, outgoing: Outgoing) -> Answer:
         """The answer of `target`, as soon as its head is there. Raises UpstreamError."""
         destination = self._destination(target)
-        path = destination.base_path + outgoing.path
+        path = destination.path_of(outgoing.path)
         headers = [(b"host", destination.host), *with_own(outgoing.headers, destination.headers)]
         if outgoing.body or outgoing.method in METHODS_WITH_BODY:
             headers.append((b"content-length", b"%d" % len(outgoing.body)))

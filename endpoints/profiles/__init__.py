@@ -8,51 +8,27 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
 from endpoints.errors import ProfileError
+from endpoints.profiles.schema import HealthBody, ModelList, Profile
+
+__all__ = [
+    "AUTO",
+    "FOLDER",
+    "HealthBody",
+    "ModelList",
+    "Profile",
+    "load",
+    "profile",
+    "profile_for_prefix",
+    "profiles",
+]
 
 FOLDER = Path(__file__).parent
-
-Word = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-UrlPath = Annotated[str, msgspec.Meta(pattern=r"^/\S*$")]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-
-
-class HealthBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a health answer's JSON says how the server is. Words are compared in lower case."""
-
-    status_key: str
-    healthy: frozenset[str]
-    warming: frozenset[str] = frozenset()
-    loaded_key: str = ""
-    residency_key: str = ""
-    residency_warming: frozenset[str] = frozenset()
-    residency_asleep: frozenset[str] = frozenset()
-
-
-class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A backend type, with the defaults of its endpoints.
-
-    `prefixes` are the words it answers to in `/olla/<prefix>/`. `health_body` is None where the status code
-    alone says how the server is.
-    """
-
-    name: Word
-    display_name: str
-    prefixes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)]
-    owned_by: str
-    speaks_openai: bool
-    health_path: UrlPath
-    models_path: UrlPath
-    default_priority: Annotated[int, msgspec.Meta(ge=0)]
-    max_concurrent: Annotated[int, msgspec.Meta(ge=1)]
-    connect_timeout_seconds: Seconds
-    first_byte_timeout_seconds: Seconds
-    idle_timeout_seconds: Seconds
-    health_body: HealthBody | None = None
+# Not a type, but the wish to find it out; see endpoints.detection.
+AUTO = "auto"
 
 
 def profile(name: str) -> Profile:

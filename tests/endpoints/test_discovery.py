@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from endpoints import discovery
+from endpoints import discovery, model_lists
 from endpoints.choices import Status
 from endpoints.errors import DiscoveryError
 from endpoints.findings import FoundModel
@@ -29,16 +29,16 @@ def names(models: tuple[FoundModel, ...]) -> list[str]:
 
 def test_it_reads_an_openai_list() -> None:
     body = listing({"id": "org/m1", "created": 1705334400, "max_model_len": 4096}, {"id": "m2"})
-    assert discovery.parse(body) == (FoundModel("org/m1", 1705334400, 4096), FoundModel("m2"))
+    assert model_lists.parse(body) == (FoundModel("org/m1", 1705334400, 4096), FoundModel("m2"))
 
 
 def test_a_name_counts_once() -> None:
-    assert names(discovery.parse(listing({"id": "m1"}, {"id": "m1"}))) == ["m1"]
+    assert names(model_lists.parse(listing({"id": "m1"}, {"id": "m1"}))) == ["m1"]
 
 
 @pytest.mark.parametrize("created", ["yesterday", None, True, -1, 2**63, 1e300])
 def test_a_made_up_creation_time_does_no_harm(created: Any) -> None:
-    assert discovery.parse(listing({"id": "m1", "created": created})) == (FoundModel("m1"),)
+    assert model_lists.parse(listing({"id": "m1", "created": created})) == (FoundModel("m1"),)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_made_up_creation_time_does_no_harm(created: Any) -> None:
 )
 def test_a_bad_shape_is_a_clear_error(body: bytes, complaint: str) -> None:
     with pytest.raises(DiscoveryError, match=complaint):
-        discovery.parse(body)
+        model_lists.parse(body)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from endpoints.models import Endpoint
+from tests.fakes import servers
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.fakes.upstream import FakeUpstream
 
 pytestmark = pytest.mark.django_db
 
@@ -194,7 +197,11 @@ def test_a_dry_run_says_everything_and_writes_nothing(importer: Importer) -> Non
         ("priority: high", "4: endpoints[0].priority: This must be a whole number."),
         ("priority: -1", "4: endpoints[0].priority: "),
         ("type: [vllm-mlx]", "4: endpoints[0].type: This must be text."),
-        ("type: auto", "4: endpoints[0].type: There is no backend type 'auto'. Known types: "),
+        ("type: mainframe", "4: endpoints[0].type: There is no backend type 'mainframe'. Known types: "),
+        (
+            "type: auto",
+            "4: endpoints[0].type: Its type cannot be detected: nothing could be asked there: connection",
+        ),
         ("model_url: null", "4: endpoints[0].model_url: This must be text."),
         ("preserve_path: yes", "4: endpoints[0].preserve_path: This must be true or false."),
         (
@@ -287,3 +294,17 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
         call_command(command, "--help")
     assert caught.value.code == 0
     assert f"manage.py {command}" in " ".join(capsys.readouterr().out.lower().split())
+
+
+def test_a_type_is_detected_where_the_file_says_auto(importer: Importer, upstream: FakeUpstream) -> None:
+    upstream.become(servers.ollama())
+    text = f"endpoints:\n- url: {upstream.url}\n  name: a\n  type: auto\n"
+    importer.run(text)
+    assert Endpoint.objects.get().type == "ollama"
+
+
+def test_what_was_detected_once_is_not_asked_again(importer: Importer, upstream: FakeUpstream) -> None:
+    text = f"endpoints:\n- url: {upstream.url}\n  name: a\n  type: auto\n"
+    importer.run(text)
+    upstream.stop()
+    assert "1 unchanged" in importer.run(text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import probe
+from endpoints import health_answers, probe
 from endpoints.checking import check_target
 from endpoints.choices import Status
 from endpoints.models import Endpoint
@@ -40,4 +40,4 @@ async def test_the_retry_after_of_a_429_comes_with_the_result(upstream: FakeUpst
 )
 def test_a_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> None:
     now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-    assert probe.read_retry_after(text, now=now) == seconds
+    assert health_answers.read_retry_after(text, now=now) == seconds

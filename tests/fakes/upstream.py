@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tests.fakes.answers import Answer, Step
+    from tests.fakes.servers import FakeServer
 
 WAIT_SECONDS = 10.0
 LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -81,6 +82,7 @@ class FakeUpstream:
         self._connections: set[_Connection] = set()
         self._accepted = 0
         self._on_accept: Act | None = None
+        self._otherwise: Answer | None = None
         self._answers: dict[str, Answer] = {
             "/health": answers.health(model_name=self.models[0] if self.models else None),
             "/v1/models": answers.respond(answers.models_list(self.models)),
@@ -115,6 +117,13 @@ class FakeUpstream:
         """From now on, requests for `path` (without its query) get `answer`."""
         with self._changed:
             self._answers[path] = answer
+
+    def become(self, server: FakeServer) -> None:
+        """Answer as a server of another type does, and nothing else."""
+        with self._changed:
+            self._answers = dict(server.answers)
+            self._otherwise = server.otherwise
+            self.models = tuple(model.name for model in server.models)
 
     def on_accept(self, act: Act | None) -> None:
         """What a new connection meets before a byte is read: Act.RESET, Act.CLOSE, or None to be served."""
@@ -252,7 +261,7 @@ class FakeUpstream:
         with self._changed:
             self._requests.append(request)
             self._changed.notify_all()
-            unknown = answers.error(404, f"no route {request.path}")
+            unknown = self._otherwise or answers.error(404, f"no route {request.path}")
             return self._answers.get(request.path.partition("?")[0], unknown)
 
     async def _perform(self, step: Step, connection: _Connection, writer: asyncio.StreamWriter) -> None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from django.core.management import get_commands, load_command_class
+
+from endpoints import profiles
+
+if TYPE_CHECKING:
+    from endpoints.profiles import Profile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("ollaproject", "endpoints", "proxy", "inference")
@@ -65,3 +71,18 @@ def test_every_command_has_a_test(name: str) -> None:
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
 
     assert re.search(rf"""["']{name}["']""", tests)
+
+
+@pytest.mark.parametrize("profile", profiles.profiles(), ids=lambda profile: profile.name)
+def test_every_backend_type_is_documented_as_it_is(profile: Profile) -> None:
+    words = {True: "yes", False: ""}
+    prefixes = ", ".join(f"`{prefix}`" for prefix in profile.prefixes)
+    speaks = f"{words[profile.speaks_anthropic]} | {words[profile.speaks_responses]}"
+    row = (
+        f"| {profile.display_name} (`{profile.name}`) | {prefixes} | `{profile.health_path}` | "
+        f"`{profile.models_path}` | {speaks} | {profile.default_priority} | {profile.max_concurrent} |"
+    )
+    text = (ROOT / "docs" / "backends.md").read_text()
+    assert row in text
+    for quirk in profile.quirks:
+        assert quirk in text

@@ -10,6 +10,8 @@ from django.contrib.admin.models import LogEntry
 from endpoints.choices import AuthKind, Mode, Status
 from endpoints.models import Endpoint, HealthCheck, Transition
 from ollaproject.wire.clock import now
+from tests.fakes import servers
+from tests.fakes.upstream import FakeUpstream
 from tests.pages.fleet import SECRET, add_endpoint
 
 if TYPE_CHECKING:
@@ -321,3 +323,16 @@ def test_deleting_asks_first_and_counts_what_goes_with_it(client: Client) -> Non
     client.post(f"{LIST}{endpoint.pk}/delete/", {"post": "yes"})
     assert not Endpoint.objects.exists()
     assert not HealthCheck.objects.exists()
+
+
+def test_the_type_can_be_detected(client: Client) -> None:
+    with FakeUpstream() as upstream:
+        upstream.become(servers.llamacpp())
+        assert client.post(ADD, {**GOOD, "url": upstream.url, "type": "auto"}).status_code == 302
+    assert Endpoint.objects.get().type == "llamacpp"
+
+
+def test_a_type_that_cannot_be_detected_is_to_be_chosen(client: Client) -> None:
+    response = client.post(ADD, {**GOOD, "url": "http://127.0.0.1:9", "type": "auto"})
+    assert "The type cannot be detected" in response.content.decode()
+    assert not Endpoint.objects.exists()

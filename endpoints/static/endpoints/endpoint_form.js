@@ -7,9 +7,11 @@ document.addEventListener("DOMContentLoaded", () => {
   const defaults = JSON.parse(type.dataset.defaults);
 
   const showDefaults = () => {
-    for (const [field, value] of Object.entries(defaults[type.value] ?? {})) {
+    // A type that is still to be detected has none yet.
+    const chosen = defaults[type.value] ?? {};
+    for (const field of Object.keys(Object.values(defaults)[0])) {
       const input = document.getElementById(`id_${field}`);
-      if (input) input.placeholder = value;
+      if (input) input.placeholder = chosen[field] ?? "";
     }
   };
 
