@@ -168,6 +168,7 @@ class Call:
         await self.respond_json(error.status, body, pairs)
 
     def outcome(self) -> Outcome:
+        tokens = self.tap.tokens() if self.tap and self.status == HTTPStatus.OK else None
         return Outcome(
             request_id=self.request_id,
             method=self.method,
@@ -184,5 +185,9 @@ class Call:
             bytes_out=self.bytes_out,
             error_code=self.error_code,
             client_left=self.client_left,
-            tokens=self.tap.tokens() if self.tap and self.status == HTTPStatus.OK else None,
+            tokens=tokens,
+            served_model=headers.text(self.served_model).decode() if self.served_model is not None else None,
+            routing=self.routing,
+            holder=self.holder,
+            charged=(tokens.prompt or 0) + (tokens.completion or 0) if tokens else 0,
         )

@@ -45,7 +45,8 @@ class Gateway:
 
     @classmethod
     def from_settings(cls) -> Self:
-        history = settings.OLLA_REQUEST_HISTORY_DAYS > 0
+        rows = settings.OLLA_REQUEST_HISTORY_DAYS > 0
+        written = rows or settings.OLLA_USAGE_TOTALS
         return cls(
             guard=Guard(
                 api_auth=settings.OLLA_API_AUTH,
@@ -57,6 +58,6 @@ class Gateway:
             queue_size=settings.OLLA_QUEUE_SIZE,
             queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
             doubts=feedback.doubts,
-            ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES) if history else None,
+            ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES, rows=rows) if written else None,
             ask_for_usage=settings.OLLA_STREAM_USAGE,
         )

@@ -1,4 +1,6 @@
-"""Rows of requests, written in batches by a thread of their own: a request's path only appends to a list.
+"""Rows of requests and the totals of their days, written in batches by a thread of their own.
+
+A request's path only appends to a list.
 
 When the database is down the rows wait, up to a bound. What is lost beyond that is counted and logged.
 """
@@ -25,11 +27,15 @@ from django.db import (
 from django.utils.crypto import salted_hmac
 
 from ollaproject.wire import clock
+from proxy import totals
 from proxy.models import NAME_LENGTH, ROUTE_LENGTH, RequestRecord
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from django.db.backends.utils import CursorWrapper
+
+    from proxy.key_table import Holder
     from proxy.record import Outcome
 
 logger = logging.getLogger(__name__)
@@ -38,6 +44,14 @@ WRITE_INTERVAL_SECONDS = 1.0
 BATCH_ROWS = 500
 MAX_WAITING_ROWS = 20_000
 HASHED_LENGTH = 16
+NOBODY: dict[str, Any] = {
+    "key_id": 0,
+    "user_id": 0,
+    "team_id": 0,
+    "key_name": "",
+    "user_name": "",
+    "team_name": "",
+}
 # The rows themselves are at fault: to try them again would hold up all others for ever.
 UNWRITABLE = (DataError, IntegrityError, ValueError, OverflowError)
 
@@ -52,12 +66,18 @@ def stop_writers() -> None:
 
 
 class Ledger:
-    """The writer of one process. `addresses`: `full`, `hashed` or `none`."""
+    """The writer of one process. `addresses`: `full`, `hashed` or `none`. Without `rows`, of totals only."""
 
     def __init__(
-        self, *, addresses: str, max_waiting: int = MAX_WAITING_ROWS, interval: float = WRITE_INTERVAL_SECONDS
+        self,
+        *,
+        addresses: str,
+        rows: bool = True,
+        max_waiting: int = MAX_WAITING_ROWS,
+        interval: float = WRITE_INTERVAL_SECONDS,
     ) -> None:
         self._addresses = addresses
+        self._rows = rows
         self._max_waiting = max_waiting
         self._interval = interval
         self._waiting: deque[tuple[datetime, Outcome]] = deque()
@@ -113,7 +133,7 @@ class Ledger:
             batch = list(islice(self._waiting, BATCH_ROWS))
             try:
                 close_old_connections()
-                _insert([self._row(at, outcome) for at, outcome in batch])
+                self._store([(at, self._row(at, outcome)) for at, outcome in batch])
             except UNWRITABLE as error:
                 self._lost += len(batch)
                 logger.error("%s rows of the request history cannot be stored: %s", len(batch), error)
@@ -129,6 +149,14 @@ class Ledger:
         if not self._down:
             logger.error("The request history cannot be written, its rows wait: %s", error)
         self._down = True
+
+    def _store(self, batch: list[tuple[datetime, dict[str, Any]]]) -> None:
+        """Write a batch and its part in the totals, all or nothing."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            if self._rows:
+                _insert(cursor, [row for _, row in batch])
+            totals.add(cursor, batch)
+            totals.note_use(cursor, {row["key_id"]: row["at"] for _, row in batch if row["key_id"]})
 
     def _row(self, at: datetime, outcome: Outcome) -> dict[str, Any]:
         tokens = outcome.tokens
@@ -153,6 +181,10 @@ class Ledger:
             "prompt_tokens": tokens.prompt if tokens else None,
             "completion_tokens": tokens.completion if tokens else None,
             "cached_tokens": tokens.cached if tokens else None,
+            "served_model": (outcome.served_model or "")[:NAME_LENGTH],
+            "routing": " ".join(outcome.routing or ()),
+            "charged_tokens": outcome.charged,
+            **_whose(outcome.holder),
         }
 
     def _caller(self, address: str) -> str:
@@ -163,13 +195,27 @@ class Ledger:
         return ""
 
 
+def _whose(holder: Holder | None) -> dict[str, Any]:
+    if holder is None:
+        return NOBODY
+    team = holder.team
+    return {
+        "key_id": holder.id,
+        "key_name": holder.name,
+        "user_id": holder.user_id,
+        "user_name": holder.user,
+        "team_id": team.id if team else 0,
+        "team_name": team.name if team else "",
+    }
+
+
 @lru_cache(maxsize=1024)
 def _hashed(address: str) -> str:
     return salted_hmac("request-history", address).hexdigest()[:HASHED_LENGTH]
 
 
-def _insert(rows: list[dict[str, Any]]) -> None:
-    """Write rows that have the database's own types, all or none.
+def _insert(cursor: CursorWrapper, rows: list[dict[str, Any]]) -> None:
+    """Write rows that have the database's own types.
 
     This is not bulk_create: building models and their SQL costs 50 µs a row, and it competes with requests
     for one interpreter.
@@ -179,5 +225,4 @@ def _insert(rows: list[dict[str, Any]]) -> None:
     columns = ", ".join(quote(name) for name in names)
     values = ", ".join(["%s"] * len(names))
     sql = f"INSERT INTO {quote(RequestRecord._meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.executemany(sql, [[row[name] for name in names] for row in rows])
+    cursor.executemany(sql, [[row[name] for name in names] for row in rows])

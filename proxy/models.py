@@ -104,8 +104,29 @@ class TeamLimits(Limited):
         return f"Limits of {self.team}"
 
 
-class RequestRecord(models.Model):
-    """Times in milliseconds. Tokens are null where the endpoint did not count them."""
+class Attributed(models.Model):
+    """Whose a request was: the ids to go by, and the names as they were then. No key, no user: 0 and empty.
+
+    These are no foreign keys: what was used stays on record when a key, a person or a team is gone.
+    """
+
+    key_id = models.BigIntegerField(default=0)
+    key_name = models.CharField("key", max_length=KEY_NAME_LENGTH, blank=True, default="")
+    user_id = models.BigIntegerField(default=0)
+    user_name = models.CharField("user", max_length=150, blank=True, default="")
+    team_id = models.BigIntegerField(default=0)
+    team_name = models.CharField("team", max_length=150, blank=True, default="")
+
+    class Meta:
+        abstract = True
+
+
+class RequestRecord(Attributed):
+    """Times in milliseconds. Tokens are null where the endpoint did not count them.
+
+    `model` is what was asked for, `served_model` the one that an alias led to, `routing` how it was found.
+    `charged_tokens` is what counted towards limits: an estimate where the endpoint did not say.
+    """
 
     at = models.DateTimeField("ended at")
     request_id = models.CharField("request id", max_length=128)
@@ -126,6 +147,9 @@ class RequestRecord(models.Model):
     prompt_tokens = models.BigIntegerField(null=True)
     completion_tokens = models.BigIntegerField(null=True)
     cached_tokens = models.BigIntegerField(null=True)
+    served_model = models.CharField(max_length=NAME_LENGTH, blank=True, default="")
+    routing = models.CharField(max_length=100, blank=True, default="")
+    charged_tokens = models.BigIntegerField(default=0)
 
     class Meta:
         verbose_name = "request"
@@ -134,3 +158,41 @@ class RequestRecord(models.Model):
 
     def __str__(self) -> str:
         return self.request_id
+
+
+class UsageTotal(Attributed):
+    """What was used on a day (UTC), summed up as the rows of requests are written, in the same transaction.
+
+    `model` is the one that answered, `endpoint` where; both are empty when no endpoint was reached. Failed is
+    what got an error or was cut; `abandoned` is who left before the end, and no failure. Times are sums in
+    milliseconds; `begun` counts the answers that began, which `ttft_ms` is the sum of.
+    """
+
+    day = models.DateField()
+    model = models.CharField(max_length=NAME_LENGTH, blank=True)
+    endpoint = models.CharField(max_length=NAME_LENGTH, blank=True)
+    requests = models.BigIntegerField(default=0)
+    failures = models.BigIntegerField(default=0)
+    abandoned = models.BigIntegerField(default=0)
+    prompt_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    charged_tokens = models.BigIntegerField(default=0)
+    bytes_in = models.BigIntegerField(default=0)
+    bytes_out = models.BigIntegerField(default=0)
+    duration_ms = models.FloatField(default=0)
+    ttft_ms = models.FloatField(default=0)
+    begun = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = "usage of a day"
+        verbose_name_plural = "usage by day"
+        ordering: ClassVar = ["-day"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["day", "key_id", "user_id", "team_id", "model", "endpoint"], name="one_total_per_day"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.key_name or 'no key'}, {self.model or 'no model'}"

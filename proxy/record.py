@@ -17,6 +17,7 @@ from ollaproject.wire import clock
 if TYPE_CHECKING:
     from endpoints.doubts import Doubts
     from proxy.admission import Slot
+    from proxy.key_table import Holder
     from proxy.ledger import Ledger
     from proxy.usage import Tokens
 
@@ -35,7 +36,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A request that is over. Times are in seconds; `ttft` is from its arrival to an answer's first byte."""
+    """A request that is over. Times are in seconds; `ttft` is from its arrival to an answer's first byte.
+
+    `charged` is how many tokens it counts for the limits of its `holder`.
+    """
 
     request_id: str
     method: str
@@ -53,6 +57,10 @@ class Outcome:
     error_code: str | None
     client_left: bool
     tokens: Tokens | None
+    served_model: str | None = None
+    routing: tuple[str, str, str] | None = None
+    holder: Holder | None = None
+    charged: int = 0
 
 
 @dataclass(slots=True)

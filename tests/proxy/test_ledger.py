@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from django.db import connection
 from django.urls import reverse
 
+from proxy.key_table import Holder, Team
 from proxy.ledger import Ledger
-from proxy.models import RequestRecord
+from proxy.limits import Limits
+from proxy.models import ApiKey, RequestRecord, UsageTotal
 from proxy.record import Attempt, Outcome
 from proxy.tasks import prune_requests
 from proxy.usage import Tokens
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def outcome(number: int = 1, *, prompt: int = 5) -> Outcome:
-    return Outcome(
+def outcome(number: int = 1, *, prompt: int = 5, **changes: Any) -> Outcome:
+    made = Outcome(
         request_id=f"req_{number}",
         method="POST",
         route=CHAT,
@@ -50,6 +53,7 @@ def outcome(number: int = 1, *, prompt: int = 5) -> Outcome:
         client_left=False,
         tokens=Tokens(prompt, 3, None),
     )
+    return replace(made, **changes)
 
 
 def written(*outcomes: Outcome, addresses: str = "full") -> list[RequestRecord]:
@@ -96,6 +100,68 @@ def test_many_rows_are_written_in_their_order() -> None:
     assert [row.request_id for row in rows] == [f"req_{number}" for number in range(1203)]
 
 
+ANN = Holder(7, "laptop", b"0123456789ab", (), 3, "ann", Team(2, "red", Limits()))
+
+
+def test_a_row_says_whose_it_was_and_what_answered() -> None:
+    (row,) = written(
+        outcome(holder=ANN, served_model="m9", routing=("alias", "routed", "model_found"), charged=8)
+    )
+
+    assert (row.key_id, row.key_name) == (7, "laptop")
+    assert (row.user_id, row.user_name, row.team_id, row.team_name) == (3, "ann", 2, "red")
+    assert (row.model, row.served_model, row.routing) == ("m1", "m9", "alias routed model_found")
+
+
+def test_totals_are_the_sums_of_the_rows() -> None:
+    written(
+        outcome(1),
+        outcome(2, served_model="m9", holder=ANN),
+        outcome(3, holder=ANN, error_code="upstream_disconnected"),
+        outcome(4, holder=ANN, client_left=True, tokens=None, ttft=None),
+        outcome(5, holder=ANN, status=404, endpoint=None, model="made-up", error_code="model_not_found"),
+    )
+    written(outcome(6, holder=ANN, charged=8))  # by another process
+
+    counted = UsageTotal.objects.order_by("key_id", "model").values_list(
+        *("key_name", "user_name", "model", "endpoint", "requests", "failures", "abandoned"),
+        *("prompt_tokens", "completion_tokens", "charged_tokens", "begun"),
+    )
+    assert list(counted) == [
+        ("", "", "m1", "mini-2", 1, 0, 0, 5, 3, 0, 1),
+        ("laptop", "ann", "", "", 1, 1, 0, 5, 3, 0, 1),
+        ("laptop", "ann", "m1", "mini-2", 3, 1, 1, 10, 6, 8, 2),
+        ("laptop", "ann", "m9", "mini-2", 1, 0, 0, 5, 3, 0, 1),
+    ]
+
+
+def test_totals_are_kept_without_rows_and_when_rows_are_gone() -> None:
+    ledger = Ledger(addresses="none", rows=False)
+    ledger.add(outcome())
+    ledger.stop()
+
+    assert (RequestRecord.objects.count(), UsageTotal.objects.get().requests) == (0, 1)
+
+
+def test_rows_and_totals_are_written_together_or_not_at_all(no_totals: Away) -> None:
+    ledger = Ledger(addresses="none", interval=0.02)
+    ledger.add(outcome())
+    wait_for(lambda: ledger._down)
+    assert RequestRecord.objects.count() == 0
+    no_totals.bring_back()
+    ledger.stop()
+
+    assert (RequestRecord.objects.count(), UsageTotal.objects.get().requests) == (1, 1)
+
+
+def test_a_key_knows_when_it_was_last_used() -> None:
+    key = ApiKey.objects.create(name="laptop", public_id="0123456789ab")
+    (row,) = written(outcome(holder=replace(ANN, id=key.pk)))
+
+    key.refresh_from_db()
+    assert key.last_used_at == row.at
+
+
 @pytest.mark.parametrize(("addresses", "length"), [("hashed", 16), ("none", 0)])
 def test_the_address_is_kept_as_the_setting_says(addresses: str, length: int) -> None:
     (row,) = written(outcome(), addresses=addresses)
@@ -104,21 +170,33 @@ def test_the_address_is_kept_as_the_setting_says(addresses: str, length: int) ->
     assert "127" not in row.caller or length == 16
 
 
+class Away:
+    """A table that is away until it is brought back, as when the database is down."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO away")
+
+    def bring_back(self) -> None:
+        if self.table:
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE away RENAME TO {self.table}")
+            self.table = ""
+
+
 @pytest.fixture
-def no_table() -> Iterator[threading.Event]:
-    """The rows' table is away until the event is set, as when the database is down."""
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE proxy_requestrecord RENAME TO away")
-    back = threading.Event()
-    yield back
-    if not back.is_set():
-        bring_back(back)
+def no_table() -> Iterator[Away]:
+    away = Away("proxy_requestrecord")
+    yield away
+    away.bring_back()
 
 
-def bring_back(back: threading.Event) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE away RENAME TO proxy_requestrecord")
-    back.set()
+@pytest.fixture
+def no_totals() -> Iterator[Away]:
+    away = Away("proxy_usagetotal")
+    yield away
+    away.bring_back()
 
 
 def wait_for(what: Callable[[], bool]) -> None:
@@ -130,14 +208,12 @@ def wait_for(what: Callable[[], bool]) -> None:
     pytest.fail("It did not come to pass within ten seconds.")
 
 
-def test_rows_wait_while_the_database_is_down(
-    no_table: threading.Event, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rows_wait_while_the_database_is_down(no_table: Away, caplog: pytest.LogCaptureFixture) -> None:
     ledger = Ledger(addresses="full", interval=0.02)
     ledger.add(outcome(1))
     wait_for(lambda: "its rows wait" in caplog.text)
     ledger.add(outcome(2))
-    bring_back(no_table)
+    no_table.bring_back()
     ledger.stop()
 
     assert RequestRecord.objects.count() == 2
@@ -146,13 +222,13 @@ def test_rows_wait_while_the_database_is_down(
 
 
 def test_what_there_is_no_room_for_is_counted_and_said(
-    no_table: threading.Event, caplog: pytest.LogCaptureFixture
+    no_table: Away, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = Ledger(addresses="full", max_waiting=3, interval=0.02)
     for number in range(5):
         ledger.add(outcome(number))
     wait_for(lambda: "lost 2 rows" in caplog.text)
-    bring_back(no_table)
+    no_table.bring_back()
     ledger.stop()
 
     assert RequestRecord.objects.count() == 3
