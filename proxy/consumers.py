@@ -98,11 +98,15 @@ class ApiConsumer(GatewayConsumer):
         self.gateway.guard.check_host(call.scope)
         await routing_table_loaded()
         call.caller = self.gateway.guard.authenticate(call.scope)
-        if has_dot_segments(call.path):
+        await self.dispatch(call, call.path)
+
+    async def dispatch(self, call: Call, path: bytes) -> None:
+        """Answer a caller who is known, by what `path` asks for."""
+        if has_dot_segments(path):
             raise errors.invalid_path()
-        place = place_of(call.path)
+        place = place_of(path)
         if place is None:
-            raise errors.not_found(unquote_to_bytes(call.path).decode("utf-8", "replace"))
+            raise errors.not_found(unquote_to_bytes(path).decode("utf-8", "replace"))
         if place.path.startswith(MODELS) and place.path[len(MODELS) : len(MODELS) + 1] in (b"", b"/"):
             await self._models(call, place)
         elif place.path == HEALTH:

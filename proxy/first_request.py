@@ -18,7 +18,8 @@ def any_request() -> bool:
 
 STEP: Final = Step(
     title=_("Send a request"),
-    how=_("Give any OpenAI client this base URL:"),
+    how=_("Try it in the playground, or give any OpenAI client this base URL:"),
     is_done=any_request,
+    url_name="playground",
     code=f"http://{settings.OLLA_HOST}:{settings.OLLA_PORT}/v1",
 )

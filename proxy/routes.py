@@ -9,6 +9,7 @@ from django.urls import re_path
 from proxy.consumers import ApiConsumer
 from proxy.gateway import Gateway
 from proxy.operator import OperatorConsumer
+from proxy.playground_api import PlaygroundConsumer
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -18,6 +19,7 @@ def routes(gateway: Gateway) -> list[URLPattern]:
     """The URL patterns of one gateway, for Channels' URLRouter."""
     return [
         re_path(r"^(?:olla|v1)(?:/|$)", ApiConsumer.as_asgi(gateway=gateway)),
+        re_path(r"^playground/api/", PlaygroundConsumer.as_asgi(gateway=gateway)),
         re_path(
             r"^(?:internal(?:/|$)|(?:version|livez|readyz|health)/?$)",
             OperatorConsumer.as_asgi(gateway=gateway),

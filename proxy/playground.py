@@ -1,0 +1,68 @@
+"""The playground's page: what there is to talk to. Its requests go through proxy.playground_api."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from django.contrib.auth.decorators import login_required
+from django.shortcuts import render
+from django.utils.cache import patch_cache_control
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+from endpoints.choices import Mode
+from endpoints.overview import MODE_WORDS
+from proxy.tables import current_table
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from endpoints.snapshot import Snapshot, Target
+
+
+class Place(TypedDict):
+    """An endpoint that has a model. `state` says why it cannot serve now, empty when it can."""
+
+    name: str
+    state: str
+
+
+class Choice(TypedDict):
+    """A name that a request may ask for. `alias` holds the models behind it, empty when it is a model."""
+
+    name: str
+    alias: list[str]
+    places: list[Place]
+
+
+@require_safe
+@login_required
+@ensure_csrf_cookie
+def page(request: HttpRequest) -> HttpResponse:
+    response = render(request, "proxy/playground.html", {"choices": choices(current_table())})
+    patch_cache_control(response, private=True, no_store=True)
+    return response
+
+
+def choices(table: Snapshot) -> list[Choice]:
+    """Every alias, then every model, by name; those that are served now before those that are not."""
+    places: dict[str, list[Place]] = {}
+    for target in table.targets:
+        for model in target.models:
+            places.setdefault(model.name, []).append({"name": target.name, "state": state(target)})
+    found: list[Choice] = [
+        {"name": alias, "alias": list(names), "places": [p for name in names for p in places.get(name, [])]}
+        for alias, names in table.aliases.items()
+    ]
+    found += [{"name": name, "alias": [], "places": where} for name, where in places.items()]
+    return sorted(found, key=lambda each: (not served(each), not each["alias"], each["name"].casefold()))
+
+
+def served(choice: Choice) -> bool:
+    return any(not place["state"] for place in choice["places"])
+
+
+def state(target: Target) -> str:
+    if target.routable:
+        return ""
+    return (target.status.label if target.mode == Mode.ACTIVE else MODE_WORDS[target.mode]).lower()
