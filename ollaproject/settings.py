@@ -72,6 +72,7 @@ OLLA_REQUEST_HISTORY_DAYS = env_int("OLLA_REQUEST_HISTORY_DAYS", 7)
 OLLA_USAGE_TOTALS = env_bool("OLLA_USAGE_TOTALS", default=True)
 OLLA_REQUEST_ADDRESSES = env_choice("OLLA_REQUEST_ADDRESSES", ["full", "hashed", "none"], "hashed")
 OLLA_STREAM_USAGE = env_bool("OLLA_STREAM_USAGE", default=True)
+OLLA_EMBEDDING_BATCH_SIZE = env_int("OLLA_EMBEDDING_BATCH_SIZE", 256)
 OLLA_LOAD_BALANCER = env_choice(
     "OLLA_LOAD_BALANCER",
     ["cache-aware", "priority", "round-robin", "least-connections", "least-latency"],

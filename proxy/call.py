@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ollaproject.wire import asgi, ids
 from ollaproject.wire.asgi import BodyTooLarge
 from proxy import errors, headers
+from proxy.dialects import dialect_of
 from proxy.record import Attempt, Outcome
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from proxy.auth import Caller
     from proxy.headers import Pair
     from proxy.key_table import Holder
+    from proxy.translation import Translation
     from proxy.usage import Tap
 
 
@@ -58,6 +60,9 @@ class Call:
         self.client_left = False
         self.routing: tuple[str, str, str] | None = None  # strategy, decision and reason
         self.served_model: str | None = None  # the one that an alias led to
+        self.dialect = dialect_of(self.path)
+        self.translation: Translation | None = None  # of a format that not every endpoint speaks
+        self.own_headers: list[Pair] = []  # of this answer, beside the common ones
         self._watcher: asyncio.Task[None] | None = None
 
     # --- The request ---
@@ -134,7 +139,8 @@ class Call:
             pairs.append((b"x-olla-routing-strategy", strategy.encode()))
             pairs.append((b"x-olla-routing-decision", decision.encode()))
             pairs.append((b"x-olla-routing-reason", reason.encode()))
-        return pairs
+        pairs += self.dialect.headers(request_id)
+        return pairs + self.own_headers
 
     async def begin(self, status: int, pairs: list[Pair]) -> None:
         """Send status and headers: `pairs`, then the common ones."""
@@ -162,8 +168,7 @@ class Call:
         self.error_code = error.code
         if self.status:
             return
-        body = error.body()
-        body["error"]["message"] = f"{error.message} (request {self.request_id})"
+        body = self.dialect.error(error, self.request_id)
         pairs = [(name.lower().encode(), headers.text(value)) for name, value in error.headers.items()]
         await self.respond_json(error.status, body, pairs)
 

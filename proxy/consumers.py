@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -17,16 +19,22 @@ from endpoints import watch
 from endpoints.snapshot import snapshot
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
-from proxy import errors, headers, intake, model_list, usage
+from proxy import anthropic_models, batches, errors, headers, intake, model_list, usage
 from proxy.call import Call
+from proxy.dialects import ANTHROPIC
 from proxy.failover import IDEMPOTENT_METHODS
+from proxy.messages import Messages, MessagesTap
 from proxy.paths import has_dot_segments, place_of
 from proxy.relay import break_off, relay
 from proxy.routing import Plan, Question
+from proxy.translation import converse
+from proxy.translators import translation_for
 from proxy.upstream import Outgoing
 
 if TYPE_CHECKING:
     from ollaproject.wire.asgi import Receive, Scope, Send
+    from proxy.batches import Part
+    from proxy.failover import Begun
     from proxy.gateway import Gateway
     from proxy.intake import Asked
     from proxy.paths import Place
@@ -93,6 +101,7 @@ class ApiConsumer(GatewayConsumer):
 
     def finished(self, call: Call) -> None:
         self.gateway.records.close(call.outcome())
+        self.gateway.translators.count(call)
 
     async def answer(self, call: Call) -> None:
         self.gateway.guard.check_host(call.scope)
@@ -119,14 +128,17 @@ class ApiConsumer(GatewayConsumer):
         if call.method not in READ_METHODS:
             raise errors.method_not_allowed(call.method, READ_METHODS)
         name = unquote_to_bytes(place.path[len(MODELS) :]).decode("utf-8", "replace").strip("/")
+        to_anthropic = call.dialect is ANTHROPIC or bool(headers.value(call.headers, b"anthropic-version"))
         listed = model_list.listed(place.surface, call.holder)
         if not name:
-            await call.respond_json(200, listed)
+            query = call.scope["query_string"]
+            shown = anthropic_models.page(listed["data"], query) if to_anthropic else listed
+            await call.respond_json(200, shown)
             return
         found = next((each for each in listed["data"] if each["id"] == name), None)
         if found is None:
             raise errors.model_not_found(name, [each["id"] for each in listed["data"]])
-        await call.respond_json(200, found)
+        await call.respond_json(200, anthropic_models.model(found) if to_anthropic else found)
 
     async def _health(self, call: Call, place: Place) -> None:
         """A healthy backend's own answer. When there is none, that is a health answer too."""
@@ -151,20 +163,39 @@ class ApiConsumer(GatewayConsumer):
         )
         call.model, call.stream = asked.model, asked.stream
         endpoints = _allowed_endpoints(call, asked)
+        call.translation = translation_for(call.method, place.path, body)
         if inference:
             body = self._tap(call, place, asked, body)
         question = Question(place.surface, asked.model, endpoints)
-        plan = Plan(self.gateway.router, question, asked.prompt, waits=inference)
-        begun = await self.gateway.failover.first_answer(
-            call,
-            plan,
-            self._outgoing(call, place, body),
-            repeatable=inference or call.method in IDEMPOTENT_METHODS,
+        outgoing = self._outgoing(call, place, body)
+        repeatable = (
+            inference or call.method in IDEMPOTENT_METHODS or intake.is_repeatable(call.method, place.path)
         )
-        await relay(call, begun)
+
+        async def ask(outgoing: Outgoing) -> Begun:
+            plan = Plan(self.gateway.router, question, asked.prompt, waits=inference)
+            return await self.gateway.failover.first_answer(call, plan, outgoing, repeatable=repeatable)
+
+        if call.translation is not None:
+            await converse(call, call.translation, lambda: ask(outgoing))
+        elif parts := self._parts(place, question, body):
+            await batches.answer(call, parts, lambda body: ask(replace(outgoing, body=body)))
+        else:
+            await relay(call, await ask(outgoing))
+
+    def _parts(self, place: Place, question: Question, body: bytes) -> list[Part]:
+        """The parts of a batch that is worth splitting: none where there is one endpoint to go to."""
+        size = self.gateway.embedding_batch_size
+        if place.path != batches.PATH or not size or len(body) < size:
+            return []
+        candidates = Plan(self.gateway.router, question).candidates()
+        return batches.split(body, size) if len(list(islice(candidates, 2))) > 1 else []
 
     def _tap(self, call: Call, place: Place, asked: Asked, body: bytes) -> bytes:
         """Count the tokens of the answer to come. Gives the body as the endpoint is to see it."""
+        if call.translation is not None:
+            call.tap = MessagesTap() if call.translation.name == Messages.name else usage.Tap(hide=False)
+            return body
         changed = None
         if self.gateway.ask_for_usage and asked.stream and place.path in usage.PATHS_TO_ASK:
             changed = usage.asking(body, asked.stream_options)
@@ -183,7 +214,7 @@ class ApiConsumer(GatewayConsumer):
             client=caller.address if caller else "",
         )
         sent = headers.to_backend(call.headers, stream=call.stream, forwarded=forwarded)
-        return Outgoing(call.method, place.path, scope["query_string"], sent, body)
+        return Outgoing(call.method, place.path, scope["query_string"], sent, body, call.translation)
 
 
 def _allowed_endpoints(call: Call, asked: Asked) -> Names | None:

@@ -101,7 +101,9 @@ def _place(call: Call, plan: Plan, candidate: Candidate) -> Target:
 
 
 def for_candidate(outgoing: Outgoing, candidate: Candidate) -> Outgoing:
-    """The request as it goes to a candidate: an alias is replaced by the model that it stands for."""
+    """The request as it goes to a candidate: in a format that it speaks, and for the model of an alias."""
+    if outgoing.translation is not None:
+        outgoing = outgoing.translation.outgoing_for(outgoing, candidate.target)
     if candidate.model is None:
         return outgoing
     return replace(outgoing, body=with_model(outgoing.body, candidate.model))

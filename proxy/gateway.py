@@ -16,6 +16,7 @@ from proxy.failover import Failover
 from proxy.ledger import Ledger
 from proxy.record import Records
 from proxy.routing import Router
+from proxy.translators import Translators
 from proxy.upstream import Upstream
 
 
@@ -29,6 +30,7 @@ class Gateway:
     queue_size: int = 100
     queue_timeout: float = 30.0
     ask_for_usage: bool = True
+    embedding_batch_size: int = 0  # inputs per request to an endpoint; 0 never splits
     doubts: Doubts = field(default_factory=Doubts)
     ledger: Ledger | None = None
     upstream: Upstream = field(default_factory=Upstream)
@@ -36,6 +38,7 @@ class Gateway:
     router: Router = field(init=False)
     admission: Admission = field(init=False)
     failover: Failover = field(init=False)
+    translators: Translators = field(default_factory=Translators)
 
     def __post_init__(self) -> None:
         self.records = Records(self.doubts, self.ledger)
@@ -60,4 +63,5 @@ class Gateway:
             doubts=feedback.doubts,
             ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES, rows=rows) if written else None,
             ask_for_usage=settings.OLLA_STREAM_USAGE,
+            embedding_batch_size=settings.OLLA_EMBEDDING_BATCH_SIZE,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from proxy import errors
+from proxy import errors, multipart
 from proxy.prefix import Prompt
 
 # These have no effect but their cost, so they may be tried again elsewhere. Their bodies are JSON, always.
@@ -23,8 +23,17 @@ INFERENCE_PATHS = frozenset(
         b"/v1/messages/count_tokens",
         b"/v1/responses",
         b"/v1/rerank",
+        b"/v2/rerank",
+        b"/rerank",
+        b"/v1/score",
+        b"/score",
+        b"/tokenize",
+        b"/detokenize",
+        b"/v1/audio/speech",
     }
 )
+# The same, but their bodies are forms with a file.
+FORM_PATHS = frozenset({b"/v1/audio/transcriptions", b"/v1/audio/translations"})
 MAX_MODEL_LENGTH = 300
 NOTHING_SAID = msgspec.Raw()
 
@@ -57,6 +66,11 @@ def is_inference(method: str, path: bytes) -> bool:
     return method == "POST" and (path in INFERENCE_PATHS or path.rstrip(b"/") in INFERENCE_PATHS)
 
 
+def is_repeatable(method: str, path: bytes) -> bool:
+    """Whether a request may be tried again elsewhere when an endpoint may have acted on it."""
+    return method == "POST" and path.rstrip(b"/") in FORM_PATHS
+
+
 def read(body: bytes, *, inference: bool, content_type: bytes, encoded: bool) -> Asked:
     """What the body asks for.
 
@@ -65,6 +79,8 @@ def read(body: bytes, *, inference: bool, content_type: bytes, encoded: bool) ->
     """
     if not body and not inference:
         return NOTHING
+    if not encoded and content_type.startswith(multipart.FORM):
+        return _read_form(body, content_type)
     if encoded or not (inference or b"json" in content_type):
         return NOTHING
     try:
@@ -83,6 +99,16 @@ def read(body: bytes, *, inference: bool, content_type: bytes, encoded: bool) ->
         stream=fields.stream is True,
         stream_options=fields.stream_options,
         prompt=fields,
+    )
+
+
+def _read_form(body: bytes, content_type: bytes) -> Asked:
+    fields = multipart.fields(body, content_type)
+    model, stream = fields.get(b"model"), fields.get(b"stream")
+    named = model is not None and 0 < len(model.value) <= MAX_MODEL_LENGTH
+    return Asked(
+        model=model.value.decode("utf-8", "replace") if model is not None and named else None,
+        stream=stream is not None and stream.value.lower() == b"true",
     )
 
 

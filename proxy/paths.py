@@ -14,6 +14,8 @@ from endpoints.profiles import profile_for_prefix, profiles
 # `.` and `..` as whole segments, also percent-encoded: a backend might resolve them to a path we do not mean.
 DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)", re.IGNORECASE)
 
+ANTHROPIC_PATHS = re.compile(rb"/v1/(?:messages|messages/count_tokens|models|models/.*)/?", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class Surface:
@@ -45,6 +47,8 @@ def place_of(raw_path: bytes) -> Place | None:
     parts = raw_path.split(b"/", 3)
     if len(parts) < 4 or parts[1] != b"olla":  # noqa: PLR2004 - "", "olla", prefix, rest
         return None
+    if parts[2] == b"anthropic" and not ANTHROPIC_PATHS.fullmatch(b"/" + parts[3]):
+        return None
     surface = surface_for(parts[2].decode("latin-1"))
     return Place(surface, b"/" + parts[3]) if surface else None
 
@@ -56,6 +60,8 @@ def surface_for(prefix: str) -> Surface | None:
         return Surface("healthy", None, None)
     if prefix == "openai":
         return openai_surface()
+    if prefix == "anthropic":
+        return anthropic_surface()
     found = profile_for_prefix(prefix)
     return Surface(found.name, frozenset({found.name}), found.owned_by) if found else None
 
@@ -65,6 +71,13 @@ def openai_surface() -> Surface:
     return Surface(
         "OpenAI-compatible", frozenset(each.name for each in profiles() if each.speaks_openai), None
     )
+
+
+@lru_cache(maxsize=1)
+def anthropic_surface() -> Surface:
+    """Every type that speaks Anthropic's API, or OpenAI's, into which it is translated."""
+    names = frozenset(each.name for each in profiles() if each.speaks_anthropic or each.speaks_openai)
+    return Surface("Anthropic-speaking", names, None)
 
 
 def has_dot_segments(path: bytes) -> bool:

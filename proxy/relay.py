@@ -11,8 +11,6 @@ import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from ollaproject.wire import sse
-from ollaproject.wire.openai_errors import SERVER_ERROR
 from proxy.connection import NO_BODY_STATUSES
 from proxy.errors import UpstreamError
 from proxy.failover import settle
@@ -61,7 +59,7 @@ async def relay(call: Call, begun: Begun) -> None:
         settle(begun, call.bytes_out)
     except UpstreamError as error:
         begun.running.failed(call.bytes_out, reason=str(error), broken=True)
-        await _cut(call, begun, error)
+        await cut(call, begun, error)
     finally:
         begun.running.abandoned(call.bytes_out)  # does nothing after the other two: then the client has left
         begun.answer.close()
@@ -92,7 +90,7 @@ async def _pass_on(call: Call, begun: Begun) -> None:
             return
 
 
-async def _cut(call: Call, begun: Begun, error: UpstreamError) -> None:
+async def cut(call: Call, begun: Begun, error: UpstreamError) -> None:
     """Say what happened, and leave the answer unfinished."""
     name = begun.answer.target.name
     logger.warning("%s: %s broke off in the middle of its answer: %s", call.request_id, name, error)
@@ -113,8 +111,8 @@ async def _leave_unfinished(call: Call, what_happened: str, code: str | None) ->
     if not call.sends_events:
         return
     message = f"{what_happened} What came before this is not the whole answer (request {call.request_id})."
-    detail = {"message": message, "type": SERVER_ERROR, "param": None, "code": code}
     half = call.tap.rest() if call.tap is not None else b""
     before = half or call.tail
     separator = b"" if not before or before.endswith(EVENT_ENDS) else b"\n\n"
-    await call.write(half + separator + sse.event({"error": detail}), more=True)
+    event = call.dialect.broken_off(message, code, call.request_id)
+    await call.write(half + separator + event, more=True)

@@ -1,6 +1,6 @@
 """Puts another model's name into a request's body. Every other byte stays as it was.
 
-The body was read before, so it is known to be a JSON object. Only what stands at its top level counts.
+The body was read before, so it is known to be a JSON object, of which only the top level counts, or a form.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import re
 
 import msgspec
 
+from proxy import multipart
+
 # A string, or what opens and closes. All between them is numbers, words, commas, colons and space.
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
 COLON = re.compile(rb"\s*:\s*")
@@ -16,6 +18,8 @@ COLON = re.compile(rb"\s*:\s*")
 
 def with_model(body: bytes, name: str) -> bytes:
     """The same request for the model `name`."""
+    if body.startswith(multipart.DASHES):
+        return multipart.with_field(body, b"model", name.encode())
     pieces: list[bytes] = []
     kept = 0
     for start, end in _model_values(body):

@@ -22,6 +22,7 @@ from proxy.transport import AnswerBody, Origin, Timeouts, Transport, WholeBody
 if TYPE_CHECKING:
     from endpoints.snapshot import Target
     from proxy.headers import Pair
+    from proxy.translation import Translation
 
 WRITE_TIMEOUT_SECONDS = 30.0
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -30,13 +31,17 @@ LAST_STATUS = 599
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request as it goes to whichever endpoint is tried. `path` has its slash, `query` no `?`."""
+    """A request as it goes to whichever endpoint is tried. `path` has its slash, `query` no `?`.
+
+    With a `translation`, endpoints that do not speak its format get another one (proxy.translation).
+    """
 
     method: str
     path: bytes
     query: bytes
     headers: list[Pair]
     body: bytes
+    translation: Translation | None = None
 
 
 class Answer:

@@ -132,10 +132,18 @@ def asking(body: bytes, options: msgspec.Raw) -> bytes | None:
 def tokens_in(tail: bytes) -> Tokens | None:
     """The last usage that an answer's tail holds. In a JSON string, its key's quotes would be escaped."""
     found = list(USAGE.finditer(tail))
-    if not found:
-        return None
+    return _tokens_at(tail, found[-1].end()) if found else None
+
+
+def first_tokens_in(head: bytes) -> Tokens | None:
+    """The first usage that an answer's beginning holds."""
+    found = USAGE.search(head)
+    return _tokens_at(head, found.end()) if found else None
+
+
+def _tokens_at(text: bytes, place: int) -> Tokens | None:
     try:
-        said, _ = _json.raw_decode(tail[found[-1].end() :].decode("utf-8", "replace"))
+        said, _ = _json.raw_decode(text[place:].decode("utf-8", "replace"))
     except ValueError:
         return None
     return _tokens(said)
@@ -143,7 +151,7 @@ def tokens_in(tail: bytes) -> Tokens | None:
 
 def _tokens(said: Mapping[str, Any]) -> Tokens:
     """OpenAI's names, those of its Responses, or Anthropic's, whose input comes without what was cached."""
-    if "input_tokens" not in said:
+    if "input_tokens" not in said and "output_tokens" not in said:
         details = said.get("prompt_tokens_details")
         return Tokens(_count(said, "prompt_tokens"), _count(said, "completion_tokens"), _cached(details))
     prompt, read = _count(said, "input_tokens"), _count(said, "cache_read_input_tokens")

@@ -80,3 +80,15 @@ def message_in(body: bytes) -> str:
     if isinstance(said.error, _Error):
         return said.error.message or ""
     return said.error or said.message or (str(said.detail) if said.detail else "")
+
+
+def is_anthropic(body: bytes) -> bool:
+    """Whether an error is in Anthropic's shape already."""
+    try:
+        return bool(msgspec.json.decode(body, type=_Typed).type == "error")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+class _Typed(msgspec.Struct):
+    type: str
