@@ -187,13 +187,25 @@ class Translation:
             if call.tap is not None:
                 call.tap.take(piece)
             events = _understood(reader.feed, piece) + (reader.rest() if last else [])
-            chunks = (event.data for event in events if event.data != DONE)
-            told = b"".join([_understood(stream.feed, _understood(read_chunk, data)) for data in chunks])
-            if last:
-                told += _understood(lambda ended: ended.finish(), stream)
-            if told:
-                call.tail = told
-                await call.write(told, more=not last)
+            told: list[bytes] = []
+            try:
+                told.extend(
+                    _understood(stream.feed, _understood(read_chunk, event.data))
+                    for event in events
+                    if event.data != DONE
+                )
+                if last:
+                    told.append(_understood(lambda ended: ended.finish(), stream))
+            except BrokenAnswerError:
+                await self._pass_on(call, told, last=False)  # what came before it is good
+                raise
+            await self._pass_on(call, told, last=last)
+
+    async def _pass_on(self, call: Call, told: list[bytes], *, last: bool) -> None:
+        piece = b"".join(told)
+        if piece:
+            call.tail = piece
+            await call.write(piece, more=not last)
 
 
 async def converse(call: Call, translation: Translation, ask: Callable[[], Awaitable[Begun]]) -> None:
