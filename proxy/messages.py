@@ -97,6 +97,9 @@ class Counting(Messages):
     def asked(self) -> Asked:
         return to_chat(self.body, counts_only=True, can_continue=True)
 
+    def is_spoken_by(self, target: Target) -> bool:
+        return profile(target.type).counts_tokens
+
     @property
     def chat_path(self) -> bytes:
         return TOKENIZE
