@@ -11,7 +11,11 @@ from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 
-from endpoints import alias_admin  # noqa: F401 - registers itself
+from endpoints import (
+    alias_admin,  # noqa: F401 - registers itself
+    change_admin,  # noqa: F401 - registers itself
+    changes,
+)
 from endpoints.buttons import BUTTONS, press
 from endpoints.choices import Mode, Status
 from endpoints.forms import EndpointForm
@@ -224,6 +228,21 @@ class EndpointAdmin(EndpointModelAdmin):
                 "transitions": Transition.objects.filter(endpoint=endpoint)[:TRANSITIONS_SHOWN],
             }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        obj: Endpoint,
+        form: Any,  # noqa: ARG002
+        change: bool,  # noqa: ARG002, FBT001
+    ) -> None:
+        changes.save(obj)
+
+    def delete_model(self, request: HttpRequest, obj: Endpoint) -> None:  # noqa: ARG002
+        changes.delete([obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:  # noqa: ARG002
+        changes.delete(queryset)
 
     # --- Buttons and deletion
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 
+from endpoints import changes
 from endpoints.models import AliasedModel, ModelAlias
 
 if TYPE_CHECKING:
@@ -35,6 +36,19 @@ class ModelAliasAdmin(ModelAliasAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelAlias]:
         return super().get_queryset(request).prefetch_related("models")
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
+        super().save_related(request, form, formsets, change)
+        models = ", then ".join(one.model for one in form.instance.models.all())
+        changes.record(form.instance, "changed" if change else "added", (f"models: {models}",))
+
+    def delete_model(self, request: HttpRequest, obj: ModelAlias) -> None:
+        changes.record(obj, "deleted")
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ModelAlias]) -> None:
+        for alias in queryset:
+            self.delete_model(request, alias)
 
     @admin.display(description="models")
     def in_order(self, alias: ModelAlias) -> str:

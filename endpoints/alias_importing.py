@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 
+from endpoints import changes
 from endpoints.models import AliasedModel, ModelAlias
 from endpoints.yaml_nodes import Mistake
 
@@ -43,10 +44,18 @@ def store(aliases: Iterable[ImportedAlias]) -> None:
     for one in aliases:
         if one.models == one.before:
             continue
-        alias, _ = ModelAlias.objects.get_or_create(name=one.name)
+        alias, made = ModelAlias.objects.get_or_create(name=one.name)
+        changes.record(alias, "added" if made else "changed", (f"models: {', then '.join(one.models)}",))
         alias.models.all().delete()
         for position, model in enumerate(one.models):
             AliasedModel.objects.create(alias=alias, position=position, model=model)
+
+
+def delete(aliases: Iterable[ModelAlias]) -> None:
+    """Inside the caller's transaction."""
+    for alias in aliases:
+        changes.record(alias, "deleted")
+        alias.delete()
 
 
 def _mistakes(entry: AliasEntry) -> list[Mistake]:

@@ -1,35 +1,31 @@
 """Makes the fleet what an endpoint file says: known names are updated, others added, nothing else is touched.
 
-A key that the file leaves out keeps its value. All of a file is imported, or nothing.
+A key that the file leaves out keeps its value. With `prune` the file is the whole truth: what it does not name
+is deleted, and a key that it leaves out goes back to its default. All of a file is imported, or nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from endpoints import alias_importing, validation, yaml_io
-from endpoints.detection import detect_all
-from endpoints.durations import format_duration
-from endpoints.errors import CredentialError, DetectionError
-from endpoints.models import Endpoint
-from endpoints.profiles import AUTO
+from endpoints import alias_importing, changes, yaml_io
+from endpoints.choices import AuthKind
+from endpoints.errors import CredentialError
+from endpoints.import_types import detect_types
+from endpoints.models import Endpoint, ModelAlias
 from endpoints.yaml_nodes import Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from endpoints.alias_importing import ImportedAlias
-    from endpoints.yaml_entries import Entry
-
-KEY_OF_FIELD = {name: key for key, (name, _) in {**yaml_io.PLAIN_KEYS, **yaml_io.FILTER_KEYS}.items()}
+    from endpoints.yaml_entries import EndpointFile, Entry
 
 
 class Outcome(StrEnum):
@@ -49,31 +45,45 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """A file's endpoints and aliases, checked and not yet stored."""
+    """A file's endpoints and aliases, checked and not yet stored.
+
+    `gone` and `gone_aliases` are what is stored and not in the file; they are empty unless it is to prune.
+    """
 
     endpoints: tuple[Imported, ...]
     aliases: tuple[ImportedAlias, ...]
     left_out: tuple[str, ...] = field(default=())
+    gone: tuple[Endpoint, ...] = field(default=())
+    gone_aliases: tuple[ModelAlias, ...] = field(default=())
 
     def count(self, outcome: Outcome) -> int:
         return sum(one.outcome == outcome for one in self.endpoints)
 
+    @property
+    def changes_nothing(self) -> bool:
+        return (
+            not self.gone
+            and not self.gone_aliases
+            and all(one.outcome == Outcome.UNCHANGED for one in self.endpoints)
+            and all(one.models == one.before for one in self.aliases)
+        )
 
-def prepare(path: Path) -> Import:
-    """Read and check the file at `path`. Raises EndpointFileError with every mistake in it."""
-    file = yaml_io.read_file(path, environment=os.environ)
+
+def prepare(file: EndpointFile, *, prune: bool = False) -> Import:
+    """Check what was read of a file. Raises EndpointFileError with every mistake in it."""
     known = {endpoint.name: endpoint for endpoint in Endpoint.objects.all()}
-    mistakes = [*file.mistakes, *_detect_types(file.entries, known)]
+    mistakes = [*file.mistakes, *detect_types(file.entries, known)]
     imported: list[Imported] = []
     for entry in file.entries:
         endpoint = known.get(entry.values.get("name", "")) or Endpoint()
-        differences = _apply(entry, endpoint)
+        differences = _apply(entry, endpoint, whole=prune)
         mistakes += [one for one in _mistakes(entry, endpoint) if not _is_unread(one.path, file.mistakes)]
-        imported.append(Imported(endpoint, _outcome(endpoint, differences), tuple(differences)))
+        imported.append(Imported(endpoint, _outcome(endpoint, differences), differences))
     aliases = alias_importing.prepare(file.aliases, mistakes)
     if mistakes:
-        raise yaml_io.refusal(path, mistakes)
-    return Import(endpoints=tuple(imported), aliases=aliases, left_out=file.left_out)
+        raise yaml_io.refusal(file.name, mistakes)
+    prepared = Import(endpoints=tuple(imported), aliases=aliases, left_out=file.left_out)
+    return _pruning(prepared, known.values()) if prune else prepared
 
 
 def store(prepared: Import) -> None:
@@ -81,63 +91,39 @@ def store(prepared: Import) -> None:
     with transaction.atomic():
         for one in prepared.endpoints:
             if one.outcome != Outcome.UNCHANGED:
-                one.endpoint.save()
+                changes.save(one.endpoint)
+        changes.delete(prepared.gone)
         alias_importing.store(prepared.aliases)
+        alias_importing.delete(prepared.gone_aliases)
 
 
-def _detect_types(entries: Iterable[Entry], known: Mapping[str, Endpoint]) -> list[Mistake]:
-    """Put a real type where an entry says `auto`. One that is known already at that URL keeps its type."""
-    asked = [entry for entry in entries if entry.values.get("type") == AUTO]
-    for entry in asked:
-        before = known.get(entry.values.get("name", ""))
-        if before is not None and before.url == entry.values.get("url"):
-            entry.values["type"] = before.type
-    asked = [entry for entry in asked if entry.values["type"] == AUTO]
-    for entry in asked:
-        del entry.values["type"]  # what is reported of an entry is then its real mistake
-    asked = [entry for entry in asked if _can_be_asked(entry)]
-    found = asyncio.run(detect_all([_as_written(entry) for entry in asked])) if asked else []
-    mistakes = []
-    for entry, result in zip(asked, found, strict=True):
-        if isinstance(result, DetectionError):
-            mistakes.append(Mistake(*entry.place_of("type"), _undetected(result)))
-        else:
-            entry.values["type"] = result.type
-    return mistakes
+def _pruning(prepared: Import, known: Iterable[Endpoint]) -> Import:
+    """The endpoint of a model that this machine runs itself is nobody's to list in a file: it stays."""
+    named = {one.endpoint.name for one in prepared.endpoints}
+    aliased = {one.name for one in prepared.aliases}
+    gone = [one for one in known if one.name not in named and not one.is_local]
+    gone_aliases = ModelAlias.objects.exclude(name__in=aliased)
+    return replace(prepared, gone=tuple(gone), gone_aliases=tuple(gone_aliases))
 
 
-def _as_written(entry: Entry) -> Endpoint:
-    endpoint = Endpoint(**entry.values)
-    if entry.credential is not None:
-        endpoint.set_credential(entry.credential)
-    return endpoint
+def _apply(entry: Entry, endpoint: Endpoint, *, whole: bool) -> tuple[str, ...]:
+    """Set on `endpoint` what the entry says, with `whole` also what it does not say: the defaults.
 
-
-def _can_be_asked(entry: Entry) -> bool:
-    """Whether its URL is one; if not, that is the mistake to report."""
-    try:
-        validation.check_url(_as_written(entry))
-    except ValidationError:
-        return False
-    return True
-
-
-def _undetected(error: DetectionError) -> str:
-    return f"Its type cannot be detected: {error}. Start it, or write its type."
-
-
-def _apply(entry: Entry, endpoint: Endpoint) -> list[str]:
-    """Set on `endpoint` what the entry says. Returns what that changes, in words."""
-    differences = []
+    Returns what that changes, in words.
+    """
+    before = copy(endpoint)
+    if whole:
+        for name in changes.person_fields():
+            setattr(endpoint, name, entry.values.get(name, getattr(Endpoint(), name)))
+        if endpoint.auth_kind == AuthKind.NONE:
+            endpoint.set_credential("")
     for name, value in entry.values.items():
-        old = getattr(endpoint, name)
-        if old != value:
-            differences.append(_difference(name, old, value))
-            setattr(endpoint, name, value)
+        setattr(endpoint, name, value)
     if entry.credential is not None and not _has_credential(endpoint, entry.credential):
-        differences.append("credential replaced" if endpoint.has_credential else "credential set")
         endpoint.set_credential(entry.credential)
-    return differences
+    elif entry.credential is None and endpoint.auth_kind != before.auth_kind:
+        endpoint.set_credential("")  # what is stored was made for another way of signing in
+    return changes.differences(before, endpoint)
 
 
 def _has_credential(endpoint: Endpoint, plain: str) -> bool:
@@ -147,22 +133,7 @@ def _has_credential(endpoint: Endpoint, plain: str) -> bool:
         return False
 
 
-def _difference(name: str, old: Any, new: Any) -> str:
-    if name == "headers":  # the values may be secret
-        return f"headers: {', '.join(new) or 'none'}"
-    label = KEY_OF_FIELD.get(name, name)
-    return f"{label}: {_in_words(name, old)} → {_in_words(name, new)}"
-
-
-def _in_words(name: str, value: Any) -> str:
-    if value is None or value in ("", []):
-        return "unset"
-    if name.endswith("_seconds"):
-        return format_duration(value)
-    return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _outcome(endpoint: Endpoint, differences: list[str]) -> Outcome:
+def _outcome(endpoint: Endpoint, differences: tuple[str, ...]) -> Outcome:
     if endpoint._state.adding:
         return Outcome.ADDED
     return Outcome.CHANGED if differences else Outcome.UNCHANGED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from endpoints import health, schedule
+from endpoints import changes, health, schedule
 from endpoints.choices import Mode
 from endpoints.models import Endpoint
 
@@ -33,16 +33,21 @@ def activate(*, endpoint: Endpoint) -> None:
         if endpoint.mode == Mode.PAUSED:
             health.forget(endpoint=endpoint, reason=schedule.WAITING_FOR_FIRST_CHECK)
         _set_mode(endpoint, Mode.ACTIVE)
+        changes.record(endpoint, "put in service")
 
 
 def drain(*, endpoint: Endpoint) -> None:
     """Let the running requests of `endpoint` finish and send it no new ones. It is still checked."""
-    _set_mode(endpoint, Mode.DRAINING)
+    with transaction.atomic():
+        _set_mode(endpoint, Mode.DRAINING)
+        changes.record(endpoint, "drained")
 
 
 def pause(*, endpoint: Endpoint) -> None:
     """Send `endpoint` no requests and no checks. What was known of it is forgotten: it grows old."""
-    _pause(endpoint, reason="paused by an operator")
+    with transaction.atomic():
+        _pause(endpoint, reason="paused by an operator")
+        changes.record(endpoint, "paused")
 
 
 def check_now(endpoints: Iterable[Endpoint]) -> int:

@@ -47,6 +47,7 @@ class AliasEntry:
 class EndpointFile:
     """What a file holds, as far as it could be read. `left_out` names the sections about other things."""
 
+    name: str
     entries: tuple[Entry, ...]
     aliases: tuple[AliasEntry, ...]
     left_out: tuple[str, ...]

@@ -50,30 +50,41 @@ AUTH_OTHER = {
 
 def read_file(path: Path, *, environment: Mapping[str, str]) -> EndpointFile:
     """The endpoints of the file at `path`. Raises EndpointFileError only when it is no YAML at all."""
-    return _FileReading(Reader(environment), folder=path.parent).document(_compose(path))
-
-
-def refusal(path: Path, mistakes: Iterable[Mistake]) -> EndpointFileError:
-    """The error that lists `mistakes` of the file at `path`, from its top to its bottom."""
-    ordered = sorted(set(mistakes))
-    return EndpointFileError([f"{path}:{one.line}: {one.path or 'file'}: {one.sentence}" for one in ordered])
-
-
-def _compose(path: Path) -> yaml.Node:
     try:
         raw = path.read_bytes()
-        if len(raw) > MAX_FILE_BYTES:
-            raise EndpointFileError([f"{path}:1: file: This is longer than {MAX_FILE_BYTES // 1024**2} MiB."])
-        root = yaml.compose(raw, Loader=yaml.SafeLoader)
     except OSError as error:
         raise EndpointFileError([f"{path}: The file cannot be read: {error.strerror}."]) from None
+    return read_text(raw, name=str(path), environment=environment, folder=path.parent)
+
+
+def read_text(
+    raw: bytes, *, name: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> EndpointFile:
+    """The same for what came another way. `name` stands before each mistake.
+
+    Without an `environment` and a `folder`, the text may name no variables and files of this machine.
+    """
+    return _FileReading(Reader(environment), name=name, folder=folder).document(_compose(raw, name))
+
+
+def refusal(name: str, mistakes: Iterable[Mistake]) -> EndpointFileError:
+    """The error that lists `mistakes` of the file `name`, from its top to its bottom."""
+    ordered = sorted(set(mistakes))
+    return EndpointFileError([f"{name}:{one.line}: {one.path or 'file'}: {one.sentence}" for one in ordered])
+
+
+def _compose(raw: bytes, name: str) -> yaml.Node:
+    if len(raw) > MAX_FILE_BYTES:
+        raise EndpointFileError([f"{name}:1: file: This is longer than {MAX_FILE_BYTES // 1024**2} MiB."])
+    try:
+        root = yaml.compose(raw, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise EndpointFileError([f"{path}:{line}: file: This is not YAML: {error.problem}."]) from None
+        raise EndpointFileError([f"{name}:{line}: file: This is not YAML: {error.problem}."]) from None
     except (yaml.YAMLError, RecursionError):
-        raise EndpointFileError([f"{path}:1: file: This is not YAML."]) from None
+        raise EndpointFileError([f"{name}:1: file: This is not YAML."]) from None
     if root is None:
-        raise EndpointFileError([f"{path}:1: file: The file is empty. It needs a list called endpoints."])
+        raise EndpointFileError([f"{name}:1: file: The file is empty. It needs a list called endpoints."])
     return root
 
 
@@ -128,8 +139,9 @@ KEYS = (*PLAIN_KEYS, "model_filter", "auth")
 class _FileReading:
     """The way through one file. The mistakes gather in `reader`."""
 
-    def __init__(self, reader: Reader, *, folder: Path) -> None:
+    def __init__(self, reader: Reader, *, name: str, folder: Path | None) -> None:
         self.reader = reader
+        self._name = name
         self._folder = folder
 
     def document(self, root: yaml.Node) -> EndpointFile:
@@ -143,7 +155,7 @@ class _FileReading:
             self.reader.refuse(root, "", "There is no list called endpoints (or discovery.static.endpoints).")
         entries = [entry for node, path in listed for entry in self._entries(node, path)]
         self._refuse_double_names(entries)
-        return EndpointFile(tuple(entries), tuple(aliases), tuple(left_out), tuple(self.reader.mistakes))
+        return EndpointFile(self._name, tuple(entries), tuple(aliases), tuple(left_out), tuple(self.reader.mistakes))
 
     def _aliases(self, node: yaml.Node) -> list[AliasEntry]:
         found = []
@@ -224,16 +236,23 @@ class _FileReading:
         return None
 
     def _secret(self, keys: Mapping[str, yaml.Node], name: str, *, node: yaml.Node, path: str) -> str | None:
-        """The secret itself, or what the file beside it holds. It is never part of a message."""
+        """The secret itself, or what the file beside it holds. It is never part of a message.
+
+        None when neither is given: then the one that is stored stays.
+        """
         file_key = f"{name}_file"
-        if (name in keys) == (file_key in keys):
+        if name in keys and file_key in keys:
             self.reader.refuse(node, path, f"Give one of {name} and {file_key}.")
+        if (name in keys) == (file_key in keys):
             return None
         if name in keys:
             return self.reader.text(keys[name], f"{path}.{name}")
         where = f"{path}.{file_key}"
         file_name = self.reader.text(keys[file_key], where)
         if file_name is None:
+            return None
+        if self._folder is None:
+            self.reader.refuse(keys[file_key], where, "Files are only read from the command line.")
             return None
         try:
             secret = (self._folder / file_name).expanduser().read_text().strip()

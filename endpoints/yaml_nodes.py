@@ -36,9 +36,12 @@ class MissingVariable(Exception):
 
 
 class Reader:
-    """Reads the nodes of one document. What does not read gives None and is noted in `mistakes`."""
+    """Reads the nodes of one document. What does not read gives None and is noted in `mistakes`.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    Without an `environment`, variables are refused: this machine's are not for whoever sent the document.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None) -> None:
         self.mistakes: list[Mistake] = []
         self._environment = environment
 
@@ -124,6 +127,8 @@ class Reader:
         name = match[1]
         if name is None:
             raise MissingVariable("Write a variable as ${NAME}, and a plain ${ as $${.")
+        if self._environment is None:
+            raise MissingVariable("Variables are only read from the command line. Write the value itself.")
         if not (value := self._environment.get(name)):
             raise MissingVariable(f"The environment variable {name} is not set.")
         return value

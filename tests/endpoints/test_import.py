@@ -222,7 +222,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(importer: Importer) -> Non
         ("headers: {A: '${not a name}'}", "Write a variable as ${NAME}"),
         ("auth: bearer", "4: endpoints[0].auth.type: The type must be bearer, api_key or basic."),
         ("auth: {type: magic}", "4: endpoints[0].auth.type: The type must be bearer, api_key or basic."),
-        ("auth: {type: bearer}", "4: endpoints[0].auth: Give one of token and token_file."),
+        ("auth: {type: bearer}", "4: endpoints[0].auth: This way of signing in needs a credential."),
         ("auth: {type: bearer, token: a, token_file: b}", "Give one of token and token_file."),
         ("auth: {type: bearer, token: a, key: b}", "4: endpoints[0].auth.key: This key is not known."),
         ("auth: {type: bearer, token_file: nowhere}", "The file nowhere cannot be read."),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 
-from endpoints import importing
+from endpoints import importing, yaml_io
 from endpoints.errors import EndpointFileError
 from endpoints.importing import Outcome
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from endpoints.alias_importing import ImportedAlias
-    from endpoints.importing import Imported
+    from endpoints.importing import Import, Imported
+    from endpoints.yaml_entries import EndpointFile
 
 MARKS = {Outcome.ADDED: "+", Outcome.CHANGED: "~", Outcome.UNCHANGED: "="}
 EPILOG = """\
@@ -33,8 +36,11 @@ endpoints.yaml:
     gpt-4o-mini: [mlx-community/Qwen2.5-3B-Instruct-4bit, mlx-community/Llama-3.2-3B-Instruct-4bit]
 
 An Olla configuration works too: its discovery.static.endpoints are read. Endpoints are told apart by name.
-A key that the file leaves out keeps its value. A file with a mistake in it changes nothing, and the exit
-code is 1.
+A key that the file leaves out keeps its value, and a stored credential stays when `auth` gives none. With
+--prune the file is the whole truth: what it does not name is deleted, and what it leaves out goes back to its
+default. A file with a mistake in it changes nothing, and the exit code is 1.
+
+Is the fleet still as the file says?   manage.py import_endpoints fleet.yaml --prune --check
 """
 
 
@@ -54,28 +60,53 @@ class Command(BaseCommand):
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, help="the YAML file")
+        parser.add_argument("file", type=Path, help="the YAML file, - for standard input")
         parser.add_argument(
             "--dry-run", action="store_true", help="say what would change, and change nothing"
         )
+        parser.add_argument(
+            "--prune", action="store_true", help="delete what the file does not name, reset what it leaves out"
+        )
+        parser.add_argument(
+            "--check", action="store_true", help="as --dry-run; exit with 1 when anything would change"
+        )
 
-    def handle(self, *_args: Any, file: Path, dry_run: bool, **_options: Any) -> None:
+    def handle(
+        self, *_args: Any, file: Path, dry_run: bool, prune: bool, check: bool, **_options: Any
+    ) -> None:
         try:
-            prepared = importing.prepare(file)
+            prepared = importing.prepare(self._read(file), prune=prune)
         except EndpointFileError as error:
             for problem in error.problems:
                 self.stderr.write(problem)
             raise CommandError("Nothing was imported. Mend the file and try again.") from None
-        if not dry_run:
+        if not (dry_run or check):
             importing.store(prepared)
+        self._show_all(prepared)
+        counts = [f"{prepared.count(outcome)} {outcome}" for outcome in Outcome]
+        counts += [f"{len(prepared.gone)} deleted"] if prune else []
+        said = " Nothing was written: this was a dry run." if dry_run or check else ""
+        self.stdout.write(f"{', '.join(counts)}.{said}")
+        if check and not prepared.changes_nothing:
+            raise CommandError("The fleet is not as the file says.")
+
+    def _read(self, file: Path) -> EndpointFile:
+        if str(file) == "-":
+            raw = sys.stdin.buffer.read()
+            return yaml_io.read_text(raw, name="stdin", environment=os.environ, folder=Path())
+        return yaml_io.read_file(file, environment=os.environ)
+
+    def _show_all(self, prepared: Import) -> None:
         for one in prepared.endpoints:
             self._show(one)
+        for endpoint in prepared.gone:
+            self.stdout.write(f"- {endpoint.name}  {endpoint.url}")
         for alias in prepared.aliases:
             self._show_alias(alias)
+        for gone in prepared.gone_aliases:
+            self.stdout.write(f"- alias {gone.name}")
         if prepared.left_out:
             self.stderr.write(f"Not about endpoints, left out: {', '.join(prepared.left_out)}.")
-        counts = ", ".join(f"{prepared.count(outcome)} {outcome}" for outcome in Outcome)
-        self.stdout.write(f"{counts}." + (" Nothing was written: this was a dry run." if dry_run else ""))
 
     def _show_alias(self, alias: ImportedAlias) -> None:
         outcome = Outcome.CHANGED if alias.before else Outcome.ADDED
