@@ -1,4 +1,4 @@
-"""Who changed what, and when: every change that a person makes to the fleet leaves a row that holds no secret.
+"""Who changed what, and when: every change that a person makes to the fleet leaves a row, without secrets.
 
 Whoever stores an endpoint or an alias for a person does it through here, so that no interface forgets.
 """

@@ -30,7 +30,7 @@ ALWAYS: Final = ("url", "name", "type")
 
 
 def as_yaml(endpoints: Iterable[Endpoint] | None = None) -> str:
-    """The text of the file: these endpoints, or all but those of this machine's own models; and the aliases."""
+    """The text of the file: these endpoints, or all but this machine's own models; and the aliases."""
     chosen = list(Endpoint.objects.filter(is_local=False) if endpoints is None else endpoints)
     head = HEAD + (ABOUT_CREDENTIALS if any(one.has_credential for one in chosen) else "")
     return head + yaml.safe_dump(document(chosen), sort_keys=False, allow_unicode=True, width=100)

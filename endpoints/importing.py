@@ -1,7 +1,7 @@
 """Makes the fleet what an endpoint file says: known names are updated, others added, nothing else is touched.
 
-A key that the file leaves out keeps its value. With `prune` the file is the whole truth: what it does not name
-is deleted, and a key that it leaves out goes back to its default. All of a file is imported, or nothing.
+A key that the file leaves out keeps its value. With `prune` the file is the whole truth: what it does not
+name is deleted, and a key that it leaves out goes back to its default. All of a file is imported, or nothing.
 """
 
 from __future__ import annotations

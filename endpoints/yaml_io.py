@@ -155,7 +155,9 @@ class _FileReading:
             self.reader.refuse(root, "", "There is no list called endpoints (or discovery.static.endpoints).")
         entries = [entry for node, path in listed for entry in self._entries(node, path)]
         self._refuse_double_names(entries)
-        return EndpointFile(self._name, tuple(entries), tuple(aliases), tuple(left_out), tuple(self.reader.mistakes))
+        return EndpointFile(
+            self._name, tuple(entries), tuple(aliases), tuple(left_out), tuple(self.reader.mistakes)
+        )
 
     def _aliases(self, node: yaml.Node) -> list[AliasEntry]:
         found = []

@@ -22,6 +22,7 @@ from ollaproject.env import (
     env_str,
     kept_secret,
 )
+from ollaproject.wire.release import VERSION
 from proxy.limits import WORDS as LIMIT_WORDS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -118,6 +119,9 @@ INSTALLED_APPS = [
     "channels",
     "csp",
     "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
 ]
 
 MIDDLEWARE = [
@@ -232,6 +236,39 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "object-src": [NONE],
     }
+}
+
+# --- The REST API -----------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["ollaproject.wire.rest.ModelPermissions"],
+    "DEFAULT_PAGINATION_CLASS": "ollaproject.wire.rest.Pages",
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "ollaproject.wire.rest.handle_exception",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ollaproject",
+    "DESCRIPTION": "The fleet, its keys and their usage over REST, and what clients of models call.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SWAGGER_UI_DIST": "SIDECAR",  # served from here, not from a CDN
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "tryItOutEnabled": False},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "ollaproject.openapi.complete",
+    ],
+    "COMPONENT_SPLIT_REQUEST": True,  # a secret that is written is not in what is read
+    "ENUM_NAME_OVERRIDES": {
+        "ModeEnum": "endpoints.choices.Mode",
+        "StatusEnum": "endpoints.choices.Status",
+        "AuthTypeEnum": "endpoints.choices.AuthKind",
+    },
 }
 
 # --- Pages ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Who is acting: the person, key or command behind what this thread or task does, for the history of changes."""
+"""Who is acting: the person, key or command behind what a thread or task does, for the history of changes."""
 
 from __future__ import annotations
 

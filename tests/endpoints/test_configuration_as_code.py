@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpoints import changes, exporting, importing, yaml_io
+from endpoints.errors import EndpointFileError
 from endpoints.models import AliasedModel, Change, Endpoint, ModelAlias
 from ollaproject.wire.acting import Actor, acting
 
@@ -93,7 +94,7 @@ def test_on_another_machine_a_missing_credential_is_named_with_its_line(
     Endpoint.objects.all().delete()
     with pytest.raises(CommandError):
         run("import_endpoints", path)
-    with pytest.raises(importing.yaml_io.EndpointFileError, match="needs a credential"):
+    with pytest.raises(EndpointFileError, match="needs a credential"):
         importing.prepare(yaml_io.read_file(path, environment={}))
 
 
@@ -141,7 +142,7 @@ def test_a_credential_is_not_kept_for_another_way_of_signing_in(
     path.write_text(
         "endpoints: [{name: 'rack 4: mini', url: 'http://m.test', auth: {type: basic, username: ada}}]"
     )
-    with pytest.raises(importing.yaml_io.EndpointFileError, match="needs a credential"):
+    with pytest.raises(EndpointFileError, match="needs a credential"):
         importing.prepare(yaml_io.read_file(path, environment={}))
 
 

@@ -65,7 +65,9 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="say what would change, and change nothing"
         )
         parser.add_argument(
-            "--prune", action="store_true", help="delete what the file does not name, reset what it leaves out"
+            "--prune",
+            action="store_true",
+            help="delete what the file does not name, reset what it leaves out",
         )
         parser.add_argument(
             "--check", action="store_true", help="as --dry-run; exit with 1 when anything would change"

@@ -1,0 +1,97 @@
+"""The fleet as a file, over REST: the YAML of import_endpoints and export_endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from endpoints import exporting, importing, yaml_io
+from endpoints.api_shapes import ImportSerializer
+from endpoints.errors import EndpointFileError
+from endpoints.importing import Outcome
+from endpoints.models import Endpoint
+from ollaproject.wire import rest
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+    from endpoints.alias_importing import ImportedAlias
+    from endpoints.importing import Import
+
+YAML = "application/yaml"
+TRUE_WORDS = ("1", "true", "yes")
+PERMISSIONS = ("endpoints.add_endpoint", "endpoints.change_endpoint")
+
+
+class ExportView(APIView):
+    queryset = Endpoint.objects.none()  # whose permissions count
+    permission_classes = (rest.ModelPermissions,)
+
+    @extend_schema(responses={(200, YAML): OpenApiTypes.OBJECT})
+    def get(self, request: Request) -> HttpResponse:  # noqa: ARG002
+        """The whole fleet as an endpoint file. Credentials are not in it."""
+        headers = {"Content-Disposition": 'attachment; filename="fleet.yaml"'}
+        return HttpResponse(exporting.as_yaml(), content_type=YAML, headers=headers)
+
+
+class ImportView(APIView):
+    queryset = Endpoint.objects.none()
+    permission_classes = (rest.ModelPermissions,)
+    parser_classes = ()  # the body is read as YAML, whatever it is called
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "dry_run", OpenApiTypes.BOOL, description="Say what would change, write nothing."
+            ),
+            OpenApiParameter(
+                "prune", OpenApiTypes.BOOL, description="Delete what the file does not name, reset the rest."
+            ),
+        ],
+        request={YAML: OpenApiTypes.OBJECT},
+        responses=ImportSerializer,
+    )
+    def post(self, request: Request) -> Response:
+        """Import an endpoint file: all of it or, when anything in it is wrong, nothing."""
+        prune, dry_run = (_said(request, name) for name in ("prune", "dry_run"))
+        wanted = (*PERMISSIONS, "endpoints.delete_endpoint") if prune else PERMISSIONS
+        if not request.user.has_perms(wanted):
+            raise PermissionDenied
+        try:
+            prepared = importing.prepare(
+                yaml_io.read_text(request._request.body, name="request"), prune=prune
+            )
+        except EndpointFileError as error:
+            raise ValidationError(error.problems) from None
+        if not dry_run:
+            importing.store(prepared)
+        return Response(ImportSerializer(_told(prepared, written=not dry_run)).data)
+
+
+def _said(request: Request, name: str) -> bool:
+    return request.query_params.get(name, "").lower() in TRUE_WORDS
+
+
+def _told(prepared: Import, *, written: bool) -> dict[str, Any]:
+    endpoints = [_row(one.endpoint.name, one.outcome, one.differences) for one in prepared.endpoints]
+    endpoints += [_row(gone.name, "deleted") for gone in prepared.gone]
+    aliases = [_row(one.name, _outcome(one), (", then ".join(one.models),)) for one in prepared.aliases]
+    aliases += [_row(gone.name, "deleted") for gone in prepared.gone_aliases]
+    return {"written": written, "endpoints": endpoints, "aliases": aliases, "left_out": prepared.left_out}
+
+
+def _row(name: str, outcome: str, differences: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"name": name, "outcome": str(outcome), "differences": differences}
+
+
+def _outcome(alias: ImportedAlias) -> Outcome:
+    if alias.models == alias.before:
+        return Outcome.UNCHANGED
+    return Outcome.CHANGED if alias.before else Outcome.ADDED

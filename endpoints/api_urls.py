@@ -1,0 +1,20 @@
+"""The fleet's part of `/api/`."""
+
+from __future__ import annotations
+
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from endpoints.api import AliasViewSet, ChangeViewSet, EndpointViewSet
+from endpoints.api_files import ExportView, ImportView
+
+router = SimpleRouter()
+router.register("endpoints", EndpointViewSet)
+router.register("aliases", AliasViewSet)
+router.register("changes", ChangeViewSet)
+
+urlpatterns = [
+    path("export/", ExportView.as_view(), name="export"),
+    path("import/", ImportView.as_view(), name="import"),
+    *router.urls,
+]

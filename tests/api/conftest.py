@@ -1,0 +1,36 @@
+"""People who call the REST API, each with a client that speaks JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from rest_framework.test import APIClient
+
+from tests.pages.conftest import member, onlooker, operator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+
+__all__ = ["member", "onlooker", "operator"]
+
+
+@pytest.fixture
+def signed_in() -> Callable[[User | None], APIClient]:
+    """A client in which this person has signed in, or nobody. CSRF is checked, as it is for a browser."""
+
+    def sign_in(user: User | None) -> APIClient:
+        client = APIClient()
+        client.default_format = "json"
+        if user is not None:
+            client.force_login(user)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def client(signed_in: Callable[[User | None], APIClient], operator: User) -> APIClient:
+    return signed_in(operator)

@@ -1,0 +1,264 @@
+"""The fleet over REST: the same rules, words and history as in the admin and in files."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from endpoints import yaml_io
+from endpoints.choices import Mode, Status
+from endpoints.models import Change, Endpoint, ModelAlias, Transition
+from endpoints.serializers import EndpointSerializer
+from ollaproject.wire.clock import now
+from tests.pages.fleet import SECRET, add_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+    from pytest_django import DjangoAssertNumQueries
+
+    SignIn = Callable[[User | None], APIClient]
+
+pytestmark = pytest.mark.django_db
+
+ENDPOINTS = "/api/endpoints/"
+GOOD: dict[str, Any] = {"name": "mini-1", "url": "http://mini-1.test:8000", "type": "openai", "priority": 80}
+
+
+def test_what_is_added_can_be_read_with_the_keys_of_files(client: APIClient) -> None:
+    more = {
+        "check_interval": "1m30s",
+        "idle_timeout": None,
+        "model_filter": {"include": ["mlx-*"]},
+        "headers": {"X-Rack": " 4"},
+    }
+    refused = client.post(ENDPOINTS, {**GOOD, **more})
+    assert refused.json()["error"]["param"] == "headers"
+    added = client.post(ENDPOINTS, {**GOOD, **more, "headers": {"X-Rack": "4"}})
+    assert added.status_code == 201
+    read = client.get(f"{ENDPOINTS}{added.json()['id']}/").json()
+    assert read == added.json()
+    assert (read["type"], read["check_interval"], read["idle_timeout"]) == (
+        "openai-compatible",
+        "1m30s",
+        None,
+    )
+    assert read["model_filter"] == {"include": ["mlx-*"], "exclude": []}
+    assert (read["mode"], read["health"]["status"], read["models"]) == ("active", "unknown", [])
+
+
+def test_the_keys_are_those_of_endpoint_files() -> None:
+    fields = EndpointSerializer().fields
+    assert {name for name, field in fields.items() if not field.read_only} == set(yaml_io.KEYS)
+
+
+def test_a_secret_is_written_and_never_read(client: APIClient) -> None:
+    added = client.post(ENDPOINTS, {**GOOD, "auth": {"type": "bearer", "secret": SECRET}})
+    assert Endpoint.objects.get().credential() == SECRET
+    assert added.json()["auth"] == {"type": "bearer", "header": "", "username": "", "has_secret": True}
+    for url in (ENDPOINTS, f"{ENDPOINTS}{added.json()['id']}/changes/", "/api/changes/", "/api/export/"):
+        assert SECRET not in client.get(url).content.decode()
+
+
+def test_changing_one_field_keeps_the_rest_and_the_secret(client: APIClient) -> None:
+    added = client.post(ENDPOINTS, {**GOOD, "auth": {"type": "bearer", "secret": SECRET}}).json()
+    url = f"{ENDPOINTS}{added['id']}/"
+    assert client.patch(url, {"weight": 3}).json()["priority"] == 80
+    assert Endpoint.objects.get().credential() == SECRET
+    replaced = client.put(url, {"name": "mini-1", "url": GOOD["url"]}).json()
+    assert (replaced["priority"], replaced["weight"], replaced["auth"]["has_secret"]) == (None, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        ({**GOOD, "prioritty": 1}, "prioritty", "This field is not known."),
+        ({**GOOD, "mode": "paused"}, "mode", "This field is not known."),
+        ({**GOOD, "url": "mini-1"}, "url", "http://"),
+        ({"url": "http://a.test"}, "name", "This field is required."),
+        ({**GOOD, "type": "telepathy"}, "type", "telepathy"),
+        ({**GOOD, "check_interval": 5}, "check_interval", "Write a duration as text"),
+        ({**GOOD, "check_interval": "soon"}, "check_interval", "'soon' is not a duration"),
+        ({**GOOD, "check_timeout": "9s"}, "check_timeout", "must be shorter than"),
+        ({**GOOD, "auth": {"type": "bearer"}}, "auth.type", "needs a credential"),
+        ({**GOOD, "auth": {"type": "bearer", "token": "a"}}, "auth.token", "This field is not known."),
+        ({**GOOD, "model_filter": {"only": []}}, "model_filter.only", "This field is not known."),
+        ({**GOOD, "headers": {"Authorization": SECRET}}, "headers", "carries a credential"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_names_its_field_in_openais_shape(
+    client: APIClient, body: dict[str, Any], param: str, words: str
+) -> None:
+    answer = client.post(ENDPOINTS, body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["code"]) == (400, "invalid_request_error", "invalid")
+    assert error["param"] == param
+    assert words in error["message"]
+    assert words in error["fields"][param][0]
+    assert SECRET not in answer.content.decode()
+    assert not Endpoint.objects.exists()
+
+
+def test_a_name_that_is_taken_is_refused_in_the_words_of_the_form(client: APIClient) -> None:
+    add_endpoint("mini-1")
+    said = client.post(ENDPOINTS, GOOD).json()["error"]
+    assert said["fields"] == {
+        "name": ["Another endpoint has this name. Names must differ: clients see them."]
+    }
+
+
+def test_filters_combine(client: APIClient) -> None:
+    add_endpoint("mini-1", models=("qwen",))
+    add_endpoint("mini-2", status=Status.OFFLINE, models=("qwen",))
+    add_endpoint("mini-3", type="openai-compatible")
+
+    def names(query: str) -> list[str]:
+        return [one["name"] for one in client.get(f"{ENDPOINTS}?{query}").json()["results"]]
+
+    assert names("model=qwen") == ["mini-1", "mini-2"]
+    assert names("model=qwen&status=healthy") == ["mini-1"]
+    assert names("type=openai-compatible") == ["mini-3"]
+    assert names("name=mini-2") == ["mini-2"]
+    assert names("mode=paused") == []
+
+
+def test_a_list_takes_the_same_queries_however_long_it_is(
+    client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(5):
+        add_endpoint(f"mini-{number}", models=("a", "b"))
+    client.get(ENDPOINTS)
+    with django_assert_num_queries(7):  # session, user, permissions of user and group, count, rows, models
+        assert len(client.get(ENDPOINTS).json()["results"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("action", "mode"), [("drain", Mode.DRAINING), ("pause", Mode.PAUSED), ("activate", Mode.ACTIVE)]
+)
+def test_operations_are_those_of_the_buttons(client: APIClient, action: str, mode: Mode) -> None:
+    endpoint = add_endpoint("mini-1", mode=Mode.PAUSED if action == "activate" else Mode.ACTIVE)
+    assert client.post(f"{ENDPOINTS}{endpoint.pk}/{action}/").json()["mode"] == mode
+    assert Endpoint.objects.get().mode == mode
+    change = Change.objects.get()
+    assert (change.actor, change.via, change.name) == ("ada", "REST API", "mini-1")
+
+
+def test_its_past_can_be_read(client: APIClient) -> None:
+    endpoint = add_endpoint("mini-1")
+    at = now() - timedelta(days=2)
+    for hours, old, new in (
+        (0, "unknown", "healthy"),
+        (24, "healthy", "offline"),
+        (36, "offline", "healthy"),
+    ):
+        Transition.objects.create(
+            endpoint=endpoint,
+            at=at + timedelta(hours=hours),
+            old_status=old,
+            new_status=new,
+            reason="refused",
+        )
+    url = f"{ENDPOINTS}{endpoint.pk}/"
+    (incident,) = client.get(f"{url}incidents/").json()
+    assert (incident["status"], incident["reason"], incident["ended_as"]) == ("offline", "refused", "healthy")
+    uptimes = {row["days"]: row["share"] for row in client.get(f"{url}uptime/").json()}
+    assert uptimes == {
+        days: pytest.approx(share, abs=1e-3) for days, share in {1: 0.5, 7: 0.75, 30: 0.75, 90: 0.75}.items()
+    }
+    assert client.post(f"{url}check/").status_code == 202
+    assert client.get(f"{url}checks/").json() == []
+
+
+def test_aliases_keep_their_order_and_need_permissions_of_their_own(
+    signed_in: SignIn, operator: User, admin_user: User
+) -> None:
+    alias = {"name": "gpt-4o-mini", "models": ["qwen", "llama", "qwen"]}
+    assert signed_in(operator).post("/api/aliases/", alias).status_code == 403
+    client = signed_in(admin_user)
+    made = client.post("/api/aliases/", alias).json()
+    assert made["models"] == ["qwen", "llama"]
+    url = f"/api/aliases/{made['id']}/"
+    assert client.patch(url, {"models": []}).json()["error"]["param"] == "models"
+    assert client.patch(url, {"models": ["llama"]}).json()["models"] == ["llama"]
+    assert client.delete(url).status_code == 204
+    assert not ModelAlias.objects.exists()
+    assert [one.action for one in Change.objects.all()] == ["deleted", "changed", "added"]
+
+
+def test_a_file_goes_in_and_out(client: APIClient, operator: User) -> None:
+    text = "endpoints: [{name: mini-1, url: 'http://mini-1.test:8000', priority: 3}]"
+
+    def send(query: str = "") -> Any:
+        return client.post(f"/api/import/{query}", data=text, content_type="application/yaml")
+
+    assert send("?dry_run=true").json()["written"] is False
+    assert not Endpoint.objects.exists()
+    said = send().json()
+    assert (said["written"], said["endpoints"][0]["outcome"]) == (True, "added")
+    exported = client.get("/api/export/")
+    assert exported.headers["Content-Type"] == "application/yaml"
+    assert "priority: 3" in exported.content.decode()
+    add_endpoint("old")
+    assert {one["name"]: one["outcome"] for one in send("?prune=true").json()["endpoints"]} == {
+        "mini-1": "unchanged",
+        "old": "deleted",
+    }
+    assert Endpoint.objects.get().name == "mini-1"
+
+
+def test_a_file_with_mistakes_changes_nothing_and_they_are_all_told(client: APIClient) -> None:
+    text = "endpoints:\n- {name: a, url: 'http://a.test'}\n- {name: b, url: nonsense, weight: x}\n"
+    answer = client.post("/api/import/", data=text, content_type="text/plain")
+    said = answer.json()["error"]["fields"]["non_field_errors"]
+    assert answer.status_code == 400
+    assert [one.split(":")[1] for one in said] == ["3", "3"]
+    assert not Endpoint.objects.exists()
+
+
+MATRIX = [
+    ("get", ENDPOINTS, (403, 403, 200, 200)),
+    ("post", ENDPOINTS, (403, 403, 403, 400)),
+    ("get", f"{ENDPOINTS}{{id}}/", (403, 403, 200, 200)),
+    ("patch", f"{ENDPOINTS}{{id}}/", (403, 403, 403, 200)),
+    ("delete", f"{ENDPOINTS}{{id}}/", (403, 403, 403, 204)),
+    ("post", f"{ENDPOINTS}{{id}}/pause/", (403, 403, 403, 200)),
+    ("post", f"{ENDPOINTS}{{id}}/check/", (403, 403, 403, 202)),
+    ("get", f"{ENDPOINTS}{{id}}/checks/", (403, 403, 200, 200)),
+    ("get", f"{ENDPOINTS}{{id}}/changes/", (403, 403, 200, 200)),
+    ("get", "/api/aliases/", (403, 403, 403, 403)),
+    ("get", "/api/export/", (403, 403, 200, 200)),
+    ("post", "/api/import/", (403, 403, 403, 400)),
+    ("get", "/api/schema/", (403, 200, 200, 200)),
+    ("get", "/api/docs/", (302, 200, 200, 200)),
+    ("get", f"{ENDPOINTS}999999/", (403, 403, 404, 404)),
+    ("get", "/api/nothing/", (404, 404, 404, 404)),
+    ("get", "/api/", (404, 404, 404, 404)),
+]
+PEOPLE = ("anonymous", "member", "onlooker", "operator")
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_everyone_may_do_what_is_theirs(
+    request: pytest.FixtureRequest, signed_in: SignIn, person: str
+) -> None:
+    user = None if person == "anonymous" else request.getfixturevalue(person)
+    client = signed_in(user)
+    for method, url, statuses in MATRIX:
+        endpoint, _ = Endpoint.objects.get_or_create(name="mini-1", url="http://mini-1.test")
+        answer = getattr(client, method)(url.format(id=endpoint.pk))
+        assert (method, url, answer.status_code) == (method, url, statuses[PEOPLE.index(person)])
+        if answer.status_code in (403, 404, 400) and "json" in answer.headers["Content-Type"]:
+            assert set(answer.json()["error"]) >= {"message", "type", "param", "code"}
+
+
+def test_a_browser_needs_a_csrf_token(operator: User) -> None:
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(operator)
+    endpoint = add_endpoint("mini-1")
+    assert client.post(f"{ENDPOINTS}{endpoint.pk}/pause/").status_code == 403
+    assert Endpoint.objects.get().mode == Mode.ACTIVE
