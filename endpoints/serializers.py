@@ -109,7 +109,7 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
         fields = ("id", *yaml_io.KEYS, "mode", "is_local", "created_at", "edited_at", "health", "models")
         read_only_fields = ("is_local",)
         # The model's own rules say more than REST framework's would, in the words of the forms.
-        extra_kwargs: ClassVar = {
+        extra_kwargs: ClassVar[dict[str, Any]] = {
             name: {"validators": []} for name in ("name", "url", "priority", "weight", "max_concurrent")
         }
 

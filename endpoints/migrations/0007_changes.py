@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('endpoints', '0004_check_summaries'),
+        ('endpoints', '0006_model_details'),
     ]
 
     operations = [

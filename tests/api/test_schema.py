@@ -11,6 +11,7 @@ import schemathesis
 import yaml
 from django.core.management import call_command
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def test_whatever_the_schema_allows_is_answered_as_the_schema_says(
     client.force_login(admin_user)
     cookies = {name: morsel.value for name, morsel in client.cookies.items()} | {"olla_csrf": CSRF_TOKEN}
     schema = schemathesis.openapi.from_dict(yaml.safe_load(PINNED.read_text()))
-    operations = [found.ok() for found in schema.include(path_regex="^/api/").get_all_operations()]
+    found = schema.include(path_regex="^/api/").get_all_operations()
+    operations: list[Any] = [result.ok() for result in found if isinstance(result, Ok)]
     assert len(operations) > 15
 
     for operation in operations:
