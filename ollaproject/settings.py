@@ -67,6 +67,9 @@ OLLA_ALLOWED_HOSTS = [
 # What a key, and what the keys of a team together, may use when it is not said for the one in question.
 OLLA_KEY_LIMITS = env_limits("OLLA_KEY_LIMITS", LIMIT_WORDS)
 OLLA_TEAM_LIMITS = env_limits("OLLA_TEAM_LIMITS", LIMIT_WORDS)
+OLLA_REVOKED_STREAMS = env_choice("OLLA_REVOKED_STREAMS", ["finish", "cut"], "finish")
+OLLA_RATE_LIMIT_PER_IP = env_int("OLLA_RATE_LIMIT_PER_IP", 0)  # requests per minute, of callers without a key
+OLLA_RATE_LIMIT_GLOBAL = env_int("OLLA_RATE_LIMIT_GLOBAL", 0)
 OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
 OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
 OLLA_REQUEST_HISTORY_DAYS = env_int("OLLA_REQUEST_HISTORY_DAYS", 7)

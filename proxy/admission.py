@@ -1,7 +1,8 @@
 """Lets no endpoint have more requests than it takes at once. When all candidates are full, requests wait.
 
 The queue is bounded in length and in time, and fair: callers take turns, whatever each of them has lined up,
-and when it is full it is the caller with most in line who loses the last one. Whoever leaves is gone at once.
+and when it is full it is the caller with most in line who loses the last one. A higher priority goes first,
+but for every eighth place, which goes by turns alone: nobody waits for ever. Whoever leaves is gone at once.
 While nothing is full, a request passes without a lock, a task or a wait. For one event loop.
 """
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # How often those who wait look whether the routing table has changed.
 RENEW_SECONDS = 0.25
 LONGEST_RETRY_AFTER_SECONDS = 60
+PLACES_BY_PRIORITY = 8  # of so many, the last one goes to whoever's turn it is
 
 
 class Slot:
@@ -62,6 +64,7 @@ class Waiter:
 
     plan: Plan
     caller: str
+    priority: int
     future: asyncio.Future[Slot]
     since: float = field(default_factory=time.perf_counter)
 
@@ -85,11 +88,12 @@ class Admission:
         # By caller, the one who was served longest ago first.
         self._lines: OrderedDict[str, deque[Waiter]] = OrderedDict()
         self._seen: Snapshot | None = None
+        self._given = 0
         self.waiting = 0
         self.figures = QueueFigures()
 
-    async def enter(self, plan: Plan, caller: str) -> Slot | None:
-        """A slot at the best candidate that was not tried, None when all were.
+    async def enter(self, plan: Plan, caller: str, priority: int = 0) -> Slot | None:
+        """A slot at the best candidate that was not tried, None when all were. Higher priority goes first.
 
         A plan that does not wait gets one at a full endpoint too. Raises ApiError: 503 overloaded, and what
         `Plan.renew` raises when the candidates vanish meanwhile.
@@ -99,7 +103,7 @@ class Admission:
         candidate = plan.choose()
         if candidate is None and not plan.waits:
             candidate = next(plan.candidates())
-        slot = Slot(self, candidate) if candidate is not None else await self._wait(plan, caller)
+        slot = Slot(self, candidate) if candidate is not None else await self._wait(plan, caller, priority)
         plan.tried(slot.candidate)
         return slot
 
@@ -107,7 +111,7 @@ class Admission:
         """An endpoint can take one more: the next in line that it can serve goes on, before anyone new."""
         if not self.waiting:
             return
-        for caller, line in self._lines.items():
+        for caller, line in self._order():
             for waiter in line:
                 own = waiter.plan.own(candidate)
                 if own is not None and own.has_room:
@@ -116,8 +120,15 @@ class Admission:
                         self._lines.move_to_end(caller)
                     return
 
-    async def _wait(self, plan: Plan, caller: str) -> Slot:
-        waiter = Waiter(plan, caller, asyncio.get_running_loop().create_future())
+    def _order(self) -> list[tuple[str, deque[Waiter]]]:
+        """The lines, the one that a free place is offered to first."""
+        lines = list(self._lines.items())
+        if (self._given + 1) % PLACES_BY_PRIORITY:
+            lines.sort(key=lambda item: -item[1][0].priority)  # else as they are: by turns
+        return lines
+
+    async def _wait(self, plan: Plan, caller: str, priority: int) -> Slot:
+        waiter = Waiter(plan, caller, priority, asyncio.get_running_loop().create_future())
         self._line_up(waiter)
         try:
             async with asyncio.timeout(self._max_wait):
@@ -142,10 +153,16 @@ class Admission:
             asyncio.get_running_loop().call_later(RENEW_SECONDS, self._renew)
 
     def _make_place(self, newcomer: Waiter) -> None:
-        """The caller with the longest line gives up its last place; the newcomer, if that is its own."""
+        """Of those with the lowest priority, the caller with the longest line gives up its last place.
+
+        The newcomer is refused when that would be itself.
+        """
         self.figures.refused += 1
-        longest = max(self._lines.values(), key=len, default=deque[Waiter]())
-        if len(longest) <= len(self._lines.get(newcomer.caller, ())) + 1:
+        lines = self._lines.values()
+        longest = max(lines, key=lambda line: (-line[0].priority, len(line)), default=deque[Waiter]())
+        lower = bool(longest) and longest[0].priority < newcomer.priority
+        same = bool(longest) and longest[0].priority == newcomer.priority
+        if not lower and not (same and len(longest) > len(self._lines.get(newcomer.caller, ())) + 1):
             raise self._overloaded(newcomer.plan)
         last = longest[-1]
         self._remove(last)
@@ -153,6 +170,7 @@ class Admission:
 
     def _admit(self, waiter: Waiter, candidate: Candidate) -> None:
         self._remove(waiter)
+        self._given += 1
         waited = time.perf_counter() - waiter.since
         self.figures.admitted += 1
         self.figures.wait_sum += waited
@@ -196,7 +214,7 @@ class Admission:
                 self._admit(waiter, candidate)
 
     def _in_turns(self) -> Iterator[Waiter]:
-        ranks = zip_longest(*self._lines.values())
+        ranks = zip_longest(*(line for _, line in self._order()))
         return (waiter for waiter in chain.from_iterable(ranks) if waiter is not None)
 
     def _overloaded(self, plan: Plan) -> ApiError:

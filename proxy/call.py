@@ -15,6 +15,7 @@ from ollaproject.wire import asgi, ids
 from ollaproject.wire.asgi import BodyTooLarge
 from proxy import errors, headers
 from proxy.dialects import dialect_of
+from proxy.estimate import NONE, charged
 from proxy.record import Attempt, Outcome
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.auth import Caller
     from proxy.headers import Pair
     from proxy.key_table import Holder
+    from proxy.limiter import Permit
     from proxy.translation import Translation
     from proxy.usage import Tap
 
@@ -63,6 +65,8 @@ class Call:
         self.dialect = dialect_of(self.path)
         self.translation: Translation | None = None  # of a format that not every endpoint speaks
         self.own_headers: list[Pair] = []  # of this answer, beside the common ones
+        self.permit: Permit | None = None  # what limits have let pass
+        self.ended_by: ApiError | None = None  # why we end it before its time
         self._watcher: asyncio.Task[None] | None = None
 
     # --- The request ---
@@ -139,6 +143,8 @@ class Call:
             pairs.append((b"x-olla-routing-strategy", strategy.encode()))
             pairs.append((b"x-olla-routing-decision", decision.encode()))
             pairs.append((b"x-olla-routing-reason", reason.encode()))
+        if self.permit is not None:
+            pairs += self.permit.pairs
         pairs += self.dialect.headers(request_id)
         return pairs + self.own_headers
 
@@ -194,5 +200,5 @@ class Call:
             served_model=headers.text(self.served_model).decode() if self.served_model is not None else None,
             routing=self.routing,
             holder=self.holder,
-            charged=(tokens.prompt or 0) + (tokens.completion or 0) if tokens else 0,
+            charged=charged(self, tokens, self.permit.guess if self.permit else NONE),
         )

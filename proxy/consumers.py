@@ -19,7 +19,7 @@ from endpoints import watch
 from endpoints.snapshot import snapshot
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
-from proxy import anthropic_models, batches, errors, headers, intake, model_list, usage
+from proxy import anthropic_models, batches, errors, estimate, headers, intake, model_list, usage
 from proxy.call import Call
 from proxy.dialects import ANTHROPIC
 from proxy.failover import IDEMPOTENT_METHODS
@@ -78,7 +78,7 @@ class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc]
         except asyncio.CancelledError:
             # This is the outermost frame of the request's task: here the cancellation has done its work.
             if not call.client_left:
-                await break_off(call, errors.shutting_down())
+                await break_off(call, call.ended_by or errors.shutting_down())
         finally:
             call.stop_watching()
             self.finished(call)
@@ -100,13 +100,20 @@ class ApiConsumer(GatewayConsumer):
     """`/olla/…` and `/v1/…`."""
 
     def finished(self, call: Call) -> None:
-        self.gateway.records.close(call.outcome())
+        outcome = call.outcome()
+        if call.permit is not None:
+            call.permit.close(outcome.charged)
+        if self.gateway.revocations is not None:
+            self.gateway.revocations.ended(call)
+        self.gateway.records.close(outcome)
         self.gateway.translators.count(call)
 
     async def answer(self, call: Call) -> None:
         self.gateway.guard.check_host(call.scope)
         await routing_table_loaded()
         call.caller = self.gateway.guard.authenticate(call.scope)
+        if self.gateway.revocations is not None and call.holder is not None:
+            self.gateway.revocations.began(call)
         await self.dispatch(call, call.path)
 
     async def dispatch(self, call: Call, path: bytes) -> None:
@@ -163,6 +170,7 @@ class ApiConsumer(GatewayConsumer):
         )
         call.model, call.stream = asked.model, asked.stream
         endpoints = _allowed_endpoints(call, asked)
+        body = await self._within_limits(call, place, body, inference=inference)
         call.translation = translation_for(call.method, place.path, body)
         if inference:
             body = self._tap(call, place, asked, body)
@@ -190,6 +198,23 @@ class ApiConsumer(GatewayConsumer):
             return []
         candidates = Plan(self.gateway.router, question).candidates()
         return batches.split(body, size) if len(list(islice(candidates, 2))) > 1 else []
+
+    async def _within_limits(self, call: Call, place: Place, body: bytes, *, inference: bool) -> bytes:
+        """Count the request where its caller has limits. Gives the body with the answer's length limited."""
+        caller, limiter = call.caller, self.gateway.limiter
+        if caller is None or place.path == HEALTH:
+            return body
+        most = caller.holder.longest_answer if caller.holder is not None else None
+        if most is None and not limiter.concerns(caller):
+            return body
+        guess = estimate.estimate(place.path, body, most) if inference else estimate.NONE
+        if most is not None and inference:
+            if headers.value(call.headers, b"content-encoding"):
+                raise errors.unreadable_body()
+            body = estimate.kept_short(place.path, body, guess.asked, most)
+        if limiter.concerns(caller):
+            call.permit = await limiter.enter(caller, guess)
+        return body
 
     def _tap(self, call: Call, place: Place, asked: Asked, body: bytes) -> bytes:
         """Count the tokens of the answer to come. Gives the body as the endpoint is to see it."""

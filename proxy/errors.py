@@ -18,6 +18,8 @@ from ollaproject.wire.openai_errors import ApiError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from proxy.meters import Full
+
 FIRST_SERVER_STATUS = 500
 MAX_LISTED_MODELS = 10
 # What a client is asked to wait while no endpoint can serve: the usual interval between two checks.
@@ -132,6 +134,34 @@ def model_not_allowed(name: str, model: str | None) -> ApiError:
     else:
         message = f"The API key {name!r} may not use the model {model!r}. /v1/models lists what it may use."
     return ApiError(403, "model_not_allowed", message, param="model")
+
+
+def answer_too_long(asked: int, most: int) -> ApiError:
+    message = f"The request asks for up to {asked} tokens, and this API key may have {most}. Ask for fewer."
+    return ApiError(400, "max_tokens_too_large", message, param="max_tokens")
+
+
+def unreadable_body() -> ApiError:
+    message = "This API key limits how long answers may be, so the body must not be compressed."
+    return ApiError(400, "unreadable_body", message)
+
+
+def limit_reached(full: Full, retry_after: int) -> ApiError:
+    """`retry_after` is in seconds."""
+    limits = full.subject.limits
+    allowed = {
+        "requests": f"requests per minute: {limits.requests_per_minute}",
+        "tokens": f"tokens per minute: {limits.tokens_per_minute}",
+        "concurrent": f"requests at a time: {limits.concurrent}",
+        "day": f"tokens per day: {limits.tokens_per_day}",
+        "month": f"tokens per month: {limits.tokens_per_month}",
+    }[full.kind]
+    headers = {"Retry-After": str(retry_after)}
+    if full.kind not in ("day", "month"):
+        message = f"{full.subject.who} has reached a limit ({allowed}). Try again in {retry_after} s."
+        return ApiError(429, "rate_limit_exceeded", message, headers=headers)
+    message = f"{full.subject.who} has used up a budget ({allowed}). A {full.kind} begins at 0:00 UTC."
+    return ApiError(429, "insufficient_quota", message, headers={**headers, "X-Should-Retry": "false"})
 
 
 def model_not_found(model: str, known: Sequence[str]) -> ApiError:

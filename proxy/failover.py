@@ -51,8 +51,8 @@ class Failover:
         those left stay full.
         """
         failure: UpstreamError | None = None
-        caller = call.caller.address if call.caller else ""
-        while (slot := await self._admission.enter(plan, caller)) is not None:
+        line, priority = (call.caller.line, call.caller.priority) if call.caller else ("", 0)
+        while (slot := await self._admission.enter(plan, line, priority)) is not None:
             target = _place(call, plan, slot.candidate)
             running = self._records.attempt(slot)
             try:

@@ -14,8 +14,11 @@ from proxy.admission import Admission
 from proxy.auth import Guard
 from proxy.failover import Failover
 from proxy.ledger import Ledger
+from proxy.limiter import Limiter
 from proxy.record import Records
+from proxy.revocations import Revocations
 from proxy.routing import Router
+from proxy.shared_limits import SharedLimits
 from proxy.translators import Translators
 from proxy.upstream import Upstream
 
@@ -33,6 +36,8 @@ class Gateway:
     embedding_batch_size: int = 0  # inputs per request to an endpoint; 0 never splits
     doubts: Doubts = field(default_factory=Doubts)
     ledger: Ledger | None = None
+    limiter: Limiter = field(default_factory=Limiter)
+    revocations: Revocations | None = None
     upstream: Upstream = field(default_factory=Upstream)
     records: Records = field(init=False)
     router: Router = field(init=False)
@@ -64,4 +69,10 @@ class Gateway:
             ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES, rows=rows) if written else None,
             ask_for_usage=settings.OLLA_STREAM_USAGE,
             embedding_batch_size=settings.OLLA_EMBEDDING_BATCH_SIZE,
+            revocations=Revocations() if settings.OLLA_REVOKED_STREAMS == "cut" else None,
+            limiter=Limiter(
+                per_address=settings.OLLA_RATE_LIMIT_PER_IP,
+                for_all=settings.OLLA_RATE_LIMIT_GLOBAL,
+                shared=SharedLimits(settings.REDIS_URL) if settings.REDIS_URL else None,
+            ),
         )

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from proxy.budgets import spent_by
 from proxy.key_secrets import PREFIX, SHAPE, digest, peppers
 from proxy.limits import Limits
+from proxy.meters import Subject
 from proxy.models import ApiKey
 from proxy.patterns import Names, Networks
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.db.models import QuerySet
+
+    from proxy.windows import Spent
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +50,8 @@ class Team:
 class Holder:
     """A key as the request path needs it. `closed` says why it may not be used, empty when it may.
 
-    `expires_at` is in Unix time. `line` is the holder's name in the queue.
+    `expires_at` is in Unix time. `line` is the holder's name in the queue, `subjects` are whose limits count,
+    and `longest_answer` is the tightest of their `max_tokens`.
     """
 
     id: int
@@ -64,11 +69,23 @@ class Holder:
     priority: int = 0
     limits: Limits = field(default_factory=Limits)
     line: str = field(init=False)
-    limited: bool = field(init=False)
+    subjects: tuple[Subject, ...] = field(init=False)
+    longest_answer: int | None = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "line", f"key {self.id}")
-        object.__setattr__(self, "limited", bool(self.limits or (self.team and self.team.limits)))
+        line = f"key {self.id}"
+        counted = [Subject(line, f"The API key {self.name!r}", self.limits)]
+        if self.team is not None:
+            team = self.team
+            counted.append(Subject(f"team {team.id}", f"The team {team.name!r}", team.limits))
+        longest = [each.limits.max_tokens for each in counted if each.limits.max_tokens is not None]
+        object.__setattr__(self, "line", line)
+        object.__setattr__(self, "subjects", tuple(each for each in counted if each.limits.counted))
+        object.__setattr__(self, "longest_answer", min(longest, default=None))
+
+    @property
+    def limited(self) -> bool:
+        return bool(self.subjects)
 
     def refused(self, now: float) -> str:
         """Why it may not be used at `now`, in Unix time; empty when it may."""
@@ -80,9 +97,11 @@ class Holder:
 class KeyTable:
     """Every key at one moment."""
 
-    __slots__ = ("_by_public_id", "by_id")
+    __slots__ = ("_by_public_id", "by_id", "spent")
 
-    def __init__(self, holders: tuple[Holder, ...] = ()) -> None:
+    def __init__(self, holders: tuple[Holder, ...] = (), spent: Mapping[str, Spent] | None = None) -> None:
+        # Of the budgets, by the name of the subject.
+        self.spent = spent or {}
         self.by_id = {each.id: each for each in holders}
         self._by_public_id = {each.public_id: each for each in holders}
 
@@ -130,7 +149,7 @@ def rebuild() -> None:
 
 
 def build() -> KeyTable:
-    """By one query."""
+    """By one query, and one more for each kind of subject that has a budget."""
     known = peppers()
     rows: QuerySet[ApiKey] = ApiKey.objects.select_related("owner", "team", "team__limits")
     holders = tuple(_holder(row, known) for row in rows)
@@ -141,7 +160,7 @@ def build() -> KeyTable:
             "Put that pepper back into the list, or rotate the keys.",
             ", ".join(lost),
         )
-    return KeyTable(holders)
+    return KeyTable(holders, spent_by(holders))
 
 
 def _holder(row: ApiKey, known: Mapping[str, bytes]) -> Holder:

@@ -34,6 +34,17 @@ class Limits:
         """Whether there is any limit."""
         return any(getattr(self, field.name) is not None for field in fields(self))
 
+    @property
+    def counted(self) -> bool:
+        """Whether there is one that goes by what was used before."""
+        return any(
+            getattr(self, field.name) is not None for field in fields(self) if field.name != "max_tokens"
+        )
+
+    @property
+    def has_budget(self) -> bool:
+        return self.tokens_per_day is not None or self.tokens_per_month is not None
+
     @classmethod
     def of(cls, row: object, defaults: Mapping[str, int]) -> Self:
         """Those of a row that has a field for each. `defaults` are by the words of a setting."""

@@ -65,7 +65,9 @@ class OperatorConsumer(GatewayConsumer):
 
     async def _status(self, call: Call) -> None:
         states = await database_sync_to_async(status.fleet)()
-        await conditional.respond(call, status.overview(states, self.gateway.records, self.gateway.admission))
+        gateway = self.gateway
+        payload = status.overview(states, gateway.records, gateway.admission, gateway.limiter)
+        await conditional.respond(call, payload)
 
     async def _endpoints(self, call: Call) -> None:
         states = await database_sync_to_async(status.fleet)()

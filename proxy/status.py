@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from proxy.admission import Admission
+    from proxy.limiter import Limiter
     from proxy.record import Records, Tally
 
 # Olla's rules for what is worth a word.
@@ -87,21 +88,32 @@ def _state(row: Any) -> EndpointState:
     )
 
 
-def overview(states: list[EndpointState], records: Records, admission: Admission) -> dict[str, Any]:
+def overview(
+    states: list[EndpointState], records: Records, admission: Admission, limiter: Limiter
+) -> dict[str, Any]:
     """`/internal/status`."""
     now = clock.now()
-    violations = records.size_violations
     return {
         "timestamp": stamp(now),
         "proxy": {"engine": "ollaproject", "profile": "streaming", "balancer": settings.OLLA_LOAD_BALANCER},
         "endpoints": [_in_overview(state, records.of(state.id), now) for state in states],
-        "security": {
-            "status": "elevated" if violations > ELEVATED_VIOLATIONS else "normal",
-            "blocked_ips": 0,
-            "violations": {"rate_limits": 0, "size_limits": violations},
-        },
+        "security": _security(records, limiter),
         "queue": _queue(admission),
-        "system": _system(states, records, now),
+        "system": {
+            **_system(states, records, now),
+            "security_violations": records.size_violations + limiter.refused,
+        },
+    }
+
+
+def _security(records: Records, limiter: Limiter) -> dict[str, Any]:
+    """`limits_counted_by` says whether limits hold for all processes together or for each by itself."""
+    violations = records.size_violations + limiter.refused
+    return {
+        "status": "elevated" if violations > ELEVATED_VIOLATIONS else "normal",
+        "blocked_ips": limiter.blocked_addresses,
+        "violations": {"rate_limits": limiter.refused, "size_limits": records.size_violations},
+        "limits_counted_by": limiter.counted_by,
     }
 
 
@@ -212,7 +224,6 @@ def _system(states: list[EndpointState], records: Records, now: datetime) -> dic
         "version": VERSION,
         "commit": COMMIT,
         "active_connections": total.in_flight,
-        "security_violations": records.size_violations,
         "total_requests": total.requests,
         "total_failures": total.failures,
         "has_traffic": total.requests > 0,

@@ -51,10 +51,10 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def redis_server() -> Iterator[str]:
-    """The URL of a fresh Redis."""
+def redis_server(port: int | None = None) -> Iterator[str]:
+    """The URL of a fresh Redis, on a free port unless one is given."""
     binary = shutil.which("redis-server") or missing("redis-server")
-    port = free_port()
+    port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="olla-redis-") as folder:
         command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -151,7 +151,7 @@ def open_guard(
     return Guard(api_auth=api_auth, allowed_hosts=allowed_hosts, trusted_proxies=trusted_proxies)
 
 
-PLACING = ("balancer", "queue_size", "queue_timeout", "ledger")
+PLACING = ("balancer", "queue_size", "queue_timeout", "ledger", "limiter", "revocations")
 
 
 def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:

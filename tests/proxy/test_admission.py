@@ -318,3 +318,50 @@ def test_the_status_tells_of_the_queue(
     assert (queue["waiting"], queue["max_waiting"], queue["refused"]) == (0, 100, 0)
     assert queue["admitted"] > 0
     assert queue["max_wait_ms"] >= queue["avg_wait_ms"] >= 0
+
+
+async def test_a_higher_priority_goes_first_but_starves_nobody(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk()
+    slot = await desk.enter()
+    served: list[str] = []
+
+    async def request(caller: str, priority: int) -> None:
+        mine = await desk.admission.enter(desk.plan(), caller, priority)
+        assert mine is not None
+        served.append(caller)
+        mine.leave()
+
+    waiting = [asyncio.create_task(request("batch", -1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting += [asyncio.create_task(request("chat", 5)) for _ in range(14)]
+    await asyncio.sleep(0)
+    slot.leave()
+    await asyncio.gather(*waiting)
+
+    assert served[:7] == ["chat"] * 7
+    assert served.index("batch") == 7
+    assert Counter(served) == {"batch": 3, "chat": 14}
+
+
+async def test_a_full_queue_makes_place_for_a_higher_priority_only(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk(max_waiting=2)
+    slot = await desk.enter()
+
+    async def line_up(caller: str, priority: int) -> asyncio.Task[Slot | None]:
+        task = asyncio.create_task(desk.admission.enter(desk.plan(), caller, priority))
+        await asyncio.sleep(0)
+        return task
+
+    low, high = await line_up("low", 0), await line_up("high", 5)
+    other_high, other_low = await line_up("other", 5), await line_up("fourth", 0)
+
+    for refused in (low, other_low):
+        with pytest.raises(ApiError, match="busy"):
+            await refused
+    slot.leave()
+    for admitted in (high, other_high):
+        got = await admitted
+        assert got is not None
+        got.leave()
