@@ -6,17 +6,21 @@ Imports mlx: `accelerate` has to run before this module is imported (see inferen
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
 from inference.detokenize import Vocabulary
 from inference.embedding import EmbeddingQueue
 from inference.encoder import Encoder, load_encoder
+from inference.errors import ModelBroken
 from inference.grammars import Grammars
 from inference.kept_state import keeps_every_token
-from inference.loader import LoadedModel, available_memory, load_chat_model
+from inference.loader import LoadedModel, load_chat_model
+from inference.memory import KvCost, budget_bytes
 from inference.prompt_cache import PromptCache
+from inference.room import Room
 from inference.scheduler import Scheduler
 from inference.work import EmbeddingJob, Message, Work
 
@@ -27,10 +31,12 @@ logger = logging.getLogger(__name__)
 
 CHUNK_TOKENS_ON_CPU = 64
 CHUNK_TOKENS_ON_GPU = 512
-PROMPT_CACHE_SHARE = 1 / 8
-"""Of the memory that is left once the models are loaded."""
-PROMPT_CACHE_BYTES_ANYWHERE = 1024**3
-"""Where the system does not say how much is left."""
+PROMPT_CACHE_SHARE = 0.5
+"""How much of the memory for keys and values may be kept for requests to come."""
+SHORTEST_CONTEXT = 64
+"""A model that can read no more is of no use."""
+BUFFERS_SHARE = 1 / 8
+"""How much memory that is free again MLX may hold on to, beside what keys and values may take."""
 
 
 class Backend:
@@ -62,11 +68,14 @@ class Backend:
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes that MLX holds: in use, the most so far, and kept for reuse."""
+        """Bytes that MLX holds: in use, the most so far, and kept for reuse. Of those in use: what running
+        answers need and the prompt cache holds, and what both may take.
+        """
         return {
             "active_bytes": mx.get_active_memory(),
             "peak_bytes": mx.get_peak_memory(),
             "cache_bytes": mx.get_cache_memory(),
+            **self._scheduler.memory,
         }
 
     @property
@@ -98,31 +107,47 @@ def build(models: ModelOptions) -> Backend:
     )
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (CHUNK_TOKENS_ON_CPU if on_cpu else CHUNK_TOKENS_ON_GPU)
+    room = Room(KvCost.of_model(chat.model), budget_bytes(models.kv_bytes))
+    chat = _within(room, chat)
+    mx.set_cache_limit(int(room.budget_bytes * BUFFERS_SHARE))
     scheduler = Scheduler(
         chat.model,
-        prompt_cache=prompt_cache_for(chat.model, models.prompt_cache_bytes),
+        prompt_cache=_prompt_cache(chat, room, models.prompt_cache_bytes),
         max_rows=models.max_rows,
         chunk_tokens=chunk_tokens,
+        room=room,
     )
     return Backend(chat, encoder, scheduler)
 
 
-def prompt_cache_for(model: Any, max_bytes: int | None) -> PromptCache:
-    """With `max_bytes`, or with what suits the machine when that is None."""
+def _within(room: Room, chat: LoadedModel) -> LoadedModel:
+    """The model with a context that fits into memory. ModelBroken when hardly anything does."""
+    longest, gigabytes = room.longest, room.budget_bytes / 1e9
+    if longest is None or longest >= chat.context_length:
+        return chat
+    if longest < SHORTEST_CONTEXT:
+        raise ModelBroken(
+            f"{chat.path} is too large for this machine: {gigabytes:.2f} GB are left for keys and values, "
+            f"and a token takes {room.cost.token_bytes / 1e6:.2f} MB. Take a smaller model."
+        )
+    limit = (
+        f" It is memory that limits it: {gigabytes:.1f} GB hold no more; "
+        f"the model reads {chat.context_length}."
+    )
+    logger.warning("%s reads %d tokens at the most.%s", chat.name, longest, limit)
+    return replace(chat, context_length=longest, context_limit=limit)
+
+
+def _prompt_cache(chat: LoadedModel, room: Room, max_bytes: int | None) -> PromptCache:
+    """With `max_bytes`, or with half of the memory for keys and values when that is None."""
     if max_bytes is None:
-        left = _memory_left()
-        max_bytes = PROMPT_CACHE_BYTES_ANYWHERE if left is None else int(left * PROMPT_CACHE_SHARE)
-        logger.info("The prompt cache holds up to %.1f GB.", max_bytes / 1e9)
-    return PromptCache(max_bytes=max_bytes, cuts_anywhere=keeps_every_token(model))
-
-
-def _memory_left() -> int | None:
-    """Bytes that the device still has for MLX, or None where it does not say."""
-    device = mx.device_info()
-    for name in ("max_recommended_working_set_size", "total_memory"):  # Metal, CUDA
-        if device.get(name):
-            return max(int(device[name]) - mx.get_active_memory(), 0)
-    return available_memory()
+        max_bytes = int(room.budget_bytes * PROMPT_CACHE_SHARE)
+    logger.info(
+        "Answers and the prompt cache share %.1f GB; the cache holds %.1f of it at the most.",
+        room.budget_bytes / 1e9,
+        max_bytes / 1e9,
+    )
+    return PromptCache(max_bytes=max_bytes, cuts_anywhere=keeps_every_token(chat.model))
 
 
 def leave_thread() -> None:

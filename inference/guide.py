@@ -21,17 +21,17 @@ BITS = 32  # in a word of the mask
 
 
 class Guide:
-    """The logits processor of a row that must follow a grammar."""
+    """What a row that must follow a grammar may say next. It knows what the row has said already."""
 
     def __init__(self, row: Row, matcher: LLMatcher) -> None:
         self._row = row
         self._matcher = matcher.deep_copy()
-        self._read = len(row.prompt)
         self._free: list[int] | None = [] if row.guided_after else None  # what is said before it begins
+        self._follow(row.said)
 
-    def __call__(self, tokens: Any, logits: Any) -> Any:
-        """`tokens` [so far], `logits` [1, vocabulary]."""
-        self._follow(tokens)
+    def __call__(self, said: list[int], logits: Any) -> Any:
+        """`said` is new since the last call, `logits` are [1, vocabulary]."""
+        self._follow(said)
         if self._free is not None or self._is_stuck():
             return logits
         words = mx.array(np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint32))
@@ -41,13 +41,11 @@ class Guide:
         allowed = bits.reshape(1, -1)[:, : logits.shape[-1]].astype(mx.bool_)
         return mx.where(allowed, logits, -mx.inf)
 
-    def _follow(self, tokens: Any) -> None:
+    def _follow(self, said: list[int]) -> None:
         """Read what has been said since the last time. Behind the end of the answer nothing matters."""
-        new = tokens[self._read :].tolist()
-        for token in new if self._free is None else self._begin(self._free, new):
+        for token in said if self._free is None else self._begin(self._free, said):
             if not self._matcher.is_stopped():
                 self._matcher.consume_token(token)
-        self._read = tokens.size
 
     def _begin(self, free: list[int], new: list[int]) -> list[int]:
         """Those of the new tokens that stand behind `guided_after`: none while that is still to come."""

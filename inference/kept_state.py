@@ -72,12 +72,17 @@ class State:
     @classmethod
     def taken_from(cls, caches: Sequence[Any]) -> State | None:
         """None when every layer of the model keeps every token."""
-        layers = tuple(
-            (layer, type(cache).from_state(tree_map(_copied, cache.state)))
-            for layer, cache in enumerate(caches)
-            if not _keeps_tokens(cache)
+        layers = tuple((layer, cache) for layer, cache in enumerate(caches) if not _keeps_tokens(cache))
+        return cls(layers).copied() if layers else None
+
+    def copied(self) -> State:
+        """The same, with caches of its own."""
+        return State(
+            tuple(
+                (layer, type(cache).from_state(tree_map(_copied, cache.state)))
+                for layer, cache in self.layers
+            )
         )
-        return cls(layers) if layers else None
 
     @property
     def nbytes(self) -> int:
@@ -93,6 +98,16 @@ def keeps_every_token(model: Any) -> bool:
     return all(_keeps_tokens(cache) for cache in make_prompt_cache(model))
 
 
+def fresh_caches(model: Any) -> list[Any]:
+    """Empty caches of one row."""
+    return list(make_prompt_cache(model))
+
+
+def can_batch(model: Any) -> bool:
+    """Whether rows can share a pass of the model: mlx-lm cannot merge the caches of a few architectures."""
+    return all(hasattr(cache, "merge") for cache in make_prompt_cache(model))
+
+
 def reads_alone(model: Any) -> bool:
     """Whether prompts of different lengths must not be read together, because the shorter would come out
     wrong.
@@ -103,14 +118,14 @@ def reads_alone(model: Any) -> bool:
 def caches_of(spans: Sequence[Span], state: State | None, *, length: int) -> list[Any]:
     """Caches of mlx-lm that hold the first `length` tokens of `spans` and the state that they lead to.
 
-    To be read only, which is what a batch does when a row joins it: it copies.
+    They are the caller's: to write into them leaves the spans and the state as they are.
     """
-    caches: dict[int, Any] = {} if state is None else dict(state.layers)
+    caches: dict[int, Any] = {} if state is None else dict(state.copied().layers)
     for parts in zip(*(span.layers for span in spans), strict=True):
         layer = parts[0][0]
         keys = mx.concatenate([keys for _, keys, _ in parts], axis=TOKEN_AXIS)
         values = mx.concatenate([values for _, _, values in parts], axis=TOKEN_AXIS)
-        caches[layer] = KVCache.from_state((keys, values, length))
+        caches[layer] = KVCache.from_state((keys[..., :length, :], values[..., :length, :], length))
     return [caches[layer] for layer in sorted(caches)]
 
 

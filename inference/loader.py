@@ -10,7 +10,6 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -24,8 +23,11 @@ from mlx_lm.utils import dequantize_model, get_total_parameters, load_model, loa
 from inference import model_folder
 from inference.demo import demo_chat_model
 from inference.errors import ModelBroken
+from inference.memory import available_memory
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 logger = logging.getLogger(__name__)
@@ -48,15 +50,15 @@ MEMORY_SHARE_FOR_WEIGHTS = 0.7
 WARM_UP_PROMPT_LENGTHS = (24, 3)  # unequal, so that padding is warm too
 WARM_UP_TOKENS = 3
 ENCODER_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
-MEMORY_INFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A model that is ready to generate.
 
-    `name` is what clients call it. `context_length` counts prompt and completion together. `vocabulary_size`
-    is the width of the logits (a tokenizer may know fewer). `created` is Unix time, the same at every start.
+    `name` is what clients call it. `context_length` counts prompt and completion together; `context_limit`
+    is a sentence when it is this machine's memory that limits it, not the model. `vocabulary_size` is the
+    width of the logits (a tokenizer may know fewer). `created` is Unix time, the same at every start.
     """
 
     name: str
@@ -66,6 +68,7 @@ class LoadedModel:
     context_length: int
     vocabulary_size: int
     created: int
+    context_limit: str = ""
 
 
 def load_chat_model(
@@ -152,15 +155,6 @@ def _fits_dense(model: Any) -> bool:
         free / 1e9,
     )
     return False
-
-
-def available_memory() -> int | None:
-    """Bytes that can be had without swapping, or None where the system does not say."""
-    try:
-        lines = MEMORY_INFO.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def _context_length(config: dict[str, Any], tokenizer: TokenizerWrapper) -> int:

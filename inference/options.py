@@ -19,8 +19,9 @@ class ModelOptions:
     """Which models to load. `name` and `embedding_model`: a Hugging Face id, a local folder, or `demo`.
 
     `max_rows` is how many answers are generated at once, `chunk_tokens` how much of a prompt is read
-    between two of their steps, and `prompt_cache_bytes` how much of what was read is kept for the requests
-    to come (0: nothing). None: what suits the machine.
+    between two of their steps. `kv_bytes` is what running answers and the prompt cache may hold together,
+    and `prompt_cache_bytes` how much of that is kept for the requests to come at the most (0: nothing). None:
+    what suits the machine.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ModelOptions:
     embedding_model: str | None = None
     max_rows: int = DEFAULT_MAX_ROWS
     chunk_tokens: int | None = None
+    kv_bytes: int | None = None
     prompt_cache_bytes: int | None = None
 
 

@@ -115,7 +115,12 @@ class PromptCache:
             return  # it would push out everything else, and then itself
         _compute([span], state)
         self._touch(self._grow(path, sequence, span, state))
-        self._evict()
+        self.make_room(self.max_bytes)
+
+    def make_room(self, most_bytes: int) -> None:
+        """Hold no more than so many bytes now. Running rows need the rest."""
+        while self.nbytes > most_bytes and self._by_use:
+            self._drop(next(iter(self._by_use)))
 
     def clear(self) -> None:
         self._root.children.clear()
@@ -187,10 +192,6 @@ class PromptCache:
         for node in reversed([*path]):
             self._by_use.move_to_end(node)
 
-    def _evict(self) -> None:
-        while self.nbytes > self.max_bytes and self._by_use:
-            self._drop(next(iter(self._by_use)))
-
     def _drop(self, leaf: Node) -> None:
         """Forget a node without children, and what leads to nowhere then."""
         parent = self._parent_of(leaf)
@@ -218,4 +219,4 @@ def _shared_length(one: Tokens, other: Tokens) -> int:
 def _compute(spans: Iterable[Span], state: State | None) -> None:
     """Now, so that the batch they were taken from is not kept alive."""
     arrays = [array for span in spans for array in span.arrays()]
-    mx.eval(arrays + (state.arrays() if state else []))
+    mx.async_eval(arrays + (state.arrays() if state else []))

@@ -147,6 +147,7 @@ def _room(backend: Backend, tokens: list[int], wanted: int | None, *, param: str
         message = (
             f"This model reads at most {length} tokens, prompt and answer together. You asked for "
             f"{len(tokens) + (wanted or 1)}: {len(tokens)} in the {param}{asked}. Shorten one of them."
+            f"{backend.chat.context_limit}"
         )
         raise ApiError(BAD_REQUEST, "context_length_exceeded", message, param=param)
     return wanted or left

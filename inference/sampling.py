@@ -1,23 +1,24 @@
-"""Choosing the next token, as OpenAI defines it: penalties over the completion, temperature first, then
-top_p.
+"""Choosing the next tokens of a whole batch, as OpenAI defines it: penalties over the completion, temperature
+first, then top_p.
 
-Imports mlx: loaded by the model process only. Rows that ask for the same and give no seed share one
-sampler, which then runs once for all of them; only rows that ask for penalties or biases pay for them.
+Imports mlx: loaded by the model process only. Rows may ask for different things and still be drawn
+together. Every token of every row is drawn with a number of its own, made of the row's seed and the token's
+place, so it depends neither on the neighbours nor on how the row came to this place. The vocabulary is never
+sorted, and only rows that ask for penalties or biases pay for them.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from inference.schema import Sampling
 
-    Sampler = Callable[[Any], Any]  # log probabilities [rows, vocabulary] -> token ids [rows]
     LogitsProcessor = Callable[[Any, Any], Any]  # tokens so far, logits [1, vocabulary] -> logits
 
 NUCLEUS_LIMIT = 1024
@@ -25,64 +26,112 @@ NUCLEUS_LIMIT = 1024
 instead costs a third of a step for eight rows on a CPU, and the tokens behind the limit are noise."""
 GREEDY_BELOW = 1e-4
 """A temperature this close to 0 means the likeliest token: dividing by it would overflow."""
-SEED_MASK = 2**63 - 1
+SEED_BITS = 64
+SEED_MASK = 2**SEED_BITS - 1
+KEY_MASK = 2**32 - 1
+NO_LIMIT = 2**31 - 1
 
 
-def greedy(logprobs: Any) -> Any:
-    return mx.argmax(logprobs, axis=-1)
+class Draw(NamedTuple):
+    """What to draw for one row: the `place`-th token of its answer, from 0, as `sampling` asks for it."""
+
+    sampling: Sampling
+    seed: int
+    place: int
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.sampling.temperature < GREEDY_BELOW or self.sampling.top_k == 1
+
+    @property
+    def is_free(self) -> bool:
+        """Whether any token of the vocabulary may come."""
+        return self.sampling.top_p >= 1 and self.sampling.min_p <= 0 and self.sampling.top_k <= 0
 
 
-def sampler_for(sampling: Sampling, choice: int = 0, *, drawn: int = 0) -> Sampler:
-    """The sampler of one row. `choice` is its place among the `n` answers, which share one `seed`; `drawn`
-    is how many of its tokens were drawn before, by another sampler.
-    """
-    if sampling.temperature < GREEDY_BELOW or sampling.top_k == 1:
-        return greedy
-    shape = (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p)
+def seed_of(sampling: Sampling, choice: int = 0) -> int:
+    """The seed of one row. `choice` is its place among the `n` answers, which share the request's seed."""
     if sampling.seed is None:
-        return _shared_sampler(*shape)
-    key = mx.random.key((sampling.seed & SEED_MASK) + choice)
-    for _ in range(drawn):
-        key, _now = mx.random.split(key)
-    return SeededSampler(*shape, key=key)
+        return secrets.randbits(SEED_BITS)
+    return _mixed(_mixed(sampling.seed & SEED_MASK) + choice)
 
 
-@lru_cache(maxsize=256)
-def _shared_sampler(temperature: float, top_p: float, top_k: int, min_p: float) -> Sampler:
-    return partial(draw, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p)
+def draw(logits: Any, draws: Sequence[Draw]) -> Any:
+    """One token id per row of `logits` [rows, vocabulary], as uint32 [rows]; nothing is computed yet."""
+    kinds = [_greedy if one.is_greedy else _free if one.is_free else _nucleus for one in draws]
+    drawn: list[Any] = []
+    places: list[int] = []
+    for kind in (_greedy, _free, _nucleus):
+        rows = [place for place, one in enumerate(kinds) if one is kind]
+        if rows:
+            theirs = logits if len(rows) == len(draws) else logits[mx.array(rows)]
+            drawn.append(kind(theirs, [draws[row] for row in rows]))
+            places += rows
+    if len(drawn) == 1:
+        return drawn[0]
+    order = sorted(range(len(places)), key=places.__getitem__)
+    return mx.concatenate(drawn)[mx.array(order)]
 
 
-class SeededSampler:
-    """Draws from a key of its own, so a seeded row says the same whoever its neighbours are."""
-
-    def __init__(self, temperature: float, top_p: float, top_k: int, min_p: float, *, key: Any) -> None:
-        self._draw = partial(draw, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p)
-        self._key = key
-
-    def __call__(self, logprobs: Any) -> Any:
-        self._key, now = mx.random.split(self._key)
-        return self._draw(logprobs, key=now)
+def _greedy(logits: Any, draws: Sequence[Draw]) -> Any:  # noqa: ARG001 -- all kinds are called alike
+    return mx.argmax(logits, axis=-1)
 
 
-def draw(
-    logprobs: Any, *, temperature: float, top_p: float, top_k: int, min_p: float, key: Any = None
-) -> Any:
-    """One token id per row of `logprobs` [rows, vocabulary], which are normalised."""
-    scaled = logprobs.astype(mx.float32) * (1 / temperature)
-    if top_p >= 1 and min_p <= 0 and top_k <= 0:
-        return mx.random.categorical(scaled, key=key)
-    kept = min(top_k or NUCLEUS_LIMIT, NUCLEUS_LIMIT, scaled.shape[-1])
-    tokens, values = _likeliest(scaled, kept)
-    total = 0.0 if temperature == 1 else mx.logsumexp(scaled, axis=-1, keepdims=True)
-    values = _cut(values - total, top_p=top_p, min_p=min_p)
-    chosen = mx.random.categorical(values, key=key)
+def _free(logits: Any, draws: Sequence[Draw]) -> Any:
+    return mx.argmax(_scaled(logits, draws) + _noise(draws, logits.shape[-1]), axis=-1)
+
+
+def _nucleus(logits: Any, draws: Sequence[Draw]) -> Any:
+    scaled = _scaled(logits, draws)
+    tokens, values = _likeliest(scaled, min(NUCLEUS_LIMIT, scaled.shape[-1]))
+    values = values - mx.logsumexp(scaled, axis=-1, keepdims=True)
+    probabilities = mx.exp(values)
+    before = mx.cumsum(probabilities, axis=-1) - probabilities
+    rank = mx.arange(values.shape[-1])
+    keep = before < _column([one.sampling.top_p for one in draws])
+    keep = keep & (probabilities >= _column([one.sampling.min_p for one in draws]) * probabilities[:, :1])
+    keep = keep & (rank < _column([one.sampling.top_k or NO_LIMIT for one in draws]))
+    values = mx.where(keep | (rank == 0), values, -mx.inf)  # the first one always stays
+    chosen = mx.argmax(values + _noise(draws, values.shape[-1]), axis=-1)
     return mx.take_along_axis(tokens, chosen[:, None], axis=-1)[:, 0]
 
 
+def _scaled(logits: Any, draws: Sequence[Draw]) -> Any:
+    return logits.astype(mx.float32) * _column([1 / one.sampling.temperature for one in draws])
+
+
+def _column(values: list[float]) -> Any:
+    return mx.array(values)[:, None]
+
+
+def _noise(draws: Sequence[Draw], width: int) -> Any:
+    """Gumbel noise [rows, width]: the largest of scores and noise is a draw from the scores' softmax."""
+    keys = mx.array([_key(one) for one in draws], dtype=mx.uint32)
+    return mx.vmap(lambda key: mx.random.gumbel((width,), key=key))(keys)
+
+
+def _key(one: Draw) -> tuple[int, int]:
+    mixed = _mixed(one.seed + one.place)
+    return mixed >> 32, mixed & KEY_MASK
+
+
+def _mixed(number: int) -> int:
+    """A number of 64 bits that looks nothing like its neighbours': the finaliser of splitmix64."""
+    number = (number * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & SEED_MASK
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & SEED_MASK
+    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & SEED_MASK
+    return number ^ (number >> 31)
+
+
+def logprobs_of(logits: Any) -> Any:
+    """Log probabilities, float32, of `logits` [rows, vocabulary]."""
+    logits = logits.astype(mx.float32)
+    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+
+
 def top_tokens(logprobs: Any, count: int) -> tuple[Any, Any]:
-    """The `count` likeliest tokens of one row [vocabulary] and their log probabilities, likeliest first."""
-    tokens, values = _likeliest(logprobs[None], min(count, logprobs.shape[-1]))
-    return tokens[0], values[0]
+    """The `count` likeliest tokens of each row [rows, vocabulary] and their values, likeliest first."""
+    return _likeliest(logprobs, min(count, logprobs.shape[-1]))
 
 
 def _likeliest(values: Any, count: int) -> tuple[Any, Any]:
@@ -94,17 +143,6 @@ def _likeliest(values: Any, count: int) -> tuple[Any, Any]:
         return mx.take_along_axis(tokens, order, axis=-1), mx.take_along_axis(top, order, axis=-1)
     tokens = mx.argsort(-values, axis=-1)
     return tokens, mx.take_along_axis(values, tokens, axis=-1)
-
-
-def _cut(values: Any, *, top_p: float, min_p: float) -> Any:
-    """Descending log probabilities with those outside of the nucleus at minus infinity. The first always
-    stays.
-    """
-    probabilities = mx.exp(values)
-    before = mx.cumsum(probabilities, axis=-1) - probabilities
-    keep = (before < top_p) & (probabilities >= min_p * probabilities[:, :1])
-    keep = keep | (mx.arange(values.shape[-1]) == 0)
-    return mx.where(keep, values, -mx.inf)
 
 
 def processors_for(

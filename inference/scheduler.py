@@ -1,4 +1,4 @@
-"""Which rows the model works on: they wait, join, leave and fail here, around mlx-lm's continuous batch.
+"""Which rows the model works on: they wait, are read, decode, leave and fail here.
 
 Imports mlx: loaded by the model process only, and everything here runs on the engine thread. Prompts are
 read in chunks between the decoding steps of the others, so the chunk is what a long prompt costs everybody
@@ -10,53 +10,54 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
-from mlx_lm.generate import BatchGenerator, StopSequences
 
+from inference.batch import Batch, Made
 from inference.errors import GenerationFailed
-from inference.guide import Guide
-from inference.kept_state import reads_alone
-from inference.pace import SMALLEST_CHUNK_TOKENS, Pace
-from inference.prompt_cache import SHORTEST_REUSE_TOKENS
-from inference.sampling import greedy, processors_for, sampler_for, top_tokens
+from inference.kept_state import can_batch, fresh_caches, reads_alone
+from inference.pace import Pace
+from inference.reading import Reader, Reading
+from inference.room import Load
+from inference.seat import Seat
 from inference.suspects import Suspects
 from inference.work import Row, Step, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from inference.prompt_cache import PromptCache
+    from inference.room import Room
 
 logger = logging.getLogger(__name__)
 
-PROMPTS_AT_ONCE = 4
-"""How many prompts may share a chunk that is too small for them. More would make each of many long prompts
-wait for all of them."""
-SMALLEST_SHARE_TOKENS = SMALLEST_CHUNK_TOKENS // PROMPTS_AT_ONCE
 WORTH_WAITING_TOKENS = 64
 """A row begins after another one that is reading the same, if that saves it at least so many tokens."""
 
 
 class Scheduler:
     """Rows in, steps out. `chunk_tokens` is how much of prompts may be read between two steps of running
-    rows.
+    rows. Without `room` memory is never short.
     """
 
-    def __init__(self, model: Any, *, prompt_cache: PromptCache, max_rows: int, chunk_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        prompt_cache: PromptCache,
+        max_rows: int,
+        chunk_tokens: int,
+        room: Room | None = None,
+    ) -> None:
         self._model = model
         self._prompt_cache = prompt_cache
-        self._max_rows = max_rows
-        self._most_prompts = 1 if reads_alone(model) else max_rows
+        self._room = room
+        self._max_rows = max_rows if can_batch(model) else 1
         self._pace = Pace(most_tokens=chunk_tokens)
         self._waiting: deque[Row] = deque()
-        self._running: dict[int, Row] = {}  # by the generator's id
-        self._reading: dict[int, int] = {}  # tokens of their prompts that running rows have yet to read
-        self._finished: list[tuple[list[int], list[Any]]] = []  # tokens and caches, to be kept
         self._suspects = Suspects()
-        self._generator = self._new_generator()
+        self._begin_anew()
 
     @property
     def waiting(self) -> int:
@@ -64,233 +65,214 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        return len(self._running)
+        return len(self._batch.seats) + len(self._reader.readings)
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes of keys and values: what running rows need, what the prompt cache holds, what both may."""
+        kept = {"prompt_cache_bytes": self._prompt_cache.nbytes}
+        if self._room is None:
+            return kept
+        needed = self._room.needs(self._load)
+        return {"kv_bytes": needed, **kept, "kv_budget_bytes": self._room.budget_bytes}
 
     @property
     def has_work(self) -> bool:
-        return bool(self._running or self.waiting or self._finished)
+        return bool(self.running or self.waiting)
 
     def add(self, row: Row) -> None:
         self._waiting.append(row)
 
     def step(self) -> list[tuple[Row, Step]]:
-        """One step of the model for all rows: each decodes a token, waiting ones join, prompts are read on.
+        """One step of the model for all rows: waiting ones join, prompts are read on, the others decode.
 
         Never raises. When the model does, the row that made it fail is looked for and fails alone; the
         others go on from what they had said.
         """
-        self._keep_finished()
-        self._drop_cancelled()
-        steps = self._join()
-        if not self._running:
-            return steps
+        steps: list[tuple[Row, Step]] = []
         try:
-            for response in self._advance():
-                steps.append(self._step_of(response))  # one by one: those before a failure stay
+            self._drop_cancelled()
+            self._give_way()
+            steps += self._join()
+            if self.running:
+                self._advance(steps)
         except Exception:
             logger.exception("A step of the model failed.")
             steps += self._recover()
         return steps
 
     def close(self) -> None:
-        self._running.clear()
         self._waiting.clear()
         self._suspects.clear()
-        self._finished.clear()
         self._prompt_cache.clear()
-        self._generator.close()
+        self._begin_anew()
 
-    def _new_generator(self) -> BatchGenerator:
-        return BatchGenerator(
-            self._model,
-            sampler=greedy,
-            completion_batch_size=self._max_rows,
-            prefill_batch_size=min(PROMPTS_AT_ONCE, self._most_prompts),
-        )
+    def _begin_anew(self) -> None:
+        self._batch = Batch(self._model)
+        self._reader = Reader(self._model, keep=self._keep, together=not reads_alone(self._model))
 
-    def _advance(self) -> list[Any]:
+    def _advance(self, steps: list[tuple[Row, Step]]) -> None:
         """Let the model work, and learn from how long it took."""
-        decoding = len(self._running) > len(self._reading)
-        self._share_out(self._pace.chunk_tokens(decoding=decoding))
+        decoding = bool(self._batch.seats)
         began = time.monotonic()
-        prompts, tokens = self._generator.next()
-        seconds = time.monotonic() - began
-        if not any(prompt.end_of_prompt for prompt in prompts):  # to begin an answer takes a step of its own
-            read = sum(self._reading[prompt.uid] - _unread(prompt) for prompt in prompts)
-            self._pace.note(seconds, decoding=decoding, read_tokens=read)
-        self._note_reading(prompts)
-        return list(tokens)
-
-    def _share_out(self, budget: int) -> None:
-        """How many prompts the next step reads, in their order, and how much of each: together one chunk.
-
-        As many short ones as fit are read at once; long ones share the chunk among a few.
-        """
-        prompts, longest = 0, 0
-        for unread in self._reading.values():
-            longest = max(longest, unread)
-            if prompts == self._most_prompts:
-                break
-            if prompts >= PROMPTS_AT_ONCE and longest * (prompts + 1) > budget:
-                break
-            prompts += 1
-        self._generator.prefill_batch_size = max(prompts, 1)
-        self._generator.prefill_step_size = max(budget // max(prompts, 1), SMALLEST_SHARE_TOKENS)
+        groups, read = self._reader.step(self._pace.chunk_tokens(decoding=decoding))
+        for group in groups:
+            self._batch.join(*group)
+        if self._batch.seats:
+            self._batch.dispatch()
+            self._finish(self._batch.read(), steps)
+        if not groups:  # to begin an answer takes a step of its own
+            self._pace.note(time.monotonic() - began, decoding=decoding, read_tokens=read)
 
     def _drop_cancelled(self) -> None:
         if any(row.cancelled for row in self._waiting):
             self._waiting = deque(row for row in self._waiting if not row.cancelled)
-        left = [uid for uid, row in self._running.items() if row.cancelled]
-        if left:
-            read = self._generator.remove(left, return_prompt_caches=True)
-            self._finished += [(tokens, caches) for caches, tokens in read.values()]
-            self._forget(left)
+        for reading in self._reader.remove(lambda seat: seat.row.cancelled):
+            self._keep(reading.seat.tokens, reading.caches)
+            self._suspects.forget(reading.seat.row)
+        self._end([seat for seat in self._batch.seats if seat.row.cancelled])
 
     def _join(self) -> list[tuple[Row, Step]]:
-        """Rows that wait join while there is room. One that the generator refuses fails alone."""
+        """Rows that wait join while there is room. One that cannot be begun fails alone."""
         failed = []
-        while len(self._running) < self._max_rows and (row := self._next_to_join()):
+        while self.running < self._max_rows and (row := self._next_to_join()):
             try:
-                uid, known_tokens = self._insert(row)
+                self._begin(row)
             except Exception as error:
                 logger.exception("A request could not be started.")
                 self._suspects.forget(row)
                 failed.append(
                     (row, Step(error=GenerationFailed(f"This request could not be started: {error}.")))
                 )
-                continue
-            self._running[uid] = row
-            self._reading[uid] = len(row.tokens) - known_tokens
         return failed
 
     def _next_to_join(self) -> Row | None:
         if self._suspects:
             return self._suspects.next_row()
-        row = next((row for row in self._waiting if not self._is_being_read(row.prompt)), None)
-        if row is not None:
-            self._waiting.remove(row)
+        row = next((row for row in self._waiting if not self._is_being_read(row.tokens)), None)
+        if row is None or not self._has_room(row):
+            return None
+        self._waiting.remove(row)
         return row
 
-    def _is_being_read(self, prompt: Sequence[int]) -> bool:
-        """Whether a running row is reading what this prompt can then have from the cache."""
-        for uid, unread in self._reading.items():
-            other = self._running[uid]
-            needed = len(other.prompt) - 1
-            if self._prompt_cache.cuts_anywhere:
-                needed = min(needed, other.cached_tokens + WORTH_WAITING_TOKENS)
-            saved = needed - other.cached_tokens
-            if unread > 1 and saved >= WORTH_WAITING_TOKENS and other.prompt[:needed] == prompt[:needed]:
-                return bool(self._prompt_cache.max_bytes)
+    @property
+    def _load(self) -> Load:
+        reading = tuple(one.place + len(one.unread) for one in self._reader.readings)
+        return Load(self._batch.width, self._batch.length, reading)
+
+    def _has_room(self, row: Row) -> bool:
+        """Whether the row can join. When nothing runs it can: what fits never is refused before it waits."""
+        if self._room is None or not self.running:
+            return True
+        load = self._load.joined_by(len(row.tokens))
+        if not self._room.fits(load):
+            return False
+        self._prompt_cache.make_room(self._room.left_by(load))
+        return True
+
+    def _give_way(self) -> None:
+        """When the rows have grown too large, the prompt cache makes room for them, then the youngest rows
+        do: they wait, and go on from what they had said."""
+        if self._room is None:
+            return
+        while self.running > 1 and not self._room.fits(self._load):
+            self._set_aside()
+        self._prompt_cache.make_room(self._room.left_by(self._load))
+
+    def _set_aside(self) -> None:
+        if readings := self._reader.readings:
+            row = readings[-1].seat.row
+            self._reader.remove(lambda seat: seat.row is row)
+        else:
+            seat = self._batch.seats[-1]
+            row = seat.row
+            self._batch.leave([seat], free_memory=True)
+        self._suspects.forget(row)
+        self._waiting.appendleft(row)
+
+    def _is_being_read(self, tokens: list[int]) -> bool:
+        """Whether a running row is still reading what these tokens can then have from the cache."""
+        if not self._prompt_cache.max_bytes:
+            return False
+        for reading in self._reader.readings:
+            known = reading.seat.row.cached_tokens
+            whole = reading.place + len(reading.unread)
+            shared = _shared_length(tokens, reading.seat.row.tokens, at_least=known + WORTH_WAITING_TOKENS)
+            shared = min(shared, whole, len(tokens) - 1)
+            if shared - known < WORTH_WAITING_TOKENS:
+                continue
+            if reading.place < shared:
+                reading.mark = shared if reading.mark <= reading.place else min(reading.mark, shared)
+                return True
         return False
 
-    def _insert(self, row: Row) -> tuple[int, int]:
-        """The generator's id for the row, and how many of its tokens need not be read."""
+    def _begin(self, row: Row) -> None:
         tokens = row.tokens
-        with mx.stream(self._generator.stream):
-            known = self._prompt_cache.fetch(tokens)
-        processors = processors_for(
-            row.sampling,
-            prompt_length=len(row.prompt),
-            min_tokens=row.min_tokens,
-            stop_tokens=row.stop_tokens,
-        )
-        if row.matcher is not None:
-            processors.append(Guide(row, row.matcher))  # the last, so that nothing opens what it has closed
-        begin, parting = known.length, known.parting or known.length
-        (uid,) = self._generator.insert_segments(
-            [[tokens[begin:parting], tokens[parting:]]],
-            max_tokens=[row.max_tokens - len(row.said)],
-            caches=None if known.caches is None else [known.caches],
-            all_tokens=[tokens[:begin]],
-            samplers=[sampler_for(row.sampling, row.choice, drawn=len(row.said))],
-            logits_processors=[processors],
-            stop_sequences=[_stop_sequences(row.stop_tokens)],
-        )
+        if not tokens:
+            raise ValueError("it has no tokens")
+        known = self._prompt_cache.fetch(tokens)
         if not row.said:
             row.cached_tokens = known.length
-        return int(uid), known.length
+        seat = Seat.of(row, known=known.length)
+        caches = fresh_caches(self._model) if known.caches is None else known.caches
+        unread, last = tokens[known.length : -1], tokens[-1]
+        self._reader.add(Reading(seat, caches, unread, last, mark=known.parting))
 
-    def _note_reading(self, prompts: Iterable[Any]) -> None:
-        for prompt in prompts:
-            _, length = prompt.progress
-            if prompt.end_of_segment and not prompt.end_of_prompt and length >= SHORTEST_REUSE_TOKENS:
-                self._keep_prompt(prompt.uid)
-            if prompt.end_of_prompt:
-                del self._reading[prompt.uid]
-            else:
-                self._reading[prompt.uid] = _unread(prompt)
+    def _finish(self, made: list[Made], steps: list[tuple[Row, Step]]) -> None:
+        """What was made, as the rows are told; those that have come to their end leave."""
+        ended: list[Seat] = []
+        for one in made:
+            if one.seat not in ended:
+                step = self._step_of(one)
+                steps.append((one.seat.row, step))
+                if step.is_last:
+                    ended.append(one.seat)
+        self._end(ended)
 
-    def _step_of(self, response: Any) -> tuple[Row, Step]:
-        row = self._running[response.uid]
+    def _step_of(self, made: Made) -> Step:
+        row = made.seat.row
         self._suspects.note_step(row)
-        if row.stuck is not None and response.finish_reason is None:
-            self._generator.remove([response.uid])
-            self._forget([response.uid])
-            return row, Step(error=GenerationFailed(row.stuck))
-        if response.finish_reason is not None:
-            self._forget([response.uid])
-            self._finished.append((response.all_tokens, response.prompt_cache))
-        if response.finish_reason == "stop":
-            return row, Step(finish_reason="stop", stop_token=response.token)
-        token = _token(row, response)
-        row.said.append(token.id)
-        return row, Step(token, response.finish_reason)
+        if made.token in row.stop_tokens:
+            return Step(finish_reason="stop", stop_token=made.token)
+        row.said.append(made.token)
+        token = Token(made.token, made.logprob, made.likeliest)
+        if len(row.said) >= row.max_tokens:
+            return Step(token, "length")
+        if row.stuck is not None:
+            return Step(error=GenerationFailed(row.stuck))
+        return Step(token)
 
-    def _keep_prompt(self, uid: int) -> None:
-        """Now, not when the answer is finished: others may be waiting for it."""
-        with mx.stream(self._generator.stream):
-            caches, tokens = self._generator.extract_cache([uid])[uid]
-        self._keep(tokens, caches)
-
-    def _keep_finished(self) -> None:
-        """One step after the rows ended, so that their last tokens do not wait for it."""
-        for tokens, caches in self._finished:
-            self._keep(tokens, caches)
-        self._finished.clear()
+    def _end(self, seats: list[Seat]) -> None:
+        """These rows leave the batch; what they read and said is kept."""
+        for seat in seats:
+            self._keep(seat.tokens, self._batch.extract(seat))
+            self._suspects.forget(seat.row)
+        if seats:
+            self._batch.leave(seats)
 
     def _keep(self, tokens: Sequence[int], caches: Sequence[Any]) -> None:
         try:
-            with mx.stream(self._generator.stream):
-                self._prompt_cache.store(tokens, caches)
+            self._prompt_cache.store(tokens, caches)
         except Exception:  # such as a lack of memory: then the cache is the first thing to go
             logger.exception("What was read could not be kept. The prompt cache is emptied.")
             self._prompt_cache.clear()
 
     def _recover(self) -> list[tuple[Row, Step]]:
         """Begin a new batch. The end of the rows that must be given up."""
-        running = list(self._running.values())
+        running = [seat.row for seat in self._batch.seats]
+        running += [reading.seat.row for reading in self._reader.readings]
         guilty, innocent = self._suspects.accuse(running)
         logger.error("%d requests were in it. %d of them fail now.", len(running), len(guilty))
-        self._running.clear()
-        self._reading.clear()
         self._waiting.extendleft(reversed(innocent))
-        self._generator.close()
-        self._generator = self._new_generator()
+        self._begin_anew()
         mx.clear_cache()
         error = GenerationFailed("The model failed while it was working on this request. Try again.")
         return [(row, Step(error=error)) for row in guilty]
 
-    def _forget(self, uids: Iterable[int]) -> None:
-        for uid in uids:
-            self._suspects.forget(self._running.pop(uid))
-            self._reading.pop(uid, None)
 
-
-def _unread(prompt: Any) -> int:
-    read, length = prompt.progress
-    return int(length - read)
-
-
-@lru_cache(maxsize=64)
-def _stop_sequences(stop_tokens: tuple[int, ...]) -> StopSequences:
-    return StopSequences([[token] for token in stop_tokens])
-
-
-def _token(row: Row, response: Any) -> Token:
-    if row.top_logprobs is None:
-        return Token(response.token)
-    logprob = response.logprobs[response.token].item()
-    if row.top_logprobs == 0:
-        return Token(response.token, logprob)
-    tokens, values = top_tokens(response.logprobs, row.top_logprobs)
-    return Token(response.token, logprob, tuple(zip(tokens.tolist(), values.tolist(), strict=True)))
+def _shared_length(one: list[int], other: list[int], *, at_least: int) -> int:
+    """How many tokens two sequences begin with alike; 0 when they are fewer than `at_least`."""
+    if one[:at_least] != other[:at_least]:
+        return 0
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

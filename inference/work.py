@@ -77,6 +77,8 @@ class Row:
     said: list[int] = field(default_factory=list)
     """Kept on the engine thread: the tokens that were delivered. With the prompt they are all that another
     batch needs to go on."""
+    seed: int | None = None
+    """Kept on the engine thread: what its tokens are drawn with, so that it says the same after a restart."""
     restarts: int = 0
     stuck: str | None = None
     """Set on the engine thread: why the grammar cannot be followed any further."""

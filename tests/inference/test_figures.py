@@ -40,7 +40,10 @@ def test_status_counts_the_tokens_of_an_answer(tiny_http: httpx.Client) -> None:
     assert (after["status"], after["reason"], after["model"]) == ("healthy", None, TINY)
     assert (after["num_running"], after["num_waiting"]) == (0, 0)
     assert after["memory"]["active_bytes"] > 0
-    assert set(after["memory"]) == {"active_bytes", "peak_bytes", "cache_bytes"}
+    mlx = {"active_bytes", "peak_bytes", "cache_bytes"}
+    assert set(after["memory"]) == mlx | {"kv_bytes", "prompt_cache_bytes", "kv_budget_bytes"}
+    assert after["memory"]["kv_bytes"] == 0  # nothing runs
+    assert 0 < after["memory"]["prompt_cache_bytes"] < after["memory"]["kv_budget_bytes"]
 
 
 def test_metrics_count_requests_by_route_and_status(tiny_http: httpx.Client) -> None:

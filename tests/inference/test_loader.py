@@ -13,10 +13,10 @@ from django.conf import settings
 from mlx.utils import tree_flatten
 from mlx_lm import generate
 
-from inference import loader
+from inference import memory
 from inference.errors import ModelBroken, ModelNotFound
 from inference.gguf_llama import convert
-from inference.loader import load_chat_model
+from inference.loader import LoadedModel, load_chat_model
 from tests.inference.tiny_gguf import CONTEXT, vocabulary, write_tiny_gguf
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def folder(pristine: Path, tmp_path: Path) -> Path:
     return tmp_path / "tiny"
 
 
-def load(name: Path | str, **options: object) -> loader.LoadedModel:
+def load(name: Path | str, **options: object) -> LoadedModel:
     return load_chat_model(str(name), models_dir=settings.OLLA_MODELS_DIR, **options)  # type: ignore[arg-type]
 
 
@@ -107,7 +107,7 @@ def test_weights_stay_quantised_when_float32_does_not_fit(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 100 kB\n")
-    monkeypatch.setattr(loader, "MEMORY_INFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "MEMORY_INFO", tmp_path / "meminfo")
 
     weights = load(folder).model.parameters()
 

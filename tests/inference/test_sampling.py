@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from inference.sampling import NUCLEUS_LIMIT, draw, processors_for, sampler_for, top_tokens
+from inference.sampling import NUCLEUS_LIMIT, Draw, draw, processors_for, seed_of, top_tokens
 from inference.schema import Sampling
 
 VOCABULARY = 5000
@@ -19,14 +19,16 @@ def logits() -> mx.array:
     return mx.random.normal((1, VOCABULARY)) * 3
 
 
-def normalised(logits: mx.array) -> mx.array:
-    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+def draws_of(logits: mx.array, sampling: Sampling, count: int = DRAWS) -> list[int]:
+    """Many draws, made in one call as for a batch of that many rows."""
+    rows = mx.broadcast_to(logits, (count, logits.shape[-1]))
+    tokens = draw(rows, [Draw(sampling, seed=9, place=place) for place in range(count)]).tolist()
+    assert isinstance(tokens, list)
+    return tokens
 
 
 def drawn(logits: mx.array, sampling: Sampling) -> set[int]:
-    """The tokens that come up in many draws, all made in one call as for a batch of that many rows."""
-    rows = mx.broadcast_to(normalised(logits), (DRAWS, logits.shape[-1]))
-    return set(sampler_for(sampling)(rows).tolist())
+    return set(draws_of(logits, sampling))
 
 
 def likeliest(logits: mx.array) -> int:
@@ -73,28 +75,51 @@ def test_min_p_drops_what_is_less_likely_than_its_share_of_the_best(logits: mx.a
 
 def test_temperature_changes_the_frequencies_as_defined() -> None:
     logits = mx.array([[0.0, 1.0, 2.0]])
-    rows = mx.broadcast_to(normalised(logits), (20_000, 3))
-    counts = np.bincount(np.array(sampler_for(Sampling(temperature=2))(rows)), minlength=3) / 20_000
+    counts = np.bincount(draws_of(logits, Sampling(temperature=2), 20_000), minlength=3) / 20_000
     expected = np.exp(np.array([0, 0.5, 1.0]))
     assert np.abs(counts - expected / expected.sum()).max() < 0.02
 
 
-def test_rows_that_ask_for_the_same_share_one_sampler() -> None:
-    assert sampler_for(Sampling(temperature=0.7, top_p=0.9)) is sampler_for(
-        Sampling(temperature=0.7, top_p=0.9)
-    )
-    assert sampler_for(Sampling(temperature=0)) is sampler_for(Sampling(temperature=0, seed=3))
+def test_the_frequencies_within_a_nucleus_are_those_of_the_model() -> None:
+    logits = mx.array([[0.0, 1.0, 2.0, -4.0]])
+    counts = np.bincount(draws_of(logits, Sampling(top_p=0.97), 20_000), minlength=4) / 20_000
+    expected = np.exp(np.array([0, 1.0, 2.0, -np.inf]))
+    assert np.abs(counts - expected / expected.sum()).max() < 0.02
+
+
+def test_rows_that_ask_for_different_things_are_drawn_as_each_alone(logits: mx.array) -> None:
+    wanted = [
+        Sampling(temperature=0),
+        Sampling(temperature=1.3),
+        Sampling(top_p=0.4),
+        Sampling(top_k=3, temperature=0.7),
+        Sampling(min_p=0.1),
+        Sampling(temperature=0, top_p=0.2),
+    ]
+    draws = [Draw(sampling, seed=31, place=place) for place, sampling in enumerate(wanted)]
+    rows = mx.random.normal((len(wanted), VOCABULARY)) * 3
+    alone = [draw(rows[place : place + 1], [one]).tolist()[0] for place, one in enumerate(draws)]
+    assert draw(rows, draws).tolist() == alone
+    order = [3, 1, 5, 0, 4, 2]
+    shuffled = draw(rows[mx.array(order)], [draws[place] for place in order])
+    assert shuffled.tolist() == [alone[place] for place in order]
 
 
 def test_a_seed_gives_the_same_numbers_again_and_other_choices_other_ones(logits: mx.array) -> None:
     def first_draws(seed: int, choice: int) -> list[int]:
-        sample = sampler_for(Sampling(temperature=1.5, seed=seed), choice)
-        return [sample(normalised(logits)).tolist()[0] for _ in range(8)]
+        sampling = Sampling(temperature=1.5, seed=seed)
+        return [
+            draw(logits, [Draw(sampling, seed_of(sampling, choice), place)]).tolist()[0] for place in range(8)
+        ]
 
     assert first_draws(5, 0) == first_draws(5, 0)
     assert first_draws(5, 0) != first_draws(5, 1)
     assert first_draws(5, 0) != first_draws(6, 0)
     assert first_draws(-5, 0) == first_draws(-5, 0)
+
+
+def test_rows_without_a_seed_differ() -> None:
+    assert len({seed_of(Sampling()) for _ in range(50)}) == 50
 
 
 def test_penalties_follow_the_formula_and_look_at_the_completion_only(logits: mx.array) -> None:
@@ -138,11 +163,10 @@ def test_rows_that_ask_for_nothing_have_no_processors() -> None:
 
 
 def test_top_tokens_are_the_likeliest_in_order(logits: mx.array) -> None:
-    tokens, values = top_tokens(logits[0], 4)
-    assert tokens.tolist() == np.argsort(-np.array(logits[0]))[:4].tolist()
-    assert values.tolist() == sorted(values.tolist(), reverse=True)
+    tokens, values = top_tokens(logits, 4)
+    assert tokens[0].tolist() == np.argsort(-np.array(logits[0]))[:4].tolist()
+    assert values[0].tolist() == sorted(values[0].tolist(), reverse=True)
 
 
 def test_a_vocabulary_smaller_than_the_limit_can_be_drawn_from() -> None:
-    logits = normalised(mx.array([[0.0, 5.0, 1.0]]))
-    assert draw(logits, temperature=1, top_p=0.5, top_k=0, min_p=0).tolist() == [1]
+    assert drawn(mx.array([[0.0, 5.0, 1.0]]), Sampling(top_p=0.5)) == {1}

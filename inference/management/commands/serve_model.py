@@ -60,10 +60,17 @@ class Command(BaseCommand):
             "GPU); fewer are read when they would take longer than a step",
         )
         parser.add_argument(
+            "--kv-cache-bytes",
+            type=int,
+            metavar="BYTES",
+            help="memory for what running answers and the prompt cache know of their texts (three quarters "
+            "of what the models leave of a GPU's memory, half of what they leave free on a CPU)",
+        )
+        parser.add_argument(
             "--prompt-cache-bytes",
             type=int,
             metavar="BYTES",
-            help="memory for what was read, lest it be read again (an eighth of what the models leave free); "
+            help="how much of --kv-cache-bytes may be kept of what was read, lest it be read again (half); "
             "0 keeps nothing",
         )
         parser.add_argument(
@@ -87,10 +94,9 @@ class Command(BaseCommand):
         for name in ("max_batch_size", "max_queue", "prefill_step_size"):
             if options[name] is not None and options[name] < 1:
                 raise CommandError(f"--{name.replace('_', '-')} must be at least 1, not {options[name]}.")
-        if (options["prompt_cache_bytes"] or 0) < 0:
-            raise CommandError(
-                f"--prompt-cache-bytes must not be below 0: {options['prompt_cache_bytes']} is."
-            )
+        for name in ("kv_cache_bytes", "prompt_cache_bytes"):
+            if (options[name] or 0) < 0:
+                raise CommandError(f"--{name.replace('_', '-')} must not be below 0: {options[name]} is.")
         try:
             listener = listen(options["host"], options["port"])
         except OSError as error:
@@ -111,6 +117,7 @@ def _server_options(options: dict[str, Any]) -> ServerOptions:
         embedding_model=options["embedding_model"],
         max_rows=options["max_batch_size"],
         chunk_tokens=options["prefill_step_size"],
+        kv_bytes=options["kv_cache_bytes"],
         prompt_cache_bytes=options["prompt_cache_bytes"],
     )
     return ServerOptions(

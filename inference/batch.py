@@ -1,0 +1,197 @@
+"""Rows that the model decodes together: one token for each of them per step, the next step begun before the
+last one is read.
+
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread. The caches
+are mlx-lm's: a row alone has plain ones, several share one that is padded on the left. To join or to leave
+copies what all rows hold, so rows that have left stay as empty places until they are many, or until another
+one joins.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import mlx.core as mx
+
+from inference.sampling import Draw, draw, logprobs_of, top_tokens
+from inference.schema import Sampling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inference.seat import Seat
+
+EMPTY_SHARE = 4
+"""One empty place in so many makes it worth copying the others together."""
+NOBODY = Draw(Sampling(temperature=0), seed=0, place=0)
+"""What is drawn for an empty place."""
+
+
+class Made(NamedTuple):
+    """A token that a row has said. `likeliest`: ids and log probabilities, when the row asked for them."""
+
+    seat: Seat
+    token: int
+    logprob: float | None = None
+    likeliest: tuple[tuple[int, float], ...] = ()
+
+
+class Odds:
+    """How likely tokens were, and which ones were likeliest, for the rows that asked."""
+
+    def __init__(self, seats: Sequence[Seat] = (), *arrays: Any) -> None:
+        self._seats = seats
+        self.arrays = arrays  # log probabilities [rows], ids and log probabilities of the likeliest
+
+    @classmethod
+    def of(cls, places: Sequence[Seat | None], logits: Any, tokens: Any) -> Odds:
+        """Of `tokens` [places], which were drawn from `logits` [places, vocabulary]."""
+        asking = [place for place, seat in enumerate(places) if seat and seat.row.top_logprobs is not None]
+        if not asking:
+            return cls()
+        seats = [seat for place in asking if (seat := places[place])]
+        rows = mx.array(asking)
+        logprobs = logprobs_of(logits[rows])
+        chosen = mx.take_along_axis(logprobs, tokens[rows][:, None], axis=-1)[:, 0]
+        most = max(seat.row.top_logprobs or 0 for seat in seats)
+        return cls(seats, chosen, *(top_tokens(logprobs, most) if most else ()))
+
+    def read(self) -> dict[Seat, tuple[float, tuple[tuple[int, float], ...]]]:
+        if not self.arrays:
+            return {}
+        chosen, *likeliest = (array.tolist() for array in self.arrays)
+        pairs = [tuple(zip(*row, strict=True)) for row in zip(*likeliest, strict=True)]
+        return {
+            seat: (chosen[place], pairs[place][: seat.row.top_logprobs] if pairs else ())
+            for place, seat in enumerate(self._seats)
+        }
+
+
+class Batch:
+    """Rows that decode. Per step: `dispatch`, then `read`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._places: list[Seat | None] = []
+        self._caches: list[Any] = []  # plain ones while there is one place
+        self._pending: Any = None  # uint32 [places]: drawn, not in the caches yet
+        self._pending_odds = Odds()
+        self._inputs: Any = None  # what was pending when the step was dispatched
+        self._input_odds = Odds()
+        self._was_forwarded = False
+
+    @property
+    def seats(self) -> list[Seat]:
+        return [seat for seat in self._places if seat is not None]
+
+    @property
+    def width(self) -> int:
+        """How many places the model computes."""
+        return len(self._places)
+
+    @property
+    def length(self) -> int:
+        """How many tokens the longest row holds."""
+        return max((len(seat.tokens) for seat in self.seats), default=0)
+
+    def join(self, seats: Sequence[Seat], caches: list[Any], last: list[int]) -> None:
+        """Rows whose prompts were read but for their `last` tokens: they decode from the next step on.
+
+        `caches` are plain ones of one row, or shared ones of several.
+        """
+        self._close_ranks()
+        tokens = mx.array(last, dtype=mx.uint32)
+        if not self._places:
+            self._places, self._caches, self._pending = [*seats], caches, tokens
+            self._pending_odds = Odds()
+            return
+        mine = self._caches if len(self._places) > 1 else shared([self._caches])
+        theirs = caches if len(seats) > 1 else shared([caches])
+        for cache, other in zip(mine, theirs, strict=True):
+            cache.extend(other)
+        self._caches = mine
+        self._places += seats
+        self._pending = mx.concatenate([self._pending, tokens])
+
+    def leave(self, seats: Sequence[Seat], *, free_memory: bool = False) -> None:
+        """These rows decode no more. Their memory may stay in use for a while, unless it is wanted."""
+        gone = set(map(id, seats))
+        self._places = [None if id(seat) in gone else seat for seat in self._places]
+        left = len(self.seats)
+        if not left:
+            self._places, self._caches, self._pending = [], [], None
+        elif free_memory or (len(self._places) - left) * EMPTY_SHARE >= len(self._places):
+            self._close_ranks()
+
+    def extract(self, seat: Seat) -> list[Any]:
+        """Plain caches of what the row's `tokens` are."""
+        if len(self._places) == 1:
+            return self._caches
+        place = self._places.index(seat)
+        return [cache.extract(place) for cache in self._caches]
+
+    def dispatch(self) -> None:
+        """Let the device compute the tokens that follow the pending ones; wait for nothing."""
+        self._inputs, self._input_odds = self._pending, self._pending_odds
+        self._was_forwarded = not all(seat.has_begun and seat.row.max_tokens == 1 for seat in self.seats)
+        if not self._was_forwarded:
+            return
+        logits = self._model(self._inputs[:, None], cache=self._caches)[:, -1]
+        logits = self._processed(logits, self._inputs)
+        self._pending = draw(logits, [seat.draw() if seat else NOBODY for seat in self._places])
+        self._pending_odds = Odds.of(self._places, logits, self._pending)
+        mx.async_eval(self._pending, *self._pending_odds.arrays)
+
+    def read(self) -> list[Made]:
+        """The tokens that were pending when the step was dispatched, which are in the caches now."""
+        made = []
+        tokens, odds = self._inputs.tolist(), self._input_odds.read()
+        for place, seat in enumerate(self._places):
+            if seat is None:
+                continue
+            token = tokens[place]
+            if self._was_forwarded:
+                seat.tokens.append(token)
+            if seat.has_begun:
+                made.append(Made(seat, token, *odds.get(seat, ())))
+            seat.has_begun = True
+        return made
+
+    def _processed(self, logits: Any, inputs: Any) -> Any:
+        """`logits` as the rows want them changed. Only those that want it are touched."""
+        busy = [place for place, seat in enumerate(self._places) if seat is not None and not seat.is_plain]
+        if not busy:
+            return logits
+        mx.async_eval(logits, inputs)  # a grammar has to know the token: meanwhile the device goes on
+        rows = [
+            self._seat(place).processed(logits[place : place + 1], inputs[place : place + 1])
+            for place in busy
+        ]
+        if len(rows) == len(self._places):
+            return mx.concatenate(rows)
+        changed = logits + 0  # `logits` may still be read by those who asked for it
+        changed[mx.array(busy)] = mx.concatenate(rows)
+        return changed
+
+    def _seat(self, place: int) -> Seat:
+        seat = self._places[place]
+        assert seat is not None  # noqa: S101
+        return seat
+
+    def _close_ranks(self) -> None:
+        """Copy the rows that are left together."""
+        keep = [place for place, seat in enumerate(self._places) if seat is not None]
+        if len(keep) == len(self._places):
+            return
+        if len(keep) == 1:
+            self._caches = [cache.extract(keep[0]) for cache in self._caches]
+        else:
+            for cache in self._caches:
+                cache.filter(keep)
+        self._places = [self._places[place] for place in keep]
+        self._pending = self._pending[mx.array(keep)]
+
+
+def shared(caches: Sequence[list[Any]]) -> list[Any]:
+    """One set of caches for the rows whose plain ones these are."""
+    return [layer[0].merge([*layer]) for layer in zip(*caches, strict=True)]

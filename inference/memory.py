@@ -1,0 +1,121 @@
+"""What the model's memory of a sequence costs, and how much of it this machine can hold.
+
+Imports mlx: loaded by the model process only. Running answers and the prompt cache share one budget. Answers
+come first: what they do not need is what the cache may keep.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.models.cache import CacheList, RotatingKVCache, make_prompt_cache
+
+logger = logging.getLogger(__name__)
+
+SHARE_OF_GPU = 0.75
+"""Of what a GPU has left once the models are loaded. The rest is for the arrays of a step, and for growing an
+array, which for a moment needs the old one and the new one."""
+SHARE_OF_RAM = 0.5
+"""Where the memory belongs to everyone on the machine."""
+BYTES_ANYWHERE = 2 * 1024**3
+"""Where the system does not say how much is left."""
+MEMORY_INFO = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, slots=True)
+class KvCost:
+    """Bytes that one sequence takes: for each token, for each token up to the end of a window, and at all.
+
+    `windows` has pairs of bytes per token and tokens.
+    """
+
+    token_bytes: int
+    windows: tuple[tuple[int, int], ...] = ()
+    fixed_bytes: int = 0
+
+    @classmethod
+    def of_model(cls, model: Any) -> KvCost:
+        """Asked of the model itself: of the caches that it makes from its configuration, after one token."""
+        caches = make_prompt_cache(model)
+        mx.eval(model(mx.array([[0]]), cache=caches))
+        token_bytes, fixed_bytes = 0, 0
+        windows: dict[int, int] = {}
+        for cache in _flat(caches):
+            size = _token_bytes(cache)
+            if size is None:
+                fixed_bytes += _bytes_of(cache)
+            elif isinstance(cache, RotatingKVCache):
+                windows[cache.max_size] = windows.get(cache.max_size, 0) + size
+            else:
+                token_bytes += size
+        return cls(
+            token_bytes, tuple((size, tokens) for tokens, size in sorted(windows.items())), fixed_bytes
+        )
+
+    def of(self, tokens: int) -> int:
+        """Bytes of one sequence of so many tokens."""
+        in_windows = sum(size * min(tokens, window) for size, window in self.windows)
+        return self.token_bytes * tokens + in_windows + self.fixed_bytes
+
+    def tokens_within(self, nbytes: int) -> int | None:
+        """The longest sequence that fits into so many bytes; None when any does."""
+        if self.of(1) > nbytes:
+            return 0
+        if (
+            self.token_bytes == 0
+            and self.of(max((window for _, window in self.windows), default=1)) <= nbytes
+        ):
+            return None
+        fits, too_long = 1, 2
+        while self.of(too_long) <= nbytes:
+            fits, too_long = too_long, too_long * 2
+        while too_long - fits > 1:
+            middle = (fits + too_long) // 2
+            fits, too_long = (middle, too_long) if self.of(middle) <= nbytes else (fits, middle)
+        return fits
+
+
+def budget_bytes(wanted: int | None) -> int:
+    """What running answers and the prompt cache may take together: `wanted`, or what suits the machine."""
+    if wanted is not None:
+        return wanted
+    device = mx.device_info()
+    for name in ("max_recommended_working_set_size", "total_memory"):  # Metal, CUDA
+        if device.get(name):
+            return int(max(int(device[name]) - mx.get_active_memory(), 0) * SHARE_OF_GPU)
+    free = available_memory()
+    return BYTES_ANYWHERE if free is None else int(free * SHARE_OF_RAM)
+
+
+def available_memory() -> int | None:
+    """Bytes that can be had without swapping, or None where the system does not say."""
+    try:
+        lines = MEMORY_INFO.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _flat(caches: Any) -> list[Any]:
+    flat: list[Any] = []
+    for cache in caches:
+        flat += _flat(cache.caches) if isinstance(cache, CacheList) else [cache]
+    return flat
+
+
+def _token_bytes(cache: Any) -> int | None:
+    """Bytes of one token in a cache of keys and values; None for another kind of state."""
+    keys, values = getattr(cache, "keys", None), getattr(cache, "values", None)
+    if not isinstance(keys, mx.array) or not isinstance(values, mx.array):
+        return None
+    return sum(array.nbytes // array.shape[-2] for array in (keys, values))
+
+
+def _bytes_of(cache: Any) -> int:
+    leaves: Any = tree_flatten(cache.state)
+    return sum(leaf.nbytes for _, leaf in leaves if isinstance(leaf, mx.array))

@@ -1,0 +1,166 @@
+"""Prompts that are being read, a chunk per step, until their rows can decode.
+
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread. A chunk is
+shared: the prompts with the least to read come first, so that a short one does not wait for a long one, but
+the oldest one has half of it, so that it gets on. Prompts that end with a chunk are read together in one pass
+of the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from inference.batch import shared
+from inference.pace import SMALLEST_CHUNK_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from inference.seat import Seat
+
+    Keep = Callable[[Sequence[int], list[Any]], None]  # tokens, and plain caches that hold them
+
+MOST_PADDING = 2
+"""A prompt is padded to at most so many times its length, to be read together with a longer one."""
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """A prompt in the middle of being read. `mark` is a place where its state is to be kept."""
+
+    seat: Seat
+    caches: list[Any]
+    unread: list[int]
+    last: int
+    mark: int = 0
+
+    @property
+    def place(self) -> int:
+        """How much of it is read."""
+        return len(self.seat.tokens)
+
+    @property
+    def until_mark(self) -> int:
+        """How much may be read in one go."""
+        rest = len(self.unread)
+        return min(self.mark - self.place, rest) if self.mark > self.place else rest
+
+    def take(self, most: int) -> list[int]:
+        """The next tokens, no more than `most`; they count as read."""
+        count = min(most, self.until_mark)
+        taken, self.unread = self.unread[:count], self.unread[count:]
+        self.seat.tokens += taken
+        return taken
+
+
+class Group(NamedTuple):
+    """Rows that can decode now: their caches, plain if it is one, and the last tokens of their prompts."""
+
+    seats: list[Seat]
+    caches: list[Any]
+    last: list[int]
+
+
+class Reader:
+    """Prompts in, groups out. `keep` is called with what was read when a prompt or a mark is reached.
+
+    `together` is false for models that take padding for tokens.
+    """
+
+    def __init__(self, model: Any, *, keep: Keep, together: bool) -> None:
+        self._model = model
+        self._keep = keep
+        self._together = together
+        self._readings: list[Reading] = []  # the oldest first
+
+    @property
+    def readings(self) -> Sequence[Reading]:
+        return self._readings
+
+    def add(self, reading: Reading) -> None:
+        self._readings.append(reading)
+
+    def remove(self, gone: Callable[[Seat], bool]) -> list[Reading]:
+        """Read no more of the prompts of which `gone` says so. They are returned."""
+        left = [reading for reading in self._readings if gone(reading.seat)]
+        self._readings = [reading for reading in self._readings if not gone(reading.seat)]
+        return left
+
+    def step(self, budget_tokens: int) -> tuple[list[Group], int]:
+        """Read about so many tokens. The rows that can decode now, and how many tokens were read."""
+        plan = self._plan(budget_tokens)
+        ending = [one for one, count in plan.items() if self._together and count == len(one.unread) > 0]
+        passes = _passes(ending)
+        groups = [self._read_together(some) for some in passes if len(some) > 1]
+        apart = [one for one in plan if not any(one in some for some in passes if len(some) > 1)]
+        for one in apart:
+            self._read_alone(one, plan[one])
+        done = [one for one in self._readings if not one.unread]
+        in_groups = {seat for group in groups for seat in group.seats}
+        groups += [Group([one.seat], one.caches, [one.last]) for one in done if one.seat not in in_groups]
+        self._readings = [one for one in self._readings if one.unread]
+        return groups, sum(plan.values())
+
+    def _plan(self, budget: int) -> dict[Reading, int]:
+        """How much to read of which."""
+        plan: dict[Reading, int] = {}
+        oldest = next((one for one in self._readings if one.unread), None)
+        if oldest is None:
+            return plan
+        by_need = sorted(self._readings, key=lambda one: len(one.unread))
+        plan[oldest] = min(max(budget // 2, SMALLEST_CHUNK_TOKENS), oldest.until_mark)
+        left = budget - plan[oldest]
+        for one in by_need:
+            count = min(left, one.until_mark)
+            if one is oldest or not one.unread:
+                continue
+            if count < min(SMALLEST_CHUNK_TOKENS, one.until_mark):
+                break
+            plan[one] = count
+            left -= count
+        plan[oldest] = min(plan[oldest] + max(left, 0), oldest.until_mark)
+        return plan
+
+    def _read_alone(self, one: Reading, count: int) -> None:
+        chunk = one.take(count)
+        self._model(mx.array([chunk]), cache=one.caches)
+        mx.eval([cache.state for cache in one.caches])
+        if not one.unread or one.place == one.mark:
+            self._keep(one.seat.tokens, one.caches)
+
+    def _read_together(self, some: list[Reading]) -> Group:
+        """Read several prompts to their ends, padded on the right to the length of the longest."""
+        caches = shared([one.caches for one in some])
+        chunks = [one.take(len(one.unread)) for one in some]
+        lengths = [len(chunk) for chunk in chunks]
+        tokens = np.zeros((len(some), max(lengths)), dtype=np.int32)
+        for row, chunk in enumerate(chunks):
+            tokens[row, : len(chunk)] = chunk
+        padding = [max(lengths) - length for length in lengths]
+        if any(padding):
+            for cache in caches:
+                cache.prepare(lengths=lengths, right_padding=padding)
+        self._model(mx.array(tokens), cache=caches)
+        if any(padding):
+            for cache in caches:
+                cache.finalize()
+        mx.eval([cache.state for cache in caches])
+        for place, one in enumerate(some):
+            self._keep(one.seat.tokens, [cache.extract(place) for cache in caches])
+        return Group([one.seat for one in some], caches, [one.last for one in some])
+
+
+def _passes(ending: list[Reading]) -> list[list[Reading]]:
+    """Which of the prompts that end now to read together: those of like length."""
+    passes: list[list[Reading]] = []
+    for one in sorted(ending, key=lambda one: len(one.unread), reverse=True):
+        longest = len(passes[-1][0].unread) if passes else 0
+        if passes and longest <= MOST_PADDING * len(one.unread) + SMALLEST_CHUNK_TOKENS:
+            passes[-1].append(one)
+        else:
+            passes.append([one])
+    return passes
