@@ -52,6 +52,7 @@ class Link:
 ENTRIES: Final = (
     Entry(_("Fleet"), "dashboard", below=("/endpoints/",)),
     Entry(_("Playground"), "playground"),
+    Entry(_("Requests"), "requests"),
     Entry(_("Incidents"), "incidents"),
     Entry(_("Admin"), "admin:index", shown_to=staff),
 )

@@ -67,6 +67,8 @@ class Call:
         self.own_headers: list[Pair] = []  # of this answer, beside the common ones
         self.permit: Permit | None = None  # what limits have let pass
         self.ended_by: ApiError | None = None  # why we end it before its time
+        self._free_at = 0.0  # since when it could go to an endpoint, in seconds since it came in
+        self._placed_at = 0.0
         self._watcher: asyncio.Task[None] | None = None
 
     # --- The request ---
@@ -82,6 +84,7 @@ class Call:
         except BodyTooLarge:
             raise errors.request_too_large(limit) from None
         self.bytes_in = len(body)
+        self._free_at = self.elapsed
         return body
 
     def refuse_ambiguous_length(self) -> None:
@@ -114,6 +117,20 @@ class Call:
     def holder(self) -> Holder | None:
         """Whose key the caller has sent, None when nobody's."""
         return self.caller.holder if self.caller else None
+
+    # --- The endpoints that are tried ---
+
+    def placed(self, target: Target) -> None:
+        """There is a place for it at `target`."""
+        self.target = target
+        self._placed_at = self.elapsed
+
+    def tried(self, endpoint: str, reason: str | None) -> None:
+        """The attempt there is over: it failed for `reason`, or its answer has begun."""
+        ended_at = self.elapsed
+        waited, lasted = self._placed_at - self._free_at, ended_at - self._placed_at
+        self.attempts.append(Attempt(endpoint, reason, waited, lasted))
+        self._free_at = ended_at
 
     # --- The answer ---
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.errors import FirstByteTimeoutError, UnreachableError, UpstreamError
-from proxy.record import FIRST_FAILED_STATUS, Attempt
+from proxy.record import FIRST_FAILED_STATUS
 from proxy.rewrite import with_model
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Failover:
             except UpstreamError as error:
                 failure = error
                 running.failed(reason=str(error), broken=True)
-                call.attempts.append(Attempt(target.name, str(error)))
+                call.tried(target.name, str(error))
                 if not repeatable and not isinstance(error, UnreachableError):
                     break
                 continue
@@ -68,11 +68,11 @@ class Failover:
                 running.abandoned()
                 raise
             if repeatable and begun.answer.status in RETRY_STATUSES and not plan.exhausted:
-                call.attempts.append(Attempt(target.name, f"answered {begun.answer.status}"))
+                call.tried(target.name, f"answered {begun.answer.status}")
                 settle(begun)
                 begun.answer.close()
                 continue
-            call.attempts.append(Attempt(target.name, None))
+            call.tried(target.name, None)
             return begun
         if isinstance(failure, UnreachableError):
             call.target = None  # no backend was reached
@@ -93,7 +93,7 @@ class Failover:
 
 
 def _place(call: Call, plan: Plan, candidate: Candidate) -> Target:
-    call.target = candidate.target
+    call.placed(candidate.target)
     call.served_model = candidate.model
     if plan.question.model is not None:
         call.routing = plan.decision(candidate)

@@ -28,7 +28,7 @@ from django.utils.crypto import salted_hmac
 
 from ollaproject.wire import clock
 from proxy import totals
-from proxy.models import NAME_LENGTH, ROUTE_LENGTH, RequestRecord
+from proxy.models import NAME_LENGTH, ROUTE_LENGTH, Came, RequestRecord
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -160,7 +160,10 @@ class Ledger:
 
     def _row(self, at: datetime, outcome: Outcome) -> dict[str, Any]:
         tokens = outcome.tokens
-        attempts = [[each.endpoint, each.reason] for each in outcome.attempts]
+        attempts = [
+            [each.endpoint, each.reason, round(each.waited * 1000, 1), round(each.lasted * 1000, 1)]
+            for each in outcome.attempts
+        ]
         return {
             "at": connection.ops.adapt_datetimefield_value(at),
             "request_id": outcome.request_id,
@@ -184,6 +187,7 @@ class Ledger:
             "served_model": (outcome.served_model or "")[:NAME_LENGTH],
             "routing": " ".join(outcome.routing or ()),
             "charged_tokens": outcome.charged,
+            "outcome": Came.of(outcome.status, outcome.error_code, client_left=outcome.client_left),
             **_whose(outcome.holder),
         }
 

@@ -16,6 +16,8 @@ from django.db import models
 from proxy.patterns import Networks
 
 ROUTE_LENGTH = 300
+FIRST_REFUSED_STATUS = 400
+FIRST_FAILED_STATUS = 500
 NAME_LENGTH = 300
 KEY_NAME_LENGTH = 64
 
@@ -121,8 +123,29 @@ class Attributed(models.Model):
         abstract = True
 
 
+class Came(models.TextChoices):
+    """What came of a request. Who leaves has neither been served nor been failed."""
+
+    OK = "ok", "Answered"
+    FAILED = "failed", "Failed"
+    REFUSED = "refused", "Refused"
+    LEFT = "left", "Client left"
+
+    @classmethod
+    def of(cls, status: int, error_code: str | None, *, client_left: bool) -> Came:
+        if client_left:
+            return cls.LEFT
+        if FIRST_REFUSED_STATUS <= status < FIRST_FAILED_STATUS:
+            return cls.REFUSED
+        # A stream that was cut has begun as a good answer.
+        return cls.FAILED if error_code or not status or status >= FIRST_FAILED_STATUS else cls.OK
+
+
 class RequestRecord(Attributed):
     """Times in milliseconds. Tokens are null where the endpoint did not count them.
+
+    Each of `attempts` is an endpoint, why it failed (null: it answered), how long it waited for a place there
+    and how long it lasted.
 
     `model` is what was asked for, `served_model` the one that an alias led to, `routing` how it was found.
     `charged_tokens` is what counted towards limits: an estimate where the endpoint did not say.
@@ -150,11 +173,19 @@ class RequestRecord(Attributed):
     served_model = models.CharField(max_length=NAME_LENGTH, blank=True, default="")
     routing = models.CharField(max_length=100, blank=True, default="")
     charged_tokens = models.BigIntegerField(default=0)
+    outcome = models.CharField(max_length=8, choices=Came, default="", blank=True)
 
     class Meta:
         verbose_name = "request"
         ordering: ClassVar = ["-at", "-id"]
-        indexes: ClassVar = [models.Index(fields=["at"], name="requests_by_time")]
+        indexes: ClassVar = [
+            models.Index(fields=["at"], name="requests_by_time"),
+            models.Index(fields=["request_id"], name="requests_by_id"),
+            models.Index(fields=["model", "at"], name="requests_by_model"),
+            models.Index(fields=["endpoint", "at"], name="requests_by_endpoint"),
+            models.Index(fields=["outcome", "at"], name="requests_by_outcome"),
+            models.Index(fields=["user_id", "at"], name="requests_by_user"),
+        ]
 
     def __str__(self) -> str:
         return self.request_id

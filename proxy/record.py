@@ -28,10 +28,15 @@ FIRST_FAILED_STATUS = 500
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One endpoint that was tried. `reason` is None when it answered, else why the next one was."""
+    """One endpoint that was tried. `reason` is None when it answered, else why the next one was.
+
+    Seconds: `waited` is for a place there, `lasted` until its answer began or it failed.
+    """
 
     endpoint: str
     reason: str | None
+    waited: float = 0.0
+    lasted: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

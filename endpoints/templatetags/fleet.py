@@ -68,6 +68,15 @@ def moment(at: datetime) -> SafeString:
 
 
 @register.simple_tag
+def brief(at: datetime) -> SafeString:
+    """A point in time for a dense list: clock.js leaves out the day when it is today's."""
+    words = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return format_html(
+        '<time datetime="{}" data-clock="brief">{}</time>', at.isoformat(timespec="milliseconds"), words
+    )
+
+
+@register.simple_tag
 def lasted(incident: Incident) -> str:
     """How long an incident that is over lasted."""
     seconds = incident.length(now()).total_seconds()

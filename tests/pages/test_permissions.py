@@ -42,6 +42,8 @@ MATRIX = [
     ("post", f"{ADMIN}{{id}}/press/explode/", (302, 302, 403, 404)),
     ("get", f"{ADMIN}{{id}}/press/pause/", (302, 302, 405, 405)),
     ("get", "/playground/", (302, 200, 200, 200)),
+    ("get", "/requests/", (302, 200, 200, 200)),
+    ("get", "/requests/unknown/", (302, 404, 404, 404)),
     ("get", "/login/", (200, 302, 302, 302)),
     ("get", "/nothing-here/", (404, 404, 404, 404)),
 ]

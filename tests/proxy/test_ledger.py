@@ -14,7 +14,7 @@ from django.urls import reverse
 from proxy.key_table import Holder, Team
 from proxy.ledger import Ledger
 from proxy.limits import Limits
-from proxy.models import ApiKey, RequestRecord, UsageTotal
+from proxy.models import ApiKey, Came, RequestRecord, UsageTotal
 from proxy.record import Attempt, Outcome
 from proxy.tasks import prune_requests
 from proxy.usage import Tokens
@@ -42,7 +42,7 @@ def outcome(number: int = 1, *, prompt: int = 5, **changes: Any) -> Outcome:
         caller="127.0.0.1",
         model="m1",
         endpoint="mini-2",
-        attempts=(Attempt("mini-1", "refused the connection"), Attempt("mini-2", None)),
+        attempts=(Attempt("mini-1", "refused the connection", 0, 0.002), Attempt("mini-2", None, 0.5, 0.25)),
         status=200,
         stream=True,
         ttft=0.25,
@@ -69,7 +69,8 @@ def test_a_row_says_what_came_of_a_request() -> None:
     (row,) = written(outcome())
 
     assert (row.request_id, row.model, row.endpoint, row.status) == ("req_1", "m1", "mini-2", 200)
-    assert row.attempts == [["mini-1", "refused the connection"], ["mini-2", None]]
+    assert row.attempts == [["mini-1", "refused the connection", 0, 2], ["mini-2", None, 500, 250]]
+    assert row.outcome == Came.OK
     assert (row.ttft_ms, row.duration_ms, row.caller) == (250, 1500, "127.0.0.1")
     assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (5, 3, None)
 

@@ -1,4 +1,4 @@
-/** Keeps the times of a page going: `<time datetime data-clock="for|ago|in|at">`. The words are those of templatetags/fleet.py. */
+/** Keeps the times of a page going: `<time datetime data-clock="for|ago|in|at|brief">`. The words are those of templatetags/fleet.py. */
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -10,6 +10,12 @@ const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyl
 const ofDay = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+
+/** What is written of a point in time as such: whole, or without what a reader of today knows. */
+const AS_A_POINT = {
+  at: (at) => dayAndTime.format(at),
+  brief: (at, now) => (new Date(at).toDateString() === new Date(now).toDateString() ? ofDay.format(at) : dayAndTime.format(at)),
+};
 
 let skewMs = 0;
 
@@ -48,7 +54,7 @@ export function tick() {
   const now = gatewayNow();
   for (const element of document.querySelectorAll("time[data-clock]")) {
     const at = Date.parse(element.dateTime);
-    const words = element.dataset.clock === "at" ? dayAndTime.format(at) : inWords((now - at) / 1000, element.dataset.clock);
+    const words = element.dataset.clock in AS_A_POINT ? AS_A_POINT[element.dataset.clock](at, now) : inWords((now - at) / 1000, element.dataset.clock);
     if (element.textContent !== words) element.textContent = words;
     const title = exact.format(at);
     if (element.title !== title) element.title = title;

@@ -1,0 +1,174 @@
+"""The pages of requests: who sees which, how they are found, and that a million of them cost no more."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+
+from proxy.models import Came, RequestRecord
+from proxy.request_search import PER_PAGE, Search, page_of
+from tests.pages.fleet import add_endpoint
+from tests.pages.records import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from pytest_django import DjangoAssertNumQueries
+
+    SignIn = Callable[[User | None], Client]
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/requests/"
+
+
+@pytest.fixture
+def auditor(member: User) -> User:
+    """Someone who may view everyone's requests."""
+    member.user_permissions.add(Permission.objects.get(codename="view_requestrecord"))
+    return member
+
+
+def test_everyone_sees_their_own_and_an_auditor_sees_all(
+    signed_in: SignIn, operator: User, member: User
+) -> None:
+    own = record(user_id=operator.pk, user_name="ada")
+    other = record(user_id=member.pk, user_name="grace")
+    html = signed_in(operator).get(LIST).content.decode()
+    assert own.request_id in html
+    assert other.request_id not in html
+    assert signed_in(operator).get(f"{LIST}{other.request_id}/").status_code == 404
+    member.user_permissions.add(Permission.objects.get(codename="view_requestrecord"))
+    html = signed_in(member).get(LIST).content.decode()
+    assert own.request_id in html
+    assert other.request_id in html
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("?model=m2", "b"),
+        ("?endpoint=mini-2", "b"),
+        ("?outcome=failed", "b"),
+        ("?q=req_bb", "b"),
+        ("?since=1h", "a"),
+        ("?model=m2&outcome=ok", ""),
+        ("?outcome=nonsense&since=never&before=x&after=y", "ab"),
+    ],
+)
+def test_the_url_says_which_requests_are_shown(
+    signed_in: SignIn, auditor: User, query: str, found: str
+) -> None:
+    record(request_id="req_aaaa")
+    failed = {"status": 502, "outcome": Came.FAILED, "error_code": "upstream_error"}
+    record(request_id="req_bbbb", model="m2", endpoint="mini-2", age_seconds=7200, **failed)
+    html = signed_in(auditor).get(LIST + query).content.decode()
+    assert set(re.findall("req_([ab])", html.partition("<tbody")[2].partition("</tbody>")[0])) == set(found)
+
+
+def test_pages_follow_each_other_without_a_gap_and_back(auditor: User) -> None:
+    ids = [record(age_seconds=number // 3).pk for number in range(2 * PER_PAGE + 10)]
+    rows = RequestRecord.objects.in_bulk(ids)
+    expected = sorted(rows, key=lambda pk: (rows[pk].at, pk), reverse=True)
+    first = page_of(Search())
+    second = page_of(Search(), before=first.older)
+    third = page_of(Search(), before=second.older)
+    assert [row.pk for page in (first, second, third) for row in page.rows] == expected
+    assert (first.newer, third.older) == ("", "")
+    back = page_of(Search(), after=third.newer)
+    assert [row.pk for row in back.rows] == [row.pk for row in second.rows]
+    assert page_of(Search(), after=second.newer).newer == ""
+
+
+def test_a_request_s_page_tells_its_way(signed_in: SignIn, auditor: User) -> None:
+    endpoint = add_endpoint("mini-1")
+    row = record(
+        request_id="chosen-by-the-client",
+        attempts=[["mini-2", "refused the connection", 0, 3], ["mini-1", None, 1500, 120]],
+        routing="alias routed model_found",
+        served_model="m1-4bit",
+        key_name="ci",
+        team_name="research",
+    )
+    html = signed_in(auditor).get(f"{LIST}{row.request_id}/").content.decode()
+    for piece in (
+        "mini-1 answered after mini-2 had failed.",
+        "Refused the connection.",
+        "Waited 1.5 s for a place, then",
+        f'href="/endpoints/{endpoint.pk}/"',
+        "alias routed model_found",
+        "40.0 tok/s",
+        "m1-4bit",
+        "research",
+    ):
+        assert piece in html
+
+
+def test_an_id_that_was_used_again_leads_to_each_of_its_requests(signed_in: SignIn, auditor: User) -> None:
+    old = record(request_id="same", age_seconds=60, endpoint="mini-old")
+    record(request_id="same", endpoint="mini-new")
+    client = signed_in(auditor)
+    assert "mini-new answered" in client.get(f"{LIST}same/").content.decode()
+    assert "mini-old answered" in client.get(f"{LIST}same/?row={old.pk}").content.decode()
+
+
+def test_a_row_from_before_times_were_kept_is_shown(signed_in: SignIn, auditor: User) -> None:
+    row = record(attempts=[["mini-1", None]], outcome="")
+    assert signed_in(auditor).get(f"{LIST}{row.request_id}/").status_code == 200
+
+
+def test_an_unknown_id_says_how_long_requests_are_kept(signed_in: SignIn, auditor: User) -> None:
+    response = signed_in(auditor).get(f"{LIST}nobody-knows/")
+    assert response.status_code == 404
+    assert "OLLA_REQUEST_HISTORY_DAYS" in response.content.decode()
+
+
+def test_names_that_clients_choose_are_escaped(signed_in: SignIn, auditor: User) -> None:
+    row = record(model="<script>x</script>", request_id="a:b.c-d")
+    client = signed_in(auditor)
+    for url in (LIST, f"{LIST}{row.request_id}/", f"{LIST}?model=<script>x"):
+        assert "<script>x" not in client.get(url).content.decode()
+
+
+def test_the_list_costs_the_same_few_queries_however_long(
+    signed_in: SignIn, auditor: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(PER_PAGE + 1):
+        record(age_seconds=number)
+    client = signed_in(auditor)
+    # Session, user, their two kinds of permission, the rows, and what the two filters offer.
+    with django_assert_num_queries(7):
+        client.get(LIST)
+    with django_assert_num_queries(5):
+        client.get(f"{LIST}?part=rows")
+
+
+@pytest.mark.parametrize(
+    ("search", "index"),
+    [
+        (Search(), "requests_by_time"),
+        (Search(model="m1"), "requests_by_model"),
+        (Search(endpoint="mini-1"), "requests_by_endpoint"),
+        (Search(outcome="failed"), "requests_by_outcome"),
+        (Search(user_id=1), "requests_by_user"),
+        (Search(query="req_1"), "requests_by_id"),
+    ],
+)
+def test_every_filter_and_every_page_goes_by_an_index(search: Search, index: str) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("this is how SQLite tells its plan")
+    row = record()
+    for rows in (
+        search.rows()[:PER_PAGE],
+        search.rows().filter(at__lte=row.at)[:PER_PAGE],
+    ):
+        plan = rows.explain()
+        assert index in plan
+        assert "SCAN proxy_requestrecord\n" not in f"{plan}\n"
+        assert search.query or "TEMP B-TREE" not in plan
