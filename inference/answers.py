@@ -82,6 +82,11 @@ class Choice:
             return Piece(self, shown, tokens, self.finish_reason, said.reasoning, said.calls)
         return None
 
+    @property
+    def stop_string(self) -> str | None:
+        """The one that has ended it."""
+        return self._stops.matched
+
     def _understand(self, text: str, *, last: bool) -> Said:
         return Said(text) if self._speech is None else self._speech.feed(text, last=last)
 

@@ -65,6 +65,8 @@ class Serving:
     api_key: str
     max_body_bytes: int
     meter: Meter = field(default_factory=Meter)
+    running: dict[str, Consumer] = field(default_factory=dict)
+    """Requests under way, by their ids and by those of their answers: what can be cancelled."""
 
     async def tokenize(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.tokenizing, function, *arguments)
@@ -83,11 +85,26 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         self.serving = serving
         self.status = 0
         self.streaming = False
+        self._answering: asyncio.Task[None] | None = None
+        self._cancelled = False
         self.report = ""
         """What the log says of this request beside its status: numbers, never content."""
 
     async def respond(self, body: bytes) -> None:
         raise NotImplementedError
+
+    def cancel(self) -> None:
+        """End it, with an error that says that somebody wanted that."""
+        self._cancelled = True
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def error_body(self, error: ApiError) -> Any:
+        return error.body()
+
+    def error_event(self, error: ApiError) -> bytes:
+        """What a stream that cannot go on says last."""
+        return sse.event(error.body())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
@@ -119,11 +136,13 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
                 f"The body is larger than {error.limit} bytes, which is the most that this server reads."
             )
             raise ApiError(TOO_LARGE, "request_too_large", message) from None
-        answering = asyncio.create_task(self.respond(body))
+        answering = self._answering = asyncio.create_task(self.respond(body))
         watching = asyncio.create_task(cancel_on_disconnect(receive, answering))
         try:
             await answering
         except asyncio.CancelledError:
+            if self._cancelled and answering.cancelled():
+                raise ApiError(CLIENT_CLOSED_REQUEST, "request_cancelled", "It was cancelled.") from None
             if watching.done() and answering.cancelled():
                 raise ClientDisconnected from None
             answering.cancel()
@@ -134,15 +153,15 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
     async def send_object(self, status: int, payload: Any, headers: dict[str, str] | None = None) -> None:
         self.status = status
         sent = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
-        await send_json(self._send, status, payload, headers=[*sent, self._id_header()])
+        await send_json(self._send, status, payload, headers=[*sent, *self.id_headers()])
 
     async def send_text(self, text: bytes, *, content_type: bytes) -> None:
         self.status = OK
-        await send_bytes(self._send, OK, text, content_type=content_type, headers=[self._id_header()])
+        await send_bytes(self._send, OK, text, content_type=content_type, headers=self.id_headers())
 
     async def start_stream(self) -> None:
         self.status, self.streaming = OK, True
-        headers = [*STREAM_HEADERS, self._id_header()]
+        headers = [*STREAM_HEADERS, *self.id_headers()]
         await self._send({"type": "http.response.start", "status": OK, "headers": headers})
 
     async def send_chunks(self, payload: bytes, *, last: bool = False) -> None:
@@ -157,8 +176,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
             level, "%s %s %s %d %.3fs%s", self.request_id, method, path, self.status, seconds, self.report
         )
 
-    def _id_header(self) -> tuple[bytes, bytes]:
-        return b"x-request-id", self.request_id.encode()
+    def id_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"x-request-id", self.request_id.encode())]
 
     def _check_method_and_key(self) -> None:
         if self.scope["method"] not in self.methods:
@@ -166,7 +185,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
             message = f"{self.scope['path']} answers {allowed}, not {self.scope['method']}."
             raise ApiError(METHOD_NOT_ALLOWED, "method_not_allowed", message, headers={"Allow": allowed})
         key = self.serving.api_key
-        given = (header(self.scope, b"authorization") or "").removeprefix("Bearer ")
+        sent = header(self.scope, b"authorization") or header(self.scope, b"x-api-key") or ""
+        given = sent.removeprefix("Bearer ")
         if self.needs_key and key and not secrets.compare_digest(given.encode(), key.encode()):
             message = "This server needs its API key: send it as 'Authorization: Bearer KEY'."
             challenge = {"WWW-Authenticate": "Bearer"}
@@ -180,9 +200,9 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         """
         if self.streaming:
             self.report += f" cut={error.code}"
-            await self.send_chunks(sse.event(error.body()))
+            await self.send_chunks(self.error_event(error))
         else:
-            await self.send_object(error.status, error.body(), error.headers)
+            await self.send_object(error.status, self.error_body(error), error.headers)
 
 
 def _translated(error: InferenceError) -> ApiError:

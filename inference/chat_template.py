@@ -7,12 +7,15 @@ silently what they do not know.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import TemplateError
 
 from inference.fields import BAD_REQUEST, Fields, invalid_type, invalid_value
 from ollaproject.wire.openai_errors import ApiError
+
+Ending = Literal["generation_prompt", "nothing", "continuation"]
+"""What follows the last message: the beginning of an answer, nothing, or the rest of what it says."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +41,7 @@ def prompt_tokens(
     arguments: dict[str, Any],
     *,
     tools: Sequence[dict[str, Any]] = (),
-    add_generation_prompt: bool = True,
+    ending: Ending = "generation_prompt",
 ) -> list[int]:
     """The ids of the prompt. ApiError when a message is not one, or when the template refuses them."""
     if not messages:
@@ -48,10 +51,17 @@ def prompt_tokens(
         raise invalid_value(name, f"'{name}' is decided by the server. Leave it out.")
     roles = ROLES | TOOL_ROLES if tokenizer.has_tool_calling else ROLES
     plain = [_plain_message(message, f"messages[{place}]", roles) for place, message in enumerate(messages)]
+    if ending == "continuation" and plain[-1]["role"] != "assistant":
+        message = "'continue_final_message' needs the last message to be the assistant's."
+        raise invalid_value("continue_final_message", message)
     given = {"tools": list(tools), **arguments} if tools else arguments
     try:
         tokens = tokenizer.apply_chat_template(
-            plain, add_generation_prompt=add_generation_prompt, return_dict=False, **given
+            plain,
+            add_generation_prompt=ending == "generation_prompt",
+            continue_final_message=ending == "continuation",
+            return_dict=False,
+            **given,
         )
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         message = f"The model's chat template refuses these messages: {error}."

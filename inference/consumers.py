@@ -11,7 +11,6 @@ from inference.answers import Answer
 from inference.boundary import NOT_FOUND, OK, RETRY_AFTER_SECONDS, UNAVAILABLE, Consumer
 from inference.fields import read_object
 from inference.work import EmbeddingJob, Vectors
-from ollaproject.wire import sse
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
@@ -76,16 +75,16 @@ class Generation(Consumer):
     methods = ("POST",)
 
     async def answer(self, generating: Generating, ready: Prompts, shape: Shape) -> None:
-        engine, meter = self.serving.engine, self.serving.meter
+        engine, meter, running = self.serving.engine, self.serving.meter, self.serving.running
+        names = (self.request_id, shape.id)
         with Answer(engine, meter, generating=generating, ready=ready) as answer:
+            running.update(dict.fromkeys(names, self))
             try:
-                await (
-                    self._stream(generating, answer, shape)
-                    if generating.stream
-                    else self._whole(answer, shape)
-                )
+                await (self._stream(answer, shape) if generating.stream else self._whole(answer, shape))
             finally:
                 self.report = _numbers(answer)
+                for name in names:
+                    running.pop(name, None)
 
     async def _whole(self, answer: Answer, shape: Shape) -> None:
         grown: dict[int, list[Any]] = {choice.index: [] for choice in answer.choices}
@@ -95,16 +94,15 @@ class Generation(Consumer):
         choices = [shape.choice(index, pieces) for index, pieces in grown.items()]
         await self.send_object(OK, shape.whole(choices, answer))
 
-    async def _stream(self, generating: Generating, answer: Answer, shape: Shape) -> None:
+    async def _stream(self, answer: Answer, shape: Shape) -> None:
         # Nothing is sent before there is something to say: until then a failure still has its own status.
         async for pieces in answer.pieces():
             chunks = [chunk for piece in pieces for chunk in shape.growth(piece)]
             if not self.streaming:
                 await self.start_stream()
                 chunks = shape.opening(range(len(answer.choices))) + chunks
-            await self.send_chunks(b"".join(map(sse.event, chunks)))
-        ending = sse.event(shape.usage_chunk(answer)) if generating.include_usage else b""
-        await self.send_chunks(ending + sse.DONE, last=True)
+            await self.send_chunks(shape.encode(chunks, answer))
+        await self.send_chunks(shape.ending(answer), last=True)
 
 
 class ChatCompletions(Generation):
@@ -159,8 +157,8 @@ class UnknownRoute(Consumer):
     async def respond(self, body: bytes) -> None:  # noqa: ARG002
         message = (
             f"There is nothing at {self.scope['path']}. This server answers /health, /v1/models, "
-            "/v1/chat/completions, /v1/completions, /v1/embeddings, /tokenize, /detokenize, /v1/status, "
-            "/metrics and /version."
+            "/v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, /v1/embeddings, /tokenize, "
+            "/detokenize, /v1/status, /metrics and /version."
         )
         raise ApiError(NOT_FOUND, "not_found", message)
 

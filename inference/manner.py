@@ -36,14 +36,19 @@ def manner_of(tokenizer: TokenizerWrapper, tools: Tools, prompt: list[int]) -> M
         parallel=tools.parallel,
         parse=partial(tokenizer.tool_parser, tools=tools.offered) if reads_calls else json.loads,
         marks=_marks(tokenizer),
+        calls_are_json=tools.forced or (reads_calls and _writes_json(tokenizer)),
     )
 
 
 def call_opening(tokenizer: TokenizerWrapper) -> list[int]:
     """What to put before a call that a model is made to write, so that it knows it is one."""
-    if tokenizer.tool_parser.__module__.endswith(".json_tools"):
+    if _writes_json(tokenizer):
         return list(tokenizer.encode(f"{tokenizer.tool_call_start}\n", add_special_tokens=False))
     return []  # its own calls are no JSON, and this one will be
+
+
+def _writes_json(tokenizer: TokenizerWrapper) -> bool:
+    return bool(tokenizer.tool_parser.__module__.endswith(".json_tools"))
 
 
 def _is_thinking(tokenizer: TokenizerWrapper, prompt: list[int]) -> bool:

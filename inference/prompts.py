@@ -44,7 +44,9 @@ class Prompts:
 def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     _check_generating(backend, request.generating)
     tokenizer, tools = backend.chat.tokenizer, request.tools
-    tokens = prompt_tokens(tokenizer, request.messages, request.template_arguments, tools=tools.offered)
+    tokens = prompt_tokens(
+        tokenizer, request.messages, request.template_arguments, tools=tools.offered, ending=request.ending
+    )
     manner = manner_of(tokenizer, tools, tokens)
     is_thinking = manner is not None and manner.is_thinking
     if tools.forced and not is_thinking:

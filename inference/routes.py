@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.urls import re_path
 
-from inference import consumers, figures, tokenizing
+from inference import cancelling, consumers, figures, messages, responses, tokenizing
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -23,6 +23,10 @@ def url_patterns(serving: Serving) -> list[URLPattern]:
         r"^v1/chat/completions/?$": consumers.ChatCompletions,
         r"^v1/completions/?$": consumers.Completions,
         r"^v1/embeddings/?$": consumers.Embeddings,
+        r"^v1/messages/?$": messages.Messages,
+        r"^v1/messages/count_tokens/?$": messages.CountTokens,
+        r"^v1/responses/?$": responses.Responses,
+        r"^v1/requests/(?P<name>[^/]+)(?:/cancel)?/?$": cancelling.Cancel,
         r"^tokenize/?$": tokenizing.Tokenize,
         r"^detokenize/?$": tokenizing.Detokenize,
         r"^v1/status/?$": figures.Status,

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inference.fields import Fields, invalid_type, invalid_value, unsupported
+from inference.refused import REFUSED, REFUSED_ON_COMPLETIONS, refuse
 from inference.structure import Structure, read_structure
 from inference.tools import Tools, read_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from inference.chat_template import Ending
 
 MAX_CHOICES = 16
 MAX_STOPS = 16
@@ -25,24 +26,9 @@ MAX_PROMPTS = 64
 MAX_EMBEDDING_INPUTS = 2048
 MAX_LOGIT_BIASES = 1024
 LARGEST_SEED = 2**63 - 1
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 DEFAULT_COMPLETION_TOKENS = 16
 """What OpenAI's /v1/completions generates when `max_tokens` is not given."""
-
-# Fields that would change the answer if they were honoured, with the values that ask for nothing.
-REFUSED: Mapping[str, tuple[Any, ...]] = {
-    "audio": (),
-    "function_call": ("none",),
-    "functions": ([],),
-    "modalities": (["text"],),
-    "prediction": (),
-    "reasoning_effort": (),
-    "store": (False,),
-    "verbosity": (),
-    "web_search_options": (),
-}
-REFUSED_ON_COMPLETIONS: Mapping[str, tuple[Any, ...]] = {
-    "suffix": ("",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +62,20 @@ class Generating:
     n: int
     stream: bool
     include_usage: bool
+    continuous_usage: bool
     top_logprobs: int | None
     structure: Structure | None
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
+    """`ending` is what follows the last message: the beginning of an answer, nothing, or the rest of it."""
+
     generating: Generating
     messages: list[dict[str, Any]]
     tools: Tools = field(default_factory=Tools)
     template_arguments: dict[str, Any] = field(default_factory=dict)
+    ending: Ending = "generation_prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +96,7 @@ class EmbeddingRequest:
 def read_chat(body: dict[str, Any]) -> ChatRequest:
     """A /v1/chat/completions body; ApiError when it is not a good one."""
     fields = Fields(body)
-    _refuse(fields, REFUSED)
+    refuse(fields, REFUSED)
     messages = fields.require("messages")
     if not isinstance(messages, list):
         raise invalid_type("messages", "an array of objects", messages)
@@ -114,7 +104,6 @@ def read_chat(body: dict[str, Any]) -> ChatRequest:
     wanted = fields.boolean("logprobs")
     if top is not None and not wanted:
         raise invalid_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
-    arguments = fields.object("chat_template_kwargs")
     return ChatRequest(
         generating=_generating(
             fields,
@@ -123,14 +112,37 @@ def read_chat(body: dict[str, Any]) -> ChatRequest:
         ),
         messages=messages,
         tools=read_tools(fields),
-        template_arguments=arguments.as_dict() if arguments else {},
+        template_arguments=template_arguments(fields),
+        ending=_ending(fields),
     )
+
+
+def template_arguments(fields: Fields) -> dict[str, Any]:
+    """What the template is told beside the messages. How hard to think is up to it, and so is whether."""
+    given = fields.object("chat_template_kwargs")
+    arguments = given.as_dict() if given else {}
+    if fields.get("reasoning_effort") is None:
+        return arguments
+    effort = fields.string("reasoning_effort")
+    if effort not in EFFORTS:
+        known = ", ".join(f"'{known}'" for known in EFFORTS)
+        raise invalid_value("reasoning_effort", f"'reasoning_effort' must be one of {known}, not '{effort}'.")
+    return {"reasoning_effort": effort, "enable_thinking": effort != "none", **arguments}
+
+
+def _ending(fields: Fields) -> Ending:
+    continues = fields.boolean("continue_final_message")
+    opens = fields.boolean("add_generation_prompt", default=not continues)
+    if continues and opens:
+        message = "'continue_final_message' needs 'add_generation_prompt' to be false."
+        raise invalid_value("continue_final_message", message)
+    return "continuation" if continues else "generation_prompt" if opens else "nothing"
 
 
 def read_completion(body: dict[str, Any]) -> CompletionRequest:
     """A /v1/completions body; ApiError when it is not a good one."""
     fields = Fields(body)
-    _refuse(fields, REFUSED_ON_COMPLETIONS)
+    refuse(fields, REFUSED_ON_COMPLETIONS)
     generating = _generating(
         fields,
         max_tokens=fields.integer("max_tokens", low=1) or DEFAULT_COMPLETION_TOKENS,
@@ -177,6 +189,7 @@ def _generating(fields: Fields, *, max_tokens: int | None, top_logprobs: int | N
         n=fields.integer("n", low=1, high=MAX_CHOICES) or 1,
         stream=stream,
         include_usage=options is not None and options.boolean("include_usage"),
+        continuous_usage=options is not None and options.boolean("continuous_usage_stats"),
         top_logprobs=top_logprobs,
         structure=read_structure(fields),
     )
@@ -244,10 +257,3 @@ def _prompts(name: str, value: Any, *, most: int) -> list[str | list[int]]:
 
 def _is_tokens(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(_is_token, value))
-
-
-def _refuse(fields: Fields, refused: Mapping[str, tuple[Any, ...]]) -> None:
-    for name, harmless in refused.items():
-        value = fields.get(name)
-        if value is not None and value not in harmless:
-            raise unsupported(name, f"'{name}' is not supported by this server. Leave it out.")

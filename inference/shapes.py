@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ollaproject.wire import sse
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,6 +58,7 @@ class Shape:
         self._include_usage = generating.include_usage
         self._head = {"id": f"{self.id_prefix}-{secrets.token_hex(12)}", "created": int(time.time())}
         self._model = generating.model
+        self._continuous_usage = generating.continuous_usage
         self._top = generating.top_logprobs
 
     def whole(self, choices: list[dict[str, Any]], answer: Answer) -> dict[str, Any]:
@@ -70,6 +73,22 @@ class Shape:
     def usage_chunk(self, answer: Answer) -> dict[str, Any]:
         """The extra last event that `stream_options.include_usage` asks for."""
         return {**self._envelope(self.chunk_object), "choices": [], "usage": usage(answer)}
+
+    @property
+    def id(self) -> str:
+        """The answer's."""
+        return str(self._head["id"])
+
+    def encode(self, chunks: list[dict[str, Any]], answer: Answer) -> bytes:
+        """Chunks as the client reads them; with the usage so far, when it is wanted in each."""
+        if self._continuous_usage:
+            chunks = [{**chunk, "usage": usage(answer)} for chunk in chunks]
+        return b"".join(map(sse.event, chunks))
+
+    def ending(self, answer: Answer) -> bytes:
+        """What a stream ends with."""
+        last = sse.event(self.usage_chunk(answer)) if self._include_usage else b""
+        return last + sse.DONE
 
     def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
         """The chunks before any text."""
@@ -112,12 +131,14 @@ class ChatShape(Shape):
             for delta in _call_deltas(call)
         ]
         if piece.finish_reason:
-            chunks.append(self._delta(piece.choice.index, {}, finish_reason=piece.finish_reason))
+            last = self._delta(piece.choice.index, {}, finish_reason=piece.finish_reason)
+            last["choices"][0] |= _stop_reason(piece)
+            chunks.append(last)
         return chunks
 
     def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
         tokens = [token for piece in pieces for token in piece.tokens]
-        calls = [_whole_call(call) for piece in pieces for call in piece.calls]
+        calls = _whole_calls(pieces)
         text = "".join(piece.text for piece in pieces)
         reasoning = "".join(piece.reasoning for piece in pieces)
         message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
@@ -130,6 +151,7 @@ class ChatShape(Shape):
             "message": message,
             "logprobs": self._logprobs(tokens),
             "finish_reason": pieces[-1].finish_reason,
+            **_stop_reason(pieces[-1]),
         }
 
     def _delta(
@@ -162,21 +184,30 @@ class ChatShape(Shape):
         }
 
 
-def _whole_call(call: ToolCall) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": call.arguments},
-    }
+def _stop_reason(piece: Piece) -> dict[str, str]:
+    """Which stop string ended a choice, as vLLM says it; nothing when none did."""
+    matched = piece.choice.stop_string if piece.finish_reason else None
+    return {} if matched is None else {"stop_reason": matched}
+
+
+def _whole_calls(pieces: list[Piece]) -> list[dict[str, Any]]:
+    calls: dict[int, dict[str, Any]] = {}
+    for call in (call for piece in pieces for call in piece.calls):
+        known = calls.setdefault(call.place, _opening(call))
+        known["function"]["arguments"] += call.arguments
+    return list(calls.values())
+
+
+def _opening(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
 
 
 def _call_deltas(call: ToolCall) -> list[dict[str, Any]]:
-    """Name first, arguments after it, as clients put calls together. A call is streamed once it is whole."""
-    opening = {**_whole_call(call), "function": {"name": call.name, "arguments": ""}}
-    return [
-        {"index": call.place, **opening},
-        {"index": call.place, "function": {"arguments": call.arguments}},
-    ]
+    """Name first, arguments after it, as clients put calls together."""
+    deltas = [{"index": call.place, **_opening(call)}] if call.name else []
+    if call.arguments:
+        deltas.append({"index": call.place, "function": {"arguments": call.arguments}})
+    return deltas
 
 
 class CompletionShape(Shape):
@@ -198,12 +229,13 @@ class CompletionShape(Shape):
         choice = self._text(
             piece.choice.index, piece.text, tokens=piece.tokens, finish_reason=piece.finish_reason
         )
-        return [self.chunk([choice])]
+        return [self.chunk([{**choice, **_stop_reason(piece)}])]
 
     def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
         tokens = [token for piece in pieces for token in piece.tokens]
         text = self._echoes[index] + "".join(piece.text for piece in pieces)
-        return self._text(index, text, tokens=tokens, finish_reason=pieces[-1].finish_reason)
+        whole = self._text(index, text, tokens=tokens, finish_reason=pieces[-1].finish_reason)
+        return {**whole, **_stop_reason(pieces[-1])}
 
     def _text(
         self,

@@ -11,6 +11,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from inference.growing_call import GrowingCall
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class ToolCall(NamedTuple):
-    """`arguments` is JSON in a string, as OpenAI has it. `place` counts the calls of a choice."""
+    """A call, or what one has grown by: then `id` and `name` are empty but for its beginning.
+
+    `arguments` is JSON in a string, as OpenAI has it. `place` counts the calls of a choice.
+    """
 
     place: int
     id: str
@@ -41,7 +46,7 @@ class Manner:
 
     `is_thinking`: the prompt ends inside of a thought. `calls_only`: a grammar makes it say one call and
     nothing else. `parse` turns the text of a call, between the markers, into its name and arguments.
-    `marks` are the special tokens that markers are made of.
+    `marks` are the special tokens that markers are made of. `calls_are_json`: they can be read as they grow.
     """
 
     thought: tuple[str, str] | None = None
@@ -51,6 +56,7 @@ class Manner:
     parallel: bool = True
     parse: Callable[[str], Any] = json.loads
     marks: frozenset[int] = frozenset()
+    calls_are_json: bool = False
 
 
 class Speech:
@@ -65,6 +71,8 @@ class Speech:
         self._state: State = "thought" if manner.is_thinking else self._after_thought
         self._follows_marker = manner.is_thinking
         self._calls: list[ToolCall] = []
+        self._count = 0
+        self._growing: GrowingCall | None = None
         self.elsewhere = 0
 
     @property
@@ -73,12 +81,12 @@ class Speech:
 
     @property
     def has_called(self) -> bool:
-        return bool(self._calls)
+        return self._count > 0
 
     def feed(self, text: str, *, last: bool = False) -> Said:
         """What is certain now that `text` has come; everything, if it is the last."""
         self._held += text
-        content, reasoning, calls = "", "", len(self._calls)
+        content, reasoning = "", ""
         before = None
         while self._held and before != (before := (self._state, len(self._held))):
             if self._state == "thought":
@@ -89,7 +97,8 @@ class Speech:
                 content += self._call(last=last)
             else:
                 self._drop(len(self._held))
-        return Said(content, reasoning, tuple(self._calls[calls:]), self._state == "over")
+        calls, self._calls = tuple(self._calls), []
+        return Said(content, reasoning, calls, self._state == "over")
 
     @property
     def _after_thought(self) -> State:
@@ -113,34 +122,53 @@ class Speech:
         return text
 
     def _call(self, *, last: bool) -> str:
-        """Read a call once it is whole. What is shown of it: nothing, unless it is not one."""
+        """Read a call as it grows, or once it is whole. Shown of it is nothing, unless it is not one."""
         start, end = self._manner.call or ("", "")
         found = self._held.find(end) if end else -1
+        raw = self._held if found < 0 else self._held[:found]
+        has_grown = self._manner.calls_are_json and self._grow(raw)
         if found < 0 and not last:
             return ""
-        raw = self._held if found < 0 else self._held[:found]
         shown = raw if self._manner.calls_only else start + raw + (end if found >= 0 else "")
         self._held = self._held[len(raw) + (len(end) if found >= 0 else 0) :]
         self._follows_marker = True
         try:
-            self._add_calls(self._manner.parse(raw.strip()))
+            if not has_grown:
+                self._add_calls(self._manner.parse(raw.strip()))
         except Exception:  # noqa: BLE001 -- mlx-lm's parsers raise whatever a wrong text makes them stumble over
-            self._state = "content"
+            self._state, self._growing = "content", None
             self.elsewhere -= 0 if self._manner.calls_only else len(start)
             return shown
         self.elsewhere += len(shown) - (0 if self._manner.calls_only else len(start))
+        self._growing = None
         self._state = "content" if self._manner.parallel and not self._manner.calls_only else "over"
         return ""
+
+    def _grow(self, raw: str) -> bool:
+        """Give out what the call has grown by. Whether it is one that can be read so."""
+        growing = self._growing = self._growing or GrowingCall()
+        was_known = growing.name is not None
+        grown = growing.feed(raw)
+        if growing.name is None:
+            return False
+        if not was_known:
+            self._calls.append(ToolCall(self._count, _new_id(), growing.name, grown))
+            self._count += 1
+        elif grown:
+            self._calls.append(ToolCall(self._count - 1, "", "", grown))
+        return True
 
     def _add_calls(self, parsed: Any) -> None:
         """Some models put several calls between two markers."""
         added = [
-            ToolCall(len(self._calls) + place, _id_of(one), str(one["name"]), _arguments_of(one))
+            ToolCall(self._count + place, _id_of(one), str(one["name"]), _arguments_of(one))
             for place, one in enumerate(parsed if isinstance(parsed, list) else [parsed])
         ]
         if not added:
             raise ValueError("There is no call.")
-        self._calls += added if self._manner.parallel else added[:1]
+        added = added if self._manner.parallel else added[:1]
+        self._calls += added
+        self._count += len(added)
 
     def _take_until(self, markers: Sequence[str], *, last: bool) -> tuple[str, str]:
         """The text before the first of `markers`, and that marker; or what cannot belong to one any more."""
@@ -174,7 +202,11 @@ def _growing(text: str, markers: Sequence[str]) -> int:
 def _id_of(call: dict[str, Any]) -> str:
     """The model's own, where it gives one."""
     given = call.get("id")
-    return given if isinstance(given, str) and given else f"call_{secrets.token_hex(12)}"
+    return given if isinstance(given, str) and given else _new_id()
+
+
+def _new_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
 
 
 def _arguments_of(call: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from inference import prompts
 from inference.boundary import OK, Consumer
 from inference.chat_template import prompt_tokens
 from inference.fields import Fields, invalid_type, invalid_value, read_object
-from inference.schema import token_ids
+from inference.schema import template_arguments, token_ids
 from inference.tools import Tools, read_tools
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def read_tokenize(body: dict[str, Any]) -> TokenizeRequest:
         raise invalid_value("prompt", "Give either 'prompt' or 'messages', and not both.")
     if messages is not None and not isinstance(messages, list):
         raise invalid_type("messages", "an array of objects", messages)
-    arguments = fields.object("chat_template_kwargs")
     return TokenizeRequest(
         model=_model(fields),
         prompt=None if prompt is None else fields.string("prompt"),
@@ -47,7 +46,7 @@ def read_tokenize(body: dict[str, Any]) -> TokenizeRequest:
         add_generation_prompt=fields.boolean("add_generation_prompt", default=True),
         with_strings=fields.boolean("return_token_strs"),
         tools=read_tools(fields),
-        template_arguments=arguments.as_dict() if arguments else {},
+        template_arguments=template_arguments(fields),
     )
 
 
@@ -95,9 +94,14 @@ def _tokens(backend: Backend, request: TokenizeRequest) -> list[int]:
             request.messages,
             request.template_arguments,
             tools=request.tools.offered,
-            add_generation_prompt=request.add_generation_prompt,
+            ending="generation_prompt" if request.add_generation_prompt else "nothing",
         )
     return list(tokenizer.encode(request.prompt, add_special_tokens=request.add_special_tokens))
+
+
+def count_tokens(backend: Backend, request: TokenizeRequest) -> int:
+    """On the tokenizing thread. ApiError as /tokenize has it."""
+    return len(_tokens(backend, request))
 
 
 def _text(backend: Backend, model: str | None, tokens: list[int]) -> str:

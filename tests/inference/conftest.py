@@ -23,6 +23,7 @@ from transformers import AutoTokenizer
 from inference.demo import demo_chat_model
 from inference.detokenize import Vocabulary
 from inference.options import ModelOptions, ServerOptions
+from tests.inference import tool_model
 from tests.inference.servers import Running, running
 from tests.inference.tiny_models import write_tiny_model
 
@@ -64,6 +65,12 @@ def demo_vocabulary(demo_tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
 @pytest.fixture(scope="session")
 def tiny_folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("models") / TINY, tokenizer_from=demo_folder)
+
+
+@pytest.fixture(scope="session")
+def tool_folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tools") / tool_model.MODEL
+    return tool_model.write_tool_model(folder, tokenizer_from=demo_folder)
 
 
 @pytest.fixture(scope="session")

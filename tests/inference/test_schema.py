@@ -55,7 +55,16 @@ COMPLETION: dict[str, Any] = {"model": "m", "prompt": "hi"}
         ({"functions": [{"name": "f"}]}, "functions", "unsupported_parameter"),
         ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
         ({"store": True}, "store", "unsupported_parameter"),
-        ({"reasoning_effort": "low"}, "reasoning_effort", "unsupported_parameter"),
+        ({"reasoning_effort": "much"}, "reasoning_effort", "invalid_value"),
+        (
+            {"continue_final_message": True, "add_generation_prompt": True},
+            "continue_final_message",
+            "invalid_value",
+        ),
+        ({"prompt_logprobs": 1}, "prompt_logprobs", "unsupported_parameter"),
+        ({"use_beam_search": True}, "use_beam_search", "unsupported_parameter"),
+        ({"skip_special_tokens": False}, "skip_special_tokens", "unsupported_parameter"),
+        ({"echo": True}, "echo", "unsupported_parameter"),
     ],
 )
 def test_it_refuses_a_bad_chat_field_and_names_it(fields: dict[str, Any], param: str, code: str) -> None:

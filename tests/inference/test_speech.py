@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,12 +24,15 @@ def heard(manner: Manner, *pieces: str) -> tuple[str, str, list[tuple[str, Any]]
     speech = Speech(manner)
     said = [speech.feed(piece) for piece in pieces]
     said.append(speech.feed("", last=True))
-    calls = [call for one in said for call in one.calls]
-    assert [call.place for call in calls] == list(range(len(calls)))
+    calls: dict[int, list[Any]] = {}
+    for call in (call for one in said for call in one.calls):
+        known = calls.setdefault(call.place, [call.name, ""])
+        known[1] += call.arguments
+    assert list(calls) == list(range(len(calls)))
     return (
         "".join(one.content for one in said),
         "".join(one.reasoning for one in said),
-        [(call.name, json.loads(call.arguments)) for call in calls],
+        [(name, json.loads(arguments)) for name, arguments in calls.values()],
     )
 
 
@@ -95,6 +99,45 @@ def test_content_is_shown_before_the_call_is_whole() -> None:
     speech = Speech(TOOLS)
     assert speech.feed("I look. <tool_call>{").content == "I look."
     assert speech.is_calling
+
+
+JSON_TOOLS = replace(TOOLS, calls_are_json=True)
+
+
+def test_arguments_in_json_are_given_out_as_they_grow() -> None:
+    speech = Speech(JSON_TOOLS)
+    pieces = [
+        '<tool_call>{"name": "wea',
+        'ther", "arguments": {"ci',
+        'ty": "B}',
+        ' \\"ern\\\\"}',
+        "}\n</tool_call>",
+    ]
+
+    said = [call for piece in pieces for call in speech.feed(piece).calls]
+
+    assert [call.name for call in said] == ["weather", "", "", ""][: len(said)]
+    assert [call.arguments for call in said] == ['{"ci', 'ty": "B}', ' \\"ern\\\\"}']
+    assert speech.feed("", last=True).calls == ()
+
+
+@given(
+    arguments=st.recursive(
+        st.text('a"\\{}[]<>', max_size=5) | st.integers(),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text('k"\\}', max_size=2), inner, max_size=3)
+        ),
+        max_leaves=6,
+    ),
+    cuts=st.lists(st.integers(0, 200), max_size=8),
+)
+def test_growing_arguments_are_the_same_however_they_are_cut(arguments: Any, cuts: list[int]) -> None:
+    text = f"<tool_call>{json.dumps({'name': 'a', 'arguments': {'x': arguments}})}</tool_call>"
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+
+    heard_now = heard(JSON_TOOLS, *(text[start:end] for start, end in itertools.pairwise(places)))
+
+    assert heard_now == ("", "", [("a", {"x": arguments})])
 
 
 def test_a_call_keeps_the_id_that_the_model_gave_it() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.inference.servers import running
 from tests.inference.test_answers_over_http import chat, refusal
-from tests.inference.tiny_models import write_tiny_model
+from tests.inference.tool_model import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,25 +23,6 @@ if TYPE_CHECKING:
 
     from inference.options import ServerOptions
 
-MODEL = "tiny-tools"
-TEMPLATE = """\
-{%- if tools %}<|im_start|>system
-{%- for tool in tools %}{{ tool | tojson }}{% endfor %}
-Answer with <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
-{% endif -%}
-{%- for message in messages -%}
-<|im_start|>{{ message.role }}
-{{ message.content }}
-{%- for tool_call in message.tool_calls or [] %}{% set tool_call = tool_call.function %}<tool_call>
-{"name": "{{ tool_call.name }}", "arguments": {{ tool_call.arguments | tojson }}}
-</tool_call>{% endfor %}<|im_end|>
-{% endfor -%}
-{%- if add_generation_prompt -%}
-<|im_start|>assistant
-{% if think_aloud %}<think>
-{% endif %}
-{%- endif -%}
-"""
 WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -72,20 +53,8 @@ def says(text: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
-    folder = write_tiny_model(tmp_path_factory.mktemp("tools") / MODEL, tokenizer_from=demo_folder)
-    file = folder / "tokenizer.json"
-    text = file.read_text().replace("<repo_name>", "<think>").replace("<reponame>", "<think>")
-    file.write_text(text.replace("<file_sep>", "</think>"))
-    config = folder / "tokenizer_config.json"
-    known = config.read_text().replace("<repo_name>", "<think>").replace("<file_sep>", "</think>")
-    config.write_text(json.dumps({**json.loads(known), "chat_template": TEMPLATE}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def client(tiny_options: ServerOptions, folder: Path) -> Iterator[openai.OpenAI]:
-    options = replace(tiny_options, models=replace(tiny_options.models, name=str(folder)))
+def client(tiny_options: ServerOptions, tool_folder: Path) -> Iterator[openai.OpenAI]:
+    options = replace(tiny_options, models=replace(tiny_options.models, name=str(tool_folder)))
     with (
         running(options) as server,
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="not-needed", max_retries=0) as client,

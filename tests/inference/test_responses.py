@@ -1,0 +1,107 @@
+"""OpenAI's Responses of the model server, and requests that somebody cancels, through the openai SDK."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+
+from tests.inference.conftest import TINY
+from tests.inference.test_answers_over_http import chat
+from tests.inference.test_answers_over_http import events as chunks_of
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def test_a_response_and_its_stream_say_the_same(tiny_client: openai.OpenAI) -> None:
+    how: Any = {"model": TINY, "input": "Say something.", "max_output_tokens": 16, "temperature": 0}
+    whole = tiny_client.responses.create(**how)
+
+    events = list(tiny_client.responses.create(**how, stream=True))
+
+    kinds = [event.type for event in events if event.type != "response.output_text.delta"]
+    streamed = events[-1].response
+    assert streamed.output_text == whole.output_text != ""
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == whole.output_text
+    assert whole.status == streamed.status == "incomplete"
+    assert whole.incomplete_details is not None
+    assert whole.incomplete_details.reason == "max_output_tokens"
+    assert whole.usage is not None
+    assert whole.usage.output_tokens == 16
+    assert kinds == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.incomplete",
+    ]
+
+
+def test_what_would_need_a_memory_is_refused(tiny_client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        tiny_client.responses.create(model=TINY, input="And?", previous_response_id="resp_1")
+
+    assert caught.value.param == "previous_response_id"
+
+
+@pytest.mark.parametrize("by", ["request", "answer"])
+def test_a_cancelled_stream_says_so_and_frees_its_place(tiny_http: httpx.Client, by: str) -> None:
+    body = chat(stream=True, max_tokens=None, ignore_eos=True, temperature=1)
+    headers = {"x-request-id": f"mine-{by}"}
+    with tiny_http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
+        lines = answer.iter_lines()
+        first = next(lines)
+        name = f"mine-{by}" if by == "request" else first.split('"id":"')[1].split('"')[0]
+        cancelled = tiny_http.post(f"/v1/requests/{name}/cancel")
+        rest: list[str] = []
+        with pytest.raises(Exception, match="peer closed"):
+            rest.extend(lines)
+
+    assert cancelled.json()["cancelled"] is True
+    assert "request_cancelled" in "".join(rest[-2:])
+    assert tiny_http.delete(f"/v1/requests/{name}").status_code == 404
+
+
+def test_a_cancelled_plain_answer_is_an_error(tiny_http: httpx.Client) -> None:
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        body = chat(max_tokens=None, ignore_eos=True, temperature=1)
+        answers.append(
+            tiny_http.post("/v1/chat/completions", json=body, headers={"x-request-id": "mine-plain"})
+        )
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while tiny_http.delete("/v1/requests/mine-plain").status_code == 404 and asking.is_alive():
+        pass
+    asking.join()
+
+    assert answers[0].status_code == 499
+    assert answers[0].json()["error"]["code"] == "request_cancelled"
+
+
+def test_usage_may_be_wanted_in_every_chunk(tiny_http: httpx.Client) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = chunks_of(
+        tiny_http.post("/v1/chat/completions", json=chat(stream=True, stream_options=options, max_tokens=6))
+    )
+
+    counts = [chunk["usage"]["completion_tokens"] for chunk in chunks]
+    assert counts == sorted(counts)
+    assert counts[-1] == 6
+
+
+def test_the_stop_string_that_ended_an_answer_is_named(tiny_http: httpx.Client) -> None:
+    said = tiny_http.post("/v1/chat/completions", json=chat()).json()["choices"][0]["message"]["content"]
+
+    (choice,) = tiny_http.post("/v1/chat/completions", json=chat(stop=said[4:7])).json()["choices"]
+
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("stop", said[4:7])
