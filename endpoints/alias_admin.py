@@ -30,7 +30,8 @@ class AliasedModelInline(AliasedModelInlineBase):
 
 @admin.register(ModelAlias)
 class ModelAliasAdmin(ModelAliasAdminBase):
-    list_display = ["name", "in_order"]
+    list_display = ["name", "in_order", "strategy"]
+    fields = ["name", "strategy"]
     search_fields = ["name", "models__model"]
     inlines = [AliasedModelInline]
 

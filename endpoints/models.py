@@ -11,6 +11,7 @@ from django.db import models
 
 from endpoints import secrets, validation
 from endpoints.choices import AuthKind, Mode, Span, Status
+from endpoints.strategies import STRATEGIES
 
 MAX_NAME_LENGTH = 64
 MAX_MODEL_NAME_LENGTH = 300
@@ -137,7 +138,16 @@ class ModelAlias(models.Model):
         max_length=MAX_MODEL_NAME_LENGTH,
         unique=True,
         validators=[validation.validate_model_name],
-        help_text="What clients ask for, such as gpt-4o-mini. It hides a model of the same name.",
+        help_text=(
+            "What clients ask for, such as gpt-4o-mini. It hides a model of the same name. A pattern such as "
+            "claude-* stands for every name that no endpoint serves itself."
+        ),
+    )
+    strategy = models.CharField(
+        max_length=20,
+        blank=True,
+        choices=[(name, name) for name in STRATEGIES],
+        help_text="Who gets its requests among equals. Empty: as everywhere (OLLA_LOAD_BALANCER).",
     )
 
     class Meta:

@@ -7,11 +7,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from endpoints import profiles, secrets
+from endpoints.abilities import abilities_of
 from endpoints.choices import Mode, Status
 from endpoints.errors import FleetError
 from endpoints.model_details import details_of
 from endpoints.models import AliasedModel, Endpoint, EndpointModel
-from endpoints.snapshot import ServedModel, Snapshot, Target
+from endpoints.snapshot import Alias, ServedModel, Snapshot, Target
 
 if TYPE_CHECKING:
     from endpoints.profiles import Profile
@@ -37,11 +38,11 @@ def build(revision: int) -> Snapshot:
     return Snapshot(revision=revision, targets=tuple(targets), aliases=_aliases())
 
 
-def _aliases() -> dict[str, tuple[str, ...]]:
-    models: defaultdict[str, list[str]] = defaultdict(list)
-    for alias, model in AliasedModel.objects.values_list("alias__name", "model"):
-        models[alias].append(model)
-    return {alias: tuple(names) for alias, names in models.items()}
+def _aliases() -> dict[str, Alias]:
+    models: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, strategy, model in AliasedModel.objects.values_list("alias__name", "alias__strategy", "model"):
+        models[name, strategy].append(model)
+    return {name: Alias(tuple(names), strategy) for (name, strategy), names in models.items()}
 
 
 def _served_models() -> dict[int, list[EndpointModel]]:
@@ -52,11 +53,13 @@ def _served_models() -> dict[int, list[EndpointModel]]:
 
 
 def _served(row: EndpointModel, backend_type: str) -> ServedModel:
+    details = details_of(row, backend_type=backend_type)
     return ServedModel(
         name=row.name,
         created=row.created,
         max_model_len=row.max_model_len,
-        details=details_of(row, backend_type=backend_type),
+        details=details,
+        abilities=abilities_of(details.capabilities, told=bool(row.capabilities)),
     )
 
 

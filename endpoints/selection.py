@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from endpoints.snapshot import Target
+    from endpoints.snapshot import ServedModel, Target
 
     # The prompt of a request as prefix keys, shortest first (see endpoints.warmth). Asked for when needed.
     Prefix = Callable[[], Sequence[int]]
@@ -66,12 +66,14 @@ class Loads:
 class Candidate:
     """An endpoint that may answer. Its `point` on the ring depends on nobody else's.
 
-    `model` is what it is asked for in place of an alias, None for what the client said.
+    `model` is what it is asked for in place of an alias, None for what the client said. `served` is what is
+    known of the model, None when none was named.
     """
 
     target: Target
     load: Load
     model: str | None = None
+    served: ServedModel | None = None
     point: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,9 +5,12 @@ The request path reads `snapshot()` and never a query. Who builds and swaps it i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from fnmatch import translate
 from typing import TYPE_CHECKING
 
+from endpoints.abilities import UNKNOWN, Abilities
 from endpoints.choices import ROUTABLE, Mode, Status
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ class ServedModel:
     created: int
     max_model_len: int | None
     details: ModelDetails | None = None
+    abilities: Abilities = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,10 @@ class Target:
     def __post_init__(self) -> None:
         object.__setattr__(self, "model_names", frozenset(model.name for model in self.models))
 
+    def served(self, name: str | None) -> ServedModel | None:
+        """Its model of that name."""
+        return next((model for model in self.models if model.name == name), None)
+
     @property
     def routable(self) -> bool:
         """Whether a new request may go there."""
@@ -67,12 +75,43 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Alias:
+    """The models behind a name, the preferred first. `strategy` is empty for that of the deployment."""
+
+    models: tuple[str, ...]
+    strategy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every endpoint at one revision, highest priority first, then by name; and the models of each alias."""
+    """Every endpoint at one revision, highest priority first, then by name; and the aliases by name.
+
+    A name with `*` or `?` is a pattern: it stands for every name that it matches.
+    """
 
     revision: int
     targets: tuple[Target, ...]
-    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aliases: Mapping[str, Alias] = field(default_factory=dict)
+    _patterns: tuple[tuple[re.Pattern[str], Alias], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # The one that leaves least open comes first.
+        names = sorted(filter(is_pattern, self.aliases), key=lambda name: (-len(_literal(name)), name))
+        compiled = ((re.compile(translate(name.replace("[", "[[]").lower())), name) for name in names)
+        object.__setattr__(self, "_patterns", tuple((regex, self.aliases[name]) for regex, name in compiled))
+
+    def matching(self, name: str) -> Alias | None:
+        """The alias whose pattern matches `name`, whatever its case."""
+        lowered = name.lower()
+        return next((alias for regex, alias in self._patterns if regex.match(lowered)), None)
+
+
+def is_pattern(name: str) -> bool:
+    return "*" in name or "?" in name
+
+
+def _literal(pattern: str) -> str:
+    return pattern.replace("*", "").replace("?", "")
 
 
 _current = Snapshot(revision=-1, targets=())

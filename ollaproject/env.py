@@ -90,6 +90,15 @@ def env_choice(name: str, choices: Iterable[str], default: str) -> str:
     return word
 
 
+def env_choices(name: str, choices: Iterable[str], default: Iterable[str]) -> list[str]:
+    """A comma-separated list of words out of `choices`."""
+    words, allowed = env_list(name, default), list(choices)
+    for word in words:
+        if word not in allowed:
+            raise ImproperlyConfigured(f"{name} is a list of {', '.join(allowed)}, not {word!r}.")
+    return words
+
+
 def env_path(name: str, default: Path) -> Path:
     word = env_str(name)
     return Path(word).expanduser().resolve() if word else default.resolve()

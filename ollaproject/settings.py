@@ -13,6 +13,7 @@ from csp.constants import NONE, SELF
 from ollaproject.env import (
     env_bool,
     env_choice,
+    env_choices,
     env_int,
     env_limits,
     env_list,
@@ -82,6 +83,20 @@ OLLA_LOAD_BALANCER = env_choice(
     ["cache-aware", "priority", "round-robin", "least-connections", "least-latency"],
     "cache-aware",
 )
+OLLA_ROUTING_STRATEGY = env_choice("OLLA_ROUTING_STRATEGY", ["strict", "optimistic", "discovery"], "strict")
+OLLA_ROUTING_FALLBACK = env_choice(
+    "OLLA_ROUTING_FALLBACK", ["compatible_only", "all", "none"], "compatible_only"
+)
+OLLA_DISCOVERY_TIMEOUT = env_int("OLLA_DISCOVERY_TIMEOUT", 2, minimum=1)  # seconds
+OLLA_STICKY_SESSIONS = env_bool("OLLA_STICKY_SESSIONS", default=False)
+OLLA_STICKY_KEY_SOURCES = env_choices(
+    "OLLA_STICKY_KEY_SOURCES",
+    ["session_header", "prefix_hash", "auth_header", "ip"],
+    ["session_header", "prefix_hash", "auth_header"],
+)
+OLLA_STICKY_IDLE_TTL = env_int("OLLA_STICKY_IDLE_TTL", 600, minimum=1)  # seconds
+OLLA_STICKY_MAX_SESSIONS = env_int("OLLA_STICKY_MAX_SESSIONS", 10_000, minimum=1)
+OLLA_STICKY_PREFIX_BYTES = env_int("OLLA_STICKY_PREFIX_BYTES", 512, minimum=1)
 OLLA_QUEUE_SIZE = env_int("OLLA_QUEUE_SIZE", 100)
 OLLA_QUEUE_TIMEOUT = env_int("OLLA_QUEUE_TIMEOUT", 30)  # seconds
 OLLA_FAILURES_TO_GO_DOWN = env_int("OLLA_FAILURES_TO_GO_DOWN", 2, minimum=1)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from endpoints.selection import Candidate
     from endpoints.snapshot import Snapshot, Target
-    from proxy.routing import Plan
+    from proxy.plan import Plan
 
 # How often those who wait look whether the routing table has changed.
 RENEW_SECONDS = 0.25

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.headers import Pair
     from proxy.key_table import Holder
     from proxy.limiter import Permit
+    from proxy.sticky import Session
     from proxy.translation import Translation
     from proxy.usage import Tap
 
@@ -69,6 +70,7 @@ class Call:
         self.ended_by: ApiError | None = None  # why we end it before its time
         self._free_at = 0.0  # since when it could go to an endpoint, in seconds since it came in
         self._placed_at = 0.0
+        self.session: Session | None = None  # when sticky sessions are on
         self._watcher: asyncio.Task[None] | None = None
 
     # --- The request ---
@@ -162,6 +164,8 @@ class Call:
             pairs.append((b"x-olla-routing-reason", reason.encode()))
         if self.permit is not None:
             pairs += self.permit.pairs
+        if self.session is not None:
+            pairs += self.session.headers()
         pairs += self.dialect.headers(request_id)
         return pairs + self.own_headers
 

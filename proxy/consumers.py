@@ -19,14 +19,16 @@ from endpoints import watch
 from endpoints.snapshot import snapshot
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
-from proxy import anthropic_models, batches, errors, estimate, headers, intake, model_list, usage
+from proxy import anthropic_models, batches, errors, estimate, headers, intake, model_list, needs, usage
 from proxy.call import Call
 from proxy.dialects import ANTHROPIC
 from proxy.failover import IDEMPOTENT_METHODS
 from proxy.messages import Messages, MessagesTap
 from proxy.paths import has_dot_segments, place_of
+from proxy.plan import Plan
 from proxy.relay import break_off, relay
-from proxy.routing import Plan, Question
+from proxy.routing import Question
+from proxy.sticky import Asker
 from proxy.translation import converse
 from proxy.translators import translation_for
 from proxy.upstream import Outgoing
@@ -100,6 +102,8 @@ class ApiConsumer(GatewayConsumer):
     """`/olla/…` and `/v1/…`."""
 
     def finished(self, call: Call) -> None:
+        if call.session is not None:
+            call.session.ended()
         outcome = call.outcome()
         if call.permit is not None:
             call.permit.close(outcome.charged)
@@ -136,15 +140,16 @@ class ApiConsumer(GatewayConsumer):
             raise errors.method_not_allowed(call.method, READ_METHODS)
         name = unquote_to_bytes(place.path[len(MODELS) :]).decode("utf-8", "replace").strip("/")
         to_anthropic = call.dialect is ANTHROPIC or bool(headers.value(call.headers, b"anthropic-version"))
-        listed = model_list.listed(place.surface, call.holder)
         if not name:
+            listed = model_list.listed(place.surface, call.holder)
             query = call.scope["query_string"]
             shown = anthropic_models.page(listed["data"], query) if to_anthropic else listed
             await call.respond_json(200, shown)
             return
-        found = next((each for each in listed["data"] if each["id"] == name), None)
+        found = model_list.entry(place.surface, name, call.holder)
         if found is None:
-            raise errors.model_not_found(name, [each["id"] for each in listed["data"]])
+            known = model_list.listed(place.surface, call.holder)["data"]
+            raise errors.model_not_found(name, [each["id"] for each in known])
         await call.respond_json(200, anthropic_models.model(found) if to_anthropic else found)
 
     async def _health(self, call: Call, place: Place) -> None:
@@ -174,19 +179,26 @@ class ApiConsumer(GatewayConsumer):
         call.translation = translation_for(call.method, place.path, body)
         if inference:
             body = self._tap(call, place, asked, body)
-        question = Question(place.surface, asked.model, endpoints)
+        purpose = needs.purpose_of(place.path) if inference else ""
+        question = Question(place.surface, asked.model, endpoints, purpose)
         outgoing = self._outgoing(call, place, body)
         repeatable = (
             inference or call.method in IDEMPOTENT_METHODS or intake.is_repeatable(call.method, place.path)
         )
 
         async def ask(outgoing: Outgoing) -> Begun:
-            plan = Plan(self.gateway.router, question, asked.prompt, waits=inference)
+            router, session = self.gateway.router, call.session
+            plan = Plan(router, question, asked.prompt, session=session, waits=inference)
             return await self.gateway.failover.first_answer(call, plan, outgoing, repeatable=repeatable)
 
+        if self.gateway.rediscovery is not None and not self.gateway.router.knows(question):
+            await self.gateway.rediscovery.ask()
+        parts = self._parts(place, question, body) if call.translation is None else []
+        if inference and not parts and self.gateway.sticky is not None:
+            call.session = self.gateway.sticky.session_of(asker_of(call, asked))
         if call.translation is not None:
             await converse(call, call.translation, lambda: ask(outgoing))
-        elif parts := self._parts(place, question, body):
+        elif parts:
             await batches.answer(call, parts, lambda body: ask(replace(outgoing, body=body)))
         else:
             await relay(call, await ask(outgoing))
@@ -240,6 +252,11 @@ class ApiConsumer(GatewayConsumer):
         )
         sent = headers.to_backend(call.headers, stream=call.stream, forwarded=forwarded)
         return Outgoing(call.method, place.path, scope["query_string"], sent, body, call.translation)
+
+
+def asker_of(call: Call, asked: Asked) -> Asker:
+    address = call.caller.address if call.caller else ""
+    return Asker(call.headers, address, asked.model or "", asked.prompt)
 
 
 def _allowed_endpoints(call: Call, asked: Asked) -> Names | None:

@@ -176,6 +176,19 @@ def model_unavailable(model: str, states: Sequence[str]) -> ApiError:
     return ApiError(503, "model_unavailable", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+def context_length_exceeded(model: str | None, context: int, about: int, at_least: int) -> ApiError:
+    """All figures are tokens: the longest context there is, and what the prompt probably and surely has."""
+    what = "that can serve this" if model is None else f"for {model!r}"
+    message = (
+        f"The longest context {what} is {context} tokens, and the prompt has about {about}, at least "
+        f"{at_least}. Send less, or use a model with a longer context."
+    )
+    refused = ApiError(400, "context_length_exceeded", message, param="messages")
+    refused.headers["X-Olla-Routing-Decision"] = "rejected"
+    refused.headers["X-Olla-Routing-Reason"] = "context_length_exceeded"
+    return refused
+
+
 def no_healthy_endpoint(label: str, states: Sequence[str]) -> ApiError:
     if states:
         message = f"No {label} endpoint can serve now: {'; '.join(states)}. Try again in a few seconds."

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from endpoints.snapshot import snapshot
 from ollaproject.wire.openai_errors import ApiError
-from proxy.routing import Plan, Question, serves, state_of
+from proxy.plan import Plan
+from proxy.refusals import state_of
+from proxy.routing import Question, alias_for, serves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +61,8 @@ class Explanation(TypedDict):
 
 def explain(router: Router, surface: Surface, model: str | None) -> Explanation:
     """What would happen now to a request for `model` on `surface`."""
-    names = snapshot().aliases.get(model, ()) if model is not None else ()
+    alias = alias_for(snapshot(), Question(surface, model))
+    names = alias.models if alias else ()
     order: list[OrderStep] = []
     refusal: Refusal | None = None
     try:

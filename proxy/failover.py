@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from endpoints.snapshot import Target
     from proxy.admission import Admission
     from proxy.call import Call
+    from proxy.plan import Plan
     from proxy.record import Records, Running
-    from proxy.routing import Plan
     from proxy.upstream import Answer, Outgoing, Upstream
 
 # The endpoint says that it cannot serve now. A sibling may.

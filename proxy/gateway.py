@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 
 from endpoints import feedback
 from endpoints.doubts import Doubts
@@ -16,9 +17,12 @@ from proxy.failover import Failover
 from proxy.ledger import Ledger
 from proxy.limiter import Limiter
 from proxy.record import Records
+from proxy.rediscovery import Rediscovery
 from proxy.revocations import Revocations
-from proxy.routing import Router
+from proxy.routing import COMPATIBLE, DISCOVERY, STRICT, Router
 from proxy.shared_limits import SharedLimits
+from proxy.sharing import Sharing
+from proxy.sticky import Sticky, StickyRules
 from proxy.translators import Translators
 from proxy.upstream import Upstream
 
@@ -30,6 +34,10 @@ class Gateway:
     guard: Guard
     max_body_size: int
     balancer: str = "cache-aware"
+    model_routing: str = STRICT
+    model_fallback: str = COMPATIBLE
+    sticky: Sticky | None = None
+    rediscovery: Rediscovery | None = None
     queue_size: int = 100
     queue_timeout: float = 30.0
     ask_for_usage: bool = True
@@ -47,7 +55,9 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.records = Records(self.doubts, self.ledger)
-        self.router = Router(STRATEGIES[self.balancer]())
+        self.router = Router(
+            STRATEGIES[self.balancer](), mode=self.model_routing, fallback=self.model_fallback
+        )
         self.admission = Admission(max_waiting=self.queue_size, max_wait=self.queue_timeout)
         self.failover = Failover(self.upstream, self.records, self.admission)
 
@@ -63,6 +73,12 @@ class Gateway:
             ),
             max_body_size=settings.OLLA_MAX_BODY_SIZE,
             balancer=settings.OLLA_LOAD_BALANCER,
+            model_routing=settings.OLLA_ROUTING_STRATEGY,
+            model_fallback=settings.OLLA_ROUTING_FALLBACK,
+            sticky=sticky_from_settings() if settings.OLLA_STICKY_SESSIONS else None,
+            rediscovery=Rediscovery(seconds=settings.OLLA_DISCOVERY_TIMEOUT)
+            if settings.OLLA_ROUTING_STRATEGY == DISCOVERY
+            else None,
             queue_size=settings.OLLA_QUEUE_SIZE,
             queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
             doubts=feedback.doubts,
@@ -76,3 +92,17 @@ class Gateway:
                 shared=SharedLimits(settings.REDIS_URL) if settings.REDIS_URL else None,
             ),
         )
+
+
+def sticky_from_settings() -> Sticky:
+    """The keys are hashed with a secret that all processes of a deployment have."""
+    return Sticky(
+        StickyRules(
+            sources=tuple(settings.OLLA_STICKY_KEY_SOURCES),
+            idle_ttl=settings.OLLA_STICKY_IDLE_TTL,
+            max_sessions=settings.OLLA_STICKY_MAX_SESSIONS,
+            prefix_bytes=settings.OLLA_STICKY_PREFIX_BYTES,
+        ),
+        secret=salted_hmac("proxy.sticky", "", algorithm="sha256").digest(),
+        sharing=Sharing(settings.REDIS_URL) if settings.REDIS_URL else None,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from endpoints.profiles import profile
-from endpoints.snapshot import snapshot
+from endpoints.snapshot import is_pattern, snapshot
 from proxy.routing import Question, within_reach
 
 if TYPE_CHECKING:
@@ -37,19 +37,29 @@ class ModelList(TypedDict):
 def listed(surface: Surface, holder: Holder | None = None) -> ModelList:
     """Every model of a surface, as the endpoint of highest priority has it, then every alias of one.
 
-    For the `holder` of a key, those that it may use.
+    For the `holder` of a key, those that it may use. A pattern is no name that could be asked for.
     """
     found: dict[str, ModelEntry] = {}
     for target, model in _served(surface, holder):
         found.setdefault(model.name, _entry(surface, target, model))
     aliases: dict[str, ModelEntry] = {}
-    for alias, names in snapshot().aliases.items():
-        first = next((name for name in names if name in found), None)
-        if first is not None:
-            aliases[alias] = {**found[first], "id": alias}
+    for name, alias in snapshot().aliases.items():
+        first = next((model for model in alias.models if model in found), None)
+        if first is not None and not is_pattern(name):
+            aliases[name] = {**found[first], "id": name}
     found |= aliases
     usable = [each for name, each in found.items() if holder is None or holder.models.admit(name)]
     return {"object": "list", "data": usable}
+
+
+def entry(surface: Surface, name: str, holder: Holder | None = None) -> ModelEntry | None:
+    """One model by its name, also one that an alias's pattern matches. None when nobody serves it now."""
+    entries = {each["id"]: each for each in listed(surface, holder)["data"]}
+    if name in entries:
+        return entries[name]
+    alias = snapshot().matching(name) if holder is None or holder.models.admit(name) else None
+    first = next((model for model in alias.models if model in entries), None) if alias else None
+    return {**entries[first], "id": name} if first is not None else None
 
 
 def _served(surface: Surface, holder: Holder | None) -> Iterator[tuple[Target, ServedModel]]:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from endpoints.choices import Mode
 from endpoints.overview import MODE_WORDS
+from endpoints.snapshot import is_pattern
 from proxy.tables import current_table
 
 if TYPE_CHECKING:
@@ -51,8 +52,13 @@ def choices(table: Snapshot) -> list[Choice]:
         for model in target.models:
             places.setdefault(model.name, []).append({"name": target.name, "state": state(target)})
     found: list[Choice] = [
-        {"name": alias, "alias": list(names), "places": [p for name in names for p in places.get(name, [])]}
-        for alias, names in table.aliases.items()
+        {
+            "name": name,
+            "alias": list(alias.models),
+            "places": [place for model in alias.models for place in places.get(model, [])],
+        }
+        for name, alias in table.aliases.items()
+        if not is_pattern(name)
     ]
     found += [{"name": name, "alias": [], "places": where} for name, where in places.items()]
     return sorted(found, key=lambda each: (not served(each), not each["alias"], each["name"].casefold()))

@@ -8,113 +8,50 @@ from __future__ import annotations
 from itertools import count, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from endpoints.choices import Mode
+from endpoints.abilities import Fit
 from endpoints.selection import Candidate, Loads, Tier
 from endpoints.snapshot import snapshot
-from proxy import errors
-from proxy.prefix import keys_of
+from endpoints.strategies import STRATEGIES
+from proxy import refusals
+from proxy.plan import ALIAS
+from proxy.route import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from endpoints.selection import Strategy
-    from endpoints.snapshot import Snapshot, Target
-    from ollaproject.wire.openai_errors import ApiError
+    from endpoints.snapshot import Alias, Snapshot, Target
     from proxy.paths import Surface
     from proxy.patterns import Names
-    from proxy.prefix import Prompt
 
-STRICT, ALIAS = "strict", "alias"
+STRICT, OPTIMISTIC, DISCOVERY = "strict", "optimistic", "discovery"
+# In optimistic routing these stand in for a model that nobody serves: who may do the same, all, none.
+COMPATIBLE, ALL, NONE = "compatible_only", "all", "none"
 # A client may ask for any number of names; only what leads somewhere is kept, and no more than this.
 MAX_ROUTES = 20_000
 
 
 class Question(NamedTuple):
-    """What routing goes by. `model` is None when the request names none, `endpoints` who may answer (any)."""
+    """What routing goes by. `model` is None when the request names none, `endpoints` who may answer (any);
+    `purpose` is the ability that its route is about, such as `chat`, empty for others.
+    """
 
     surface: Surface
     model: str | None
     endpoints: Names | None = None
-
-
-Route = tuple[Tier, ...]
-
-
-class Plan:
-    """One request's way through its candidates. Raises ApiError when there are none."""
-
-    __slots__ = ("_keys", "_prompt", "_route", "_router", "_tried", "question", "waits")
-
-    def __init__(
-        self, router: Router, question: Question, prompt: Prompt | None = None, *, waits: bool = True
-    ) -> None:
-        self.question = question
-        self.waits = waits  # for a place at an endpoint, when all are full
-        self._router = router
-        self._prompt = prompt
-        self._keys: tuple[int, ...] | None = None
-        self._tried: set[int] = set()
-        self._route = router.route(question)
-
-    def choose(self) -> Candidate | None:
-        """Who should be tried next: in the highest tier where one has room. None: those left are full."""
-        for tier in self._left():
-            chosen = self._router.strategy.choose(tier, self.prefix)
-            if chosen is not None:
-                return chosen
-        return None
-
-    def tried(self, candidate: Candidate) -> None:
-        self._tried.add(candidate.target.id)
-
-    def candidates(self) -> Iterator[Candidate]:
-        """All that were not tried, highest tier first."""
-        return (each for tier in self._left() for each in tier.candidates)
-
-    @property
-    def exhausted(self) -> bool:
-        return bool(self._tried) and not any(self.candidates())
-
-    def own(self, candidate: Candidate) -> Candidate | None:
-        """This plan's view of an endpoint, None when it is no candidate or was tried."""
-        number = candidate.target.id
-        if number in self._tried:
-            return None
-        return next((tier.by_id[number] for tier in self._route if number in tier.by_id), None)
-
-    def renew(self) -> None:
-        """Go by the newest routing table. Raises ApiError when it has no candidate any more."""
-        self._route = self._router.route(self.question)
-
-    def prefix(self) -> tuple[int, ...]:
-        if self._keys is None:
-            prompt = self._prompt
-            self._keys = () if prompt is None else keys_of(prompt, self.question.model or "")
-        return self._keys
-
-    def decision(self, candidate: Candidate) -> tuple[str, str, str]:
-        """How it came to this candidate: strategy, decision and reason, for the answer's headers."""
-        if candidate.model is None:
-            return STRICT, "routed", "model_found"
-        if candidate.model == snapshot().aliases.get(self.question.model or "", (None,))[0]:
-            return ALIAS, "routed", "model_found"
-        return ALIAS, "fallback", "preferred_model_unavailable"
-
-    def _left(self) -> Route:
-        if not self._tried:
-            return self._route
-        left = (
-            [each for each in tier.candidates if each.target.id not in self._tried] for tier in self._route
-        )
-        return tuple(Tier(candidates) for candidates in left if candidates)
+    purpose: str = ""
 
 
 class Router:
-    """Finds routes in the newest snapshot."""
+    """Finds routes in the newest snapshot. `mode` is OLLA_ROUTING_STRATEGY, `fallback` what stands in."""
 
-    def __init__(self, strategy: Strategy) -> None:
+    def __init__(self, strategy: Strategy, *, mode: str = STRICT, fallback: str = COMPATIBLE) -> None:
         self.strategy = strategy
+        self.mode = mode
         self.loads = Loads()
+        self._fallback = fallback
+        # What aliases have instead of it, each made when first needed.
+        self._others: dict[str, Strategy] = {}
         self._seen: Snapshot | None = None
         self._routes: dict[Question, Route] = {}
         self._first_turns = count()
@@ -135,26 +72,83 @@ class Router:
                 self._routes[question] = route
         return route
 
+    def knows(self, question: Question) -> bool:
+        """Whether any endpoint, well or not, serves what is asked for, or an alias stands for it."""
+        now, model = snapshot(), question.model
+        if model is None or (now is self._seen and question in self._routes):
+            return True
+        if alias_for(now, question):
+            return True
+        return any(serves(target, model) for target in now.targets if within_reach(target, question))
+
     def _found(self, now: Snapshot, question: Question) -> Route:
         model = question.model
-        aliased = now.aliases.get(model, ()) if model is not None else ()
+        alias = alias_for(now, question)
+        names = alias.models if alias else (model,)
         present = [target for target in now.targets if within_reach(target, question)]
         tiers: list[Tier] = []
-        for name in aliased or (model,):
+        for name in names:
             targets = [target for target in present if target.routable and serves(target, name)]
-            tiers += self._tiers_of(targets, name if aliased else None)
+            if name is None:
+                targets = best_for(targets, question.purpose)
+            tiers += self._tiers_of(targets, name, renamed=alias is not None)
         if tiers:
-            return tuple(tiers)
-        serving = [target for target in present if any(serves(target, name) for name in aliased or (model,))]
-        raise _refusal(question, present, serving, ALIAS if aliased else STRICT)
+            how = ALIAS if alias else self.mode
+            strategy = self._strategy_of(alias)
+            return Route(tuple(tiers), strategy, (how, "routed", "model_found"), names[0] if alias else None)
+        serving = [target for target in present if any(serves(target, name) for name in names)]
+        if alias is None and model is not None and self.mode == OPTIMISTIC:
+            stand_in = self._stand_in(present, question, serving)
+            if stand_in is not None:
+                return stand_in
+        raise refusals.refusal(question, present, serving, ALIAS if alias else self.mode)
 
-    def _tiers_of(self, targets: Iterable[Target], model: str | None) -> Route:
+    def _stand_in(
+        self, present: Sequence[Target], question: Question, serving: Sequence[Target]
+    ) -> Route | None:
+        """Those that may answer although they do not list the model. They are asked for it by its name."""
+        targets = [target for target in present if target.routable]
+        if self._fallback == COMPATIBLE:
+            targets = [target for target in targets if fit_of(target, question.purpose) > Fit.CANNOT]
+        if not targets or self._fallback == NONE:
+            return None
+        reason = "model_unavailable_fallback" if serving else "model_not_found_fallback"
+        if self._fallback == ALL:
+            reason = "all_healthy_fallback"
+        tiers = self._tiers_of(targets, None, renamed=False)
+        return Route(tiers, self.strategy, (self.mode, "fallback", reason))
+
+    def _strategy_of(self, alias: Alias | None) -> Strategy:
+        name = alias.strategy if alias else ""
+        if name not in STRATEGIES:
+            return self.strategy
+        return self._others.setdefault(name, STRATEGIES[name]())
+
+    def _tiers_of(self, targets: Iterable[Target], model: str | None, *, renamed: bool) -> tuple[Tier, ...]:
         """Grouped by priority, highest first. The snapshot has them in this order."""
         turn = next(self._first_turns)  # so that a table that changes often does not favour its first
+        asked = model if renamed else None
         return tuple(
-            Tier([Candidate(target, self.loads.of(target.id), model) for target in tier], turn)
+            Tier([self._candidate(target, model, asked) for target in tier], turn)
             for _, tier in groupby(targets, key=lambda target: target.priority)
         )
+
+    def _candidate(self, target: Target, model: str | None, asked: str | None) -> Candidate:
+        return Candidate(target, self.loads.of(target.id), asked, target.served(model))
+
+
+def alias_for(now: Snapshot, question: Question) -> Alias | None:
+    """The alias of this name; or the pattern that matches it, when no endpoint has a model of that name."""
+    model = question.model
+    if model is None:
+        return None
+    alias = now.aliases.get(model)
+    if alias is not None:
+        return alias
+    alias = now.matching(model)
+    if alias is None or any(serves(each, model) for each in now.targets if within_reach(each, question)):
+        return None
+    return alias
 
 
 def within_reach(target: Target, question: Question) -> bool:
@@ -167,41 +161,12 @@ def serves(target: Target, model: str | None) -> bool:
     return model is None or model in target.model_names
 
 
-def states(targets: Iterable[Target]) -> list[str]:
-    return [state_of(target) for target in targets]
+def fit_of(target: Target, purpose: str) -> Fit:
+    """How the best of its models suits a purpose. An endpoint whose models are not known may do anything."""
+    needs = frozenset({purpose}) if purpose else frozenset[str]()
+    return max((model.abilities.fit(needs) for model in target.models), default=Fit.MAY)
 
 
-def state_of(target: Target) -> str:
-    """Why an endpoint does not serve, in a few words."""
-    if target.mode != Mode.ACTIVE:
-        return f"{target.name} is {target.mode.value}"
-    word = target.status.label.lower()
-    return f"{target.name} is {word} ({target.reason})" if target.reason else f"{target.name} is {word}"
-
-
-def _refusal(
-    question: Question, present: Sequence[Target], serving: Sequence[Target], strategy: str
-) -> ApiError:
-    surface, model = question.surface, question.model
-    if model is None or not present:
-        return errors.no_healthy_endpoint(surface.label, states(present))
-    if serving:
-        refusal = errors.model_unavailable(model, states(serving))
-        return _with_routing(refusal, strategy, "model_unavailable")
-    # An endpoint that was never well has told us nothing about its models: it may be the one.
-    silent = [target for target in present if not target.models]
-    if silent and not any(target.routable for target in present):
-        return errors.no_healthy_endpoint(surface.label, states(present))
-    known = sorted({name for target in present if target.routable for name in target.model_names})
-    return _with_routing(errors.model_not_found(model, known), strategy, "model_not_found")
-
-
-def _with_routing(refusal: ApiError, strategy: str, reason: str) -> ApiError:
-    refusal.headers.update(
-        {
-            "X-Olla-Routing-Strategy": strategy,
-            "X-Olla-Routing-Decision": "rejected",
-            "X-Olla-Routing-Reason": reason,
-        }
-    )
-    return refusal
+def best_for(targets: list[Target], purpose: str) -> list[Target]:
+    """Those that may serve a request that names no model, all of them when none may."""
+    return [target for target in targets if fit_of(target, purpose) > Fit.CANNOT] or targets

@@ -14,7 +14,8 @@ from endpoints.strategies import STRATEGIES
 from proxy import intake
 from proxy.admission import Admission, Slot
 from proxy.paths import surface_for
-from proxy.routing import Plan, Question, Router
+from proxy.plan import Plan
+from proxy.routing import Question, Router
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from endpoints import routing_table
 from endpoints.models import ModelAlias, Revision
+from endpoints.snapshot import Alias
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def test_a_file_brings_them_into_the_routing_table(tmp_path: Path) -> None:
 
     assert "+ alias gpt-4o-mini  qwen, then llama" in imported(tmp_path, FILE)
 
-    assert routing_table.build(1).aliases == {"gpt-4o-mini": ("qwen", "llama")}
+    assert routing_table.build(1).aliases == {"gpt-4o-mini": Alias(("qwen", "llama"))}
     assert revision() > before
 
 
@@ -50,7 +51,10 @@ def test_the_file_says_all_of_a_known_alias_and_nothing_of_others(tmp_path: Path
     out = imported(tmp_path, "model_aliases: {gpt-4o-mini: [llama, gemma]}")
 
     assert "~ alias gpt-4o-mini" in out
-    assert routing_table.build(1).aliases == {"gpt-4o-mini": ("llama", "gemma"), "other": ("phi",)}
+    assert routing_table.build(1).aliases == {
+        "gpt-4o-mini": Alias(("llama", "gemma")),
+        "other": Alias(("phi",)),
+    }
 
 
 def test_the_same_file_twice_changes_nothing(tmp_path: Path) -> None:
@@ -84,7 +88,7 @@ def test_the_admin_edits_them_in_order(admin_client: Client) -> None:
     answer = admin_client.post(reverse("admin:endpoints_modelalias_add"), form, follow=True)
 
     assert "qwen, then llama" in answer.content.decode()
-    assert routing_table.build(1).aliases == {"gpt-4o-mini": ("qwen", "llama")}
+    assert routing_table.build(1).aliases == {"gpt-4o-mini": Alias(("qwen", "llama"))}
 
 
 def test_an_alias_that_is_deleted_leaves_the_table(tmp_path: Path) -> None:

@@ -151,7 +151,10 @@ def open_guard(
     return Guard(api_auth=api_auth, allowed_hosts=allowed_hosts, trusted_proxies=trusted_proxies)
 
 
-PLACING = ("balancer", "queue_size", "queue_timeout", "ledger", "limiter", "revocations")
+PLACING = (
+    *("balancer", "queue_size", "queue_timeout", "ledger", "limiter", "revocations", "sticky"),
+    *("model_routing", "model_fallback", "rediscovery"),
+)
 
 
 def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:

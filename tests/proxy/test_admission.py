@@ -14,7 +14,8 @@ from endpoints.strategies import RoundRobin
 from ollaproject.wire.openai_errors import ApiError
 from proxy.admission import Admission
 from proxy.paths import surface_for
-from proxy.routing import Plan, Question, Router
+from proxy.plan import Plan
+from proxy.routing import Question, Router
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 

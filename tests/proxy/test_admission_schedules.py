@@ -14,7 +14,8 @@ from endpoints.strategies import STRATEGIES
 from ollaproject.wire.openai_errors import ApiError
 from proxy.admission import Admission
 from proxy.paths import surface_for
-from proxy.routing import Plan, Question, Router
+from proxy.plan import Plan
+from proxy.routing import Question, Router
 from tests.proxy.conftest import target_for
 
 if TYPE_CHECKING:

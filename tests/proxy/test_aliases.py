@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from endpoints.choices import Status
-from endpoints.snapshot import Snapshot, install, snapshot
+from endpoints.snapshot import Alias, Snapshot, install, snapshot
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, target_for
 
@@ -31,7 +31,7 @@ def table() -> Iterator[Aliases]:
     before = snapshot()
 
     def use(*targets: Target) -> None:
-        install(Snapshot(2, targets, {"gpt-4o-mini": ("qwen", "llama"), "dead": ("none",)}))
+        install(Snapshot(2, targets, {"gpt-4o-mini": Alias(("qwen", "llama")), "dead": Alias(("none",))}))
 
     yield use
     install(before)

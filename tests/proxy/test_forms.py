@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints.snapshot import Snapshot, install, snapshot
+from endpoints.snapshot import Alias, Snapshot, install, snapshot
 from proxy import multipart
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE
@@ -64,7 +64,7 @@ def test_an_alias_in_a_form_is_replaced_there_alone(
     broken.answer(PATH, answers.raw(CLOSE))
     good.answer(PATH, answers.respond({"text": "Hello."}))
     table(target_for(broken), target_for(good, number=2, priority=1))
-    install(Snapshot(revision=2, targets=snapshot().targets, aliases={"whisper": ("whisper-large",)}))
+    install(Snapshot(revision=2, targets=snapshot().targets, aliases={"whisper": Alias(("whisper-large",))}))
 
     sdk.audio.transcriptions.create(model="whisper", file=("a.wav", SOUND), language="en")
 

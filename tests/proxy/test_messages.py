@@ -10,7 +10,7 @@ import anthropic
 import pytest
 
 from endpoints.choices import Status
-from endpoints.snapshot import Snapshot, install, snapshot
+from endpoints.snapshot import Alias, Snapshot, install, snapshot
 from tests.fakes import answers, anthropic_answers
 from tests.fakes.answers import CLOSE, RESET
 from tests.proxy.conftest import target_for
@@ -161,7 +161,7 @@ def test_an_alias_is_resolved_in_both_formats(
     sdk: anthropic.Anthropic, backend: str, upstream: FakeUpstream, table: Table
 ) -> None:
     now = snapshot()
-    install(Snapshot(revision=2, targets=now.targets, aliases={"claude-sonnet": ("m1",)}))
+    install(Snapshot(revision=2, targets=now.targets, aliases={"claude-sonnet": Alias(("m1",))}))
 
     sdk.messages.create(model="claude-sonnet", max_tokens=9, messages=HELLO)
 

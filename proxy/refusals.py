@@ -1,0 +1,56 @@
+"""Why routing refuses a request, in the contract's words and with the state of each endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from endpoints.choices import Mode
+from proxy import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from endpoints.snapshot import Target
+    from ollaproject.wire.openai_errors import ApiError
+    from proxy.routing import Question
+
+
+def refusal(
+    question: Question, present: Sequence[Target], serving: Sequence[Target], strategy: str
+) -> ApiError:
+    """`present` are the endpoints of the surface, `serving` those that have the model. None is routable."""
+    surface, model = question.surface, question.model
+    if model is None or not present:
+        return errors.no_healthy_endpoint(surface.label, states(present))
+    if serving:
+        refused = errors.model_unavailable(model, states(serving))
+        return with_routing(refused, strategy, "model_unavailable")
+    # An endpoint that was never well has told us nothing about its models: it may be the one.
+    silent = [target for target in present if not target.models]
+    if silent and not any(target.routable for target in present):
+        return errors.no_healthy_endpoint(surface.label, states(present))
+    known = sorted({name for target in present if target.routable for name in target.model_names})
+    return with_routing(errors.model_not_found(model, known), strategy, "model_not_found")
+
+
+def states(targets: Iterable[Target]) -> list[str]:
+    return [state_of(target) for target in targets]
+
+
+def state_of(target: Target) -> str:
+    """Why an endpoint does not serve, in a few words."""
+    if target.mode != Mode.ACTIVE:
+        return f"{target.name} is {target.mode.value}"
+    word = target.status.label.lower()
+    return f"{target.name} is {word} ({target.reason})" if target.reason else f"{target.name} is {word}"
+
+
+def with_routing(refused: ApiError, strategy: str, reason: str) -> ApiError:
+    refused.headers.update(
+        {
+            "X-Olla-Routing-Strategy": strategy,
+            "X-Olla-Routing-Decision": "rejected",
+            "X-Olla-Routing-Reason": reason,
+        }
+    )
+    return refused
