@@ -1,4 +1,4 @@
-"""The history of requests in the admin pages: to look at, not to change."""
+"""The history of requests and the usage by day in the admin pages: to look at, not to change."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 
-from proxy.models import RequestRecord
+from proxy import key_admin  # noqa: F401 - registers itself
+from proxy.models import RequestRecord, UsageTotal
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     RecordAdmin = admin.ModelAdmin[RequestRecord]
+    TotalAdmin = admin.ModelAdmin[UsageTotal]
 else:
     RecordAdmin = admin.ModelAdmin
+    TotalAdmin = admin.ModelAdmin
 
 
-@admin.register(RequestRecord)
-class RequestRecordAdmin(RecordAdmin):
-    list_display = ("at", "request_id", "route", "model", "endpoint", "status", "error_code", "duration_ms")
-    list_filter = ("status", "stream", "client_left", "endpoint", "model")
-    search_fields = ("request_id", "model", "endpoint", "error_code")
-    date_hierarchy = "at"
+class ToLookAt:
+    """Nobody adds, changes or deletes what was counted."""
+
     list_per_page = 50
     show_full_result_count = False
 
@@ -33,3 +33,24 @@ class RequestRecordAdmin(RecordAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
+
+
+@admin.register(RequestRecord)
+class RequestRecordAdmin(ToLookAt, RecordAdmin):
+    list_display = (
+        *("at", "request_id", "key_name", "user_name", "route", "model", "endpoint"),
+        *("status", "error_code", "duration_ms"),
+    )
+    list_filter = ("status", "stream", "client_left", "endpoint", "model")
+    search_fields = ("request_id", "key_name", "user_name", "team_name", "model", "endpoint", "error_code")
+    date_hierarchy = "at"
+
+
+@admin.register(UsageTotal)
+class UsageTotalAdmin(ToLookAt, TotalAdmin):
+    list_display = (
+        *("day", "key_name", "user_name", "team_name", "model", "endpoint"),
+        *("requests", "failures", "prompt_tokens", "cached_tokens", "completion_tokens"),
+    )
+    list_filter = ("day", "team_name", "model", "endpoint")
+    search_fields = ("key_name", "user_name", "team_name", "model", "endpoint")

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from ollaproject.wire import clock
 from proxy import key_secrets
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.contrib.auth.models import Group, User
+    from django.db.models import QuerySet
 
+STATES = ("active", "disabled", "expired", "revoked")
 # How long the secret from before a rotation goes on working unless somebody says otherwise.
 DEFAULT_GRACE = timedelta(hours=24)
 
@@ -67,8 +70,21 @@ def revoke(*, key: ApiKey) -> bool:
     return True
 
 
+def in_state(keys: QuerySet[ApiKey], state: str, now: datetime) -> QuerySet[ApiKey]:
+    """Those of some keys that are in one of STATES."""
+    if state == "revoked":
+        return keys.filter(revoked_at__isnull=False)
+    left = keys.filter(revoked_at__isnull=True)
+    off = Q(enabled=False) | Q(owner__is_active=False)
+    if state == "disabled":
+        return left.filter(off)
+    left = left.filter(enabled=True).exclude(owner__is_active=False)
+    over = Q(expires_at__lte=now)
+    return left.filter(over) if state == "expired" else left.exclude(over)
+
+
 def state_of(key: ApiKey, now: datetime) -> str:
-    """`active`, `revoked`, `disabled` or `expired`."""
+    """One of STATES."""
     if key.revoked_at is not None:
         return "revoked"
     if not key.enabled or (key.owner is not None and not key.owner.is_active):

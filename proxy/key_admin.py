@@ -1,0 +1,185 @@
+"""Keys and limits of teams in the admin: made here, their secret shown once, rotated, revoked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.cache import add_never_cache_headers
+from django.utils.html import format_html
+
+from endpoints.templatetags.fleet import clock as shown_time
+from ollaproject.wire import clock
+from proxy import keys
+from proxy.key_form import ApiKeyForm
+from proxy.models import ApiKey, TeamLimits
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+    from django.urls import URLPattern, URLResolver
+    from django.utils.safestring import SafeString
+
+    KeyAdmin = admin.ModelAdmin[ApiKey]
+    LimitsAdmin = admin.ModelAdmin[TeamLimits]
+else:
+    KeyAdmin = admin.ModelAdmin  # generic for the type checker only
+    LimitsAdmin = admin.ModelAdmin
+
+LIMITS = (
+    ("requests_per_minute", "tokens_per_minute", "concurrent"),
+    ("tokens_per_day", "tokens_per_month", "max_tokens"),
+)
+# How long the secret from before may go on working, as hours and words.
+GRACES: Final = {"0": "not at all", "1": "an hour", "24": "a day", "168": "a week"}
+NOTHING: Final = "-"
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(state, state) for state in keys.STATES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:  # noqa: ARG002
+        return keys.in_state(queryset, str(self.value()), clock.now()) if self.value() else queryset
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(KeyAdmin):
+    form = ApiKeyForm
+    list_display = ("name", "public_id", "state", "owner", "team", "expires", "last_used")
+    list_filter = (StateFilter, "team", ("owner", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("owner", "team")
+    search_fields = ("name", "public_id", "owner__username", "team__name", "notes")
+    search_help_text = "Name, id, owner, team or notes"
+    list_per_page = 100
+    actions = None
+    fieldsets = (
+        (None, {"fields": ["name", ("owner", "team"), "expires_at", "enabled"]}),
+        (
+            "What it may use",
+            {"fields": ["allowed_models", "allowed_endpoints", "allowed_networks"]},
+        ),
+        (
+            "Limits",
+            {
+                "fields": [*LIMITS, "priority"],
+                "description": "All optional. Empty: what OLLA_KEY_LIMITS says. 0: no limit. Tokens are "
+                "those of prompts and answers; days and months are those of UTC.",
+            },
+        ),
+        ("Notes", {"fields": ["notes"]}),
+    )
+
+    class Media:
+        css = {"all": ["proxy/keys.css"]}
+
+    @admin.display(description="state")
+    def state(self, key: ApiKey) -> SafeString:
+        found = keys.state_of(key, clock.now())
+        return format_html('<span class="key-state {}">{}</span>', found, found)
+
+    @admin.display(description="expires", ordering="expires_at")
+    def expires(self, key: ApiKey) -> str:
+        return f"{key.expires_at:%Y-%m-%d}" if key.expires_at else "never"
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def last_used(self, key: ApiKey) -> SafeString | str:
+        return shown_time(key.last_used_at, "ago") if key.last_used_at else "never"
+
+    # --- Making one
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:  # noqa: FBT001
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            request.issued = keys.issue(key=obj)  # type: ignore[attr-defined]  # for response_add
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: Any = None) -> HttpResponse:  # noqa: ARG002
+        return self._show_once(request, request.issued)  # type: ignore[attr-defined]
+
+    def _show_once(self, request: HttpRequest, issued: keys.Issued) -> HttpResponse:
+        """The one page that has the secret. It is in no other, and in no cache."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"The key {issued.key.name}",
+            "key": issued.key,
+            "plain": issued.plain,
+        }
+        response = TemplateResponse(request, "admin/proxy/apikey/secret.html", context)
+        add_never_cache_headers(response)
+        return response
+
+    # --- Rotating and revoking
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]  # the stubs know no resolvers here
+        wrap = self.admin_site.admin_view
+        own = [
+            path("<int:key_id>/rotate/", wrap(self.rotate_view), name="proxy_apikey_rotate"),
+            path("<int:key_id>/revoke/", wrap(self.revoke_view), name="proxy_apikey_revoke"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def rotate_view(self, request: HttpRequest, key_id: int) -> HttpResponse:
+        key = self._to_change(request, key_id)
+        if isinstance(key, HttpResponse):
+            return key
+        grace = request.POST.get("grace", "")
+        if grace not in GRACES or key.revoked_at is not None:
+            return HttpResponse("Choose how long the old secret goes on working.", status=400)
+        issued = keys.rotate(key=key, grace=timedelta(hours=int(grace)))
+        self.log_change(request, issued.key, "Rotated.")
+        return self._show_once(request, issued)
+
+    def revoke_view(self, request: HttpRequest, key_id: int) -> HttpResponse:
+        key = self._to_change(request, key_id)
+        if isinstance(key, HttpResponse):
+            return key
+        if keys.revoke(key=key):
+            self.log_change(request, key, "Revoked.")
+            self.message_user(request, f"Revoked {key.name}. It stops within a second.", messages.SUCCESS)
+        else:
+            self.message_user(request, f"{key.name} was revoked already.", messages.INFO)
+        return HttpResponseRedirect(reverse("admin:proxy_apikey_change", args=[key_id]))
+
+    def _to_change(self, request: HttpRequest, key_id: int) -> ApiKey | HttpResponse:
+        if request.method != "POST":
+            return HttpResponse(status=405, headers={"Allow": "POST"})
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(ApiKey, pk=key_id)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        key = kwargs.get("obj")
+        if key is not None:
+            context |= {"key": key, "state": keys.state_of(key, clock.now()), "graces": GRACES}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+@admin.register(TeamLimits)
+class TeamLimitsAdmin(LimitsAdmin):
+    list_display = ("team", *(name for row in LIMITS for name in row))
+    list_select_related = ("team",)
+    search_fields = ("team__name",)
+    actions = None
+    fieldsets = (
+        (None, {"fields": ["team"]}),
+        (
+            "What its keys may use together",
+            {
+                "fields": [*LIMITS],
+                "description": "All optional. Empty: what OLLA_TEAM_LIMITS says. 0: no limit.",
+            },
+        ),
+    )

@@ -1,0 +1,57 @@
+"""The form of a key in the admin. Its secret is not part of it: there is none to show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django import forms
+
+from endpoints.forms import LinesField
+from proxy.models import ApiKey
+
+if TYPE_CHECKING:
+    KeyModelForm = forms.ModelForm[ApiKey]
+else:
+    KeyModelForm = forms.ModelForm  # generic for the type checker only
+
+
+class ApiKeyForm(KeyModelForm):
+    allowed_models = LinesField(
+        label="Models",
+        required=False,
+        help_text="Patterns such as mlx-community/*, one per line. Empty: all. /v1/models lists only these.",
+    )
+    allowed_endpoints = LinesField(
+        label="Endpoints",
+        required=False,
+        help_text="Patterns of endpoint names, one per line. Empty: all. It cannot see the others.",
+    )
+    allowed_networks = LinesField(
+        label="Networks",
+        required=False,
+        help_text="Where it may be used from, such as 10.0.0.0/8, one per line. Empty: anywhere.",
+    )
+
+    class Meta:
+        model = ApiKey
+        fields: ClassVar = [
+            "name",
+            "owner",
+            "team",
+            "enabled",
+            "expires_at",
+            "allowed_models",
+            "allowed_endpoints",
+            "allowed_networks",
+            "priority",
+            "notes",
+        ]
+        help_texts: ClassVar = {
+            "name": "What the key is for, such as ci-bot. Commands and usage go by it.",
+            "owner": "Who answers for it. When that account is closed, the key is refused.",
+            "team": "Whose limits it shares, and whose usage it counts for.",
+            "enabled": "Switch it off for a while. To close it for good, revoke it.",
+            "expires_at": "In UTC. Empty: never.",
+            "priority": "When every endpoint is full, higher goes first. 0 is usual; it may be negative.",
+            "notes": "Anything worth knowing. Nobody but the staff sees it.",
+        }
