@@ -95,6 +95,11 @@ class ApiKeyAdmin(KeyAdmin):
     def last_used(self, key: ApiKey) -> SafeString | str:
         return shown_time(key.last_used_at, "ago") if key.last_used_at else "never"
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, {"title": "API keys", **(extra_context or {})})
+
     # --- Making one
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:  # noqa: FBT001

@@ -1,0 +1,197 @@
+"""Usage that adds up: what rows say, what totals say, and what the endpoints have counted is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from django.db.models import Count, Q, Sum
+
+from proxy import key_table
+from proxy.key_table import KeyTable, Team
+from proxy.ledger import Ledger
+from proxy.limits import Limits
+from proxy.models import RequestRecord, UsageTotal
+from tests.fakes import answers
+from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
+from tests.proxy.test_limits import holder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from proxy.gateway import Gateway
+    from tests.fakes.answers import SeenRequest, Step
+    from tests.fakes.upstream import FakeUpstream
+    from tests.proxy.conftest import Served
+
+    Serve = Callable[[Gateway], Served]
+    Table = Callable[..., None]
+
+REQUESTS = 2000
+AT_ONCE = 100
+HOLD_SECONDS = (0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22)
+COUNTERS = ("prompt_tokens", "completion_tokens", "cached_tokens", "charged_tokens", "bytes_in", "bytes_out")
+
+
+def plain(number: int) -> str:
+    return f"sk-olla-{number:012x}-" + "s" * 40
+
+
+@pytest.fixture
+def five() -> Iterator[None]:
+    """Five keys of two teams."""
+    teams = (Team(1, "red", Limits()), Team(2, "blue", Limits()))
+    holders = (
+        holder(plain(number), number, team=teams[number % 2], user_id=number, user=f"user-{number}")
+        for number in range(1, 6)
+    )
+    key_table.install(KeyTable(tuple(holders)))
+    yield
+    key_table.install(KeyTable())
+
+
+class Counting:
+    """An endpoint that counts the tokens that it has told of, and fails now and then."""
+
+    def __init__(self) -> None:
+        self.told: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+
+    def __call__(self, request: SeenRequest) -> Any:
+        asked = request.json()
+        if asked.get("fail"):
+            self.statuses[400] += 1
+            return answers.error(400, "no")(request)
+        self.statuses[200] += 1
+        if asked.get("cut"):
+            return answers.sse(answers.chat_events(asked["model"], ["a"]), end=(answers.RESET,))(request)
+        if asked.get("hang"):
+            return answers.sse(answers.chat_events(asked["model"], ["a"]), end=(answers.HANG,))(request)
+        prompt, completion = len(request.body) % 50, 1 + len(request.body) % 7
+        self.told += Counter(prompt=prompt, completion=completion)
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+        if asked.get("stream"):
+            last = answers.event({"choices": [], "usage": usage})
+            return answers.sse([*answers.chat_events(asked["model"], ["a"])[:-1], last, b"data: [DONE]\n\n"])(
+                request
+            )
+        return answers.respond({"model": asked["model"], "choices": [], "usage": usage})(request)
+
+
+KINDS: list[dict[str, Any]] = [
+    {},
+    {},
+    {"stream": True},
+    {"stream": True, "padding": "x" * 33},
+    {"fail": True},
+    {"stream": True, "cut": True},
+    {"stream": True, "hang": True},
+    {"model": "nobody-has-it"},
+]
+
+
+async def send(client: httpx.AsyncClient, number: int, slots: asyncio.Semaphore) -> None:
+    kind = KINDS[number % len(KINDS)]
+    headers = {"x-api-key": plain(1 + number % 5)}
+    body = chat_body(**{"model": "m1", "n": number % 13, **kind})
+    async with slots:
+        try:
+            async with client.stream("POST", CHAT, json=body, headers=headers) as answer:
+                async for _ in answer.aiter_bytes():
+                    if kind.get("hang"):
+                        break
+        except httpx.RemoteProtocolError:
+            assert kind.get("cut")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("five")
+async def test_rows_totals_and_endpoints_agree_after_thousands_of_mixed_requests(
+    serve: Serve, table: Table, upstreams: Callable[..., FakeUpstream]
+) -> None:
+    fakes, counting = [upstreams("m1"), upstreams("m1")], Counting()
+    for fake in fakes:
+        fake.answer("/v1/chat/completions", counting)
+    table(*(target_for(fake, number=n, max_concurrent=200) for n, fake in enumerate(fakes, 1)))
+    ledger = Ledger(addresses="none", interval=0.05)
+    gateway = gateway_with(ledger=ledger)
+    slots = asyncio.Semaphore(AT_ONCE)
+    limits = httpx.Limits(max_connections=AT_ONCE)
+    async with httpx.AsyncClient(
+        base_url=serve(gateway).url, limits=limits, trust_env=False, timeout=60
+    ) as client:
+        await asyncio.gather(*(send(client, number, slots) for number in range(REQUESTS)))
+    async with asyncio.timeout(20):
+        while gateway.records.total.in_flight:  # noqa: ASYNC110 - those who left are noticed a little later
+            await asyncio.sleep(0.02)
+    await asyncio.to_thread(ledger.stop)
+
+    await asyncio.to_thread(compare, counting, sum(len(fake.requests) for fake in fakes))
+    assert gateway.records.total.requests == sum(counting.statuses.values())
+
+
+def compare(counting: Counting, reached: int) -> None:
+    rows, totals = RequestRecord.objects.order_by(), UsageTotal.objects.order_by()
+    for by in ("key_name", "user_name", "team_name", "endpoint"):
+        of_rows = rows.values(by).annotate(n=Count("pk"), **{f"s_{c}": Sum(c, default=0) for c in COUNTERS})
+        of_totals = totals.values(by).annotate(n=Sum("requests"), **{f"s_{c}": Sum(c) for c in COUNTERS})
+        assert sorted(map(repr, of_rows)) == sorted(map(repr, of_totals))
+    sums = totals.aggregate(
+        *map(Sum, ("requests", "failures", "abandoned", "prompt_tokens", "completion_tokens"))
+    )
+    kinds = REQUESTS // len(KINDS)
+    assert list(sums.values()) == [
+        *(REQUESTS, 3 * kinds, kinds),
+        *(counting.told["prompt"], counting.told["completion"]),
+    ]
+    assert rows.filter(~Q(endpoint="")).count() == reached == REQUESTS - kinds
+
+
+@pytest.mark.usefixtures("five")
+async def test_a_person_beside_noisy_batches_waits_no_longer_than_twice_as_long(
+    serve: Serve, table: Table, upstream: FakeUpstream
+) -> None:
+    """Two teams, five keys: three batch clients saturate an endpoint on which a person chats."""
+
+    held = cycle(HOLD_SECONDS)
+
+    def slowly(request: SeenRequest) -> Iterator[Step]:
+        yield answers.Pause(next(held))
+        yield from answers.chat(request)
+
+    upstream.answer("/v1/chat/completions", slowly)
+    table(target_for(upstream, max_concurrent=8))
+    url = serve(gateway_with(queue_size=500)).url
+    async with httpx.AsyncClient(
+        base_url=url, limits=httpx.Limits(max_connections=200), trust_env=False, timeout=60
+    ) as client:
+
+        async def ask(number: int) -> float:
+            since = time.perf_counter()
+            answer = await client.post(CHAT, json=chat_body(), headers={"x-api-key": plain(number)})
+            assert answer.status_code == 200
+            return time.perf_counter() - since
+
+        alone = [await ask(4) for _ in range(20)]
+        done = asyncio.Event()
+
+        async def batch(number: int) -> None:
+            while not done.is_set():
+                await ask(number)
+
+        noise = [asyncio.create_task(batch(number)) for number in (1, 2, 3) for _ in range(16)]
+        await asyncio.sleep(max(HOLD_SECONDS))  # the queue is long now
+        beside = [await ask(4) for _ in range(20)]
+        done.set()
+        await asyncio.gather(*noise)
+
+    assert p95(beside) < 2 * p95(alone)
+
+
+def p95(seconds: list[float]) -> float:
+    return sorted(seconds)[len(seconds) * 95 // 100 - 1]
