@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+from typing import TYPE_CHECKING
 
 from django.core.asgi import get_asgi_application
 
@@ -22,12 +23,22 @@ from django.urls import re_path
 
 from endpoints.live import websocket_urlpatterns
 from ollaproject.lifespan import lifespan
-from proxy.routes import http_urlpatterns
+from proxy.routes import API_PREFIXES, api, http_urlpatterns
+
+if TYPE_CHECKING:
+    from ollaproject.wire.asgi import Receive, Scope, Send
+
+# django-stubs types re_path for views; Channels routes to ASGI applications by it.
+_router = URLRouter([*http_urlpatterns, re_path(r"", django_app)])  # type: ignore[arg-type]
+
+
+async def http(scope: Scope, receive: Receive, send: Send) -> None:
+    await (api if scope["path"].startswith(API_PREFIXES) else _router)(scope, receive, send)
+
 
 application = ProtocolTypeRouter(
     {
-        # django-stubs types re_path for views; Channels routes to ASGI applications by it.
-        "http": URLRouter([*http_urlpatterns, re_path(r"", django_app)]),  # type: ignore[arg-type]
+        "http": http,
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
         "lifespan": lifespan,
     }

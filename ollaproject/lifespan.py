@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from endpoints import watch
 from ollaproject.parent import end_with_parent
-from proxy import ledger
+from proxy import ledger, request_log
 
 if TYPE_CHECKING:
     from ollaproject.wire.asgi import Receive, Scope, Send
@@ -33,6 +33,7 @@ async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             watch.stop()
+            request_log.write_all()
             await asyncio.to_thread(ledger.stop_writers)
             await send({"type": "lifespan.shutdown.complete"})
             return

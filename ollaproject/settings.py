@@ -311,6 +311,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
+            "()": "ollaproject.logs.LineFormatter",
             "format": f"%(asctime)s %(levelname)-7s {_process}: %(name)s: %(message)s",
             "datefmt": "%Y-%m-%d %H:%M:%S",
         }

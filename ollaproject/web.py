@@ -15,6 +15,8 @@ import socket
 
 import uvicorn
 
+from ollaproject.client_connection import ClientConnection
+
 logger = logging.getLogger("ollaproject.web")  # also when run as a program
 
 GRACE_SECONDS = 3
@@ -33,7 +35,7 @@ def config(*, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=ClientConnection,
         ws="websockets-sansio",
         lifespan="on",
         log_config=None,

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import logging
-
 from django.apps import AppConfig
 
 
@@ -13,9 +11,7 @@ class GatewayConfig(AppConfig):
         # Apps load first.
         from endpoints import first_steps, watch  # noqa: PLC0415
         from proxy import first_request, key_table, signals  # noqa: PLC0415
-        from proxy.relay import CutOnPurpose  # noqa: PLC0415
 
         signals.connect()
         watch.rebuild_with_access(key_table.rebuild)
         first_steps.add(first_request.STEP)
-        logging.getLogger("uvicorn.error").addFilter(CutOnPurpose())

@@ -11,7 +11,7 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ollaproject.wire import asgi, ids
+from ollaproject.wire import asgi, clock, ids
 from ollaproject.wire.asgi import BodyTooLarge
 from proxy import errors, headers
 from proxy.dialects import dialect_of
@@ -19,6 +19,8 @@ from proxy.estimate import NONE, charged
 from proxy.record import Attempt, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from endpoints.snapshot import Target
     from ollaproject.wire.asgi import Message, Receive, Scope, Send
     from ollaproject.wire.openai_errors import ApiError
@@ -42,6 +44,8 @@ class Call:
         self.scope = scope
         self.receive = receive
         self._send = send
+        self._task: asyncio.Task[Any] | None = None
+        self._tell_when_left: Callable[[Callable[[], None] | None], None] | None = None
         self.method: str = scope["method"]
         self.headers: list[Pair] = scope["headers"]
         # Daphne gives no raw path.
@@ -100,20 +104,31 @@ class Call:
 
     def watch_client(self) -> None:
         """From now on, the running task is cancelled when the client leaves. To be called after the body."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._watcher = asyncio.create_task(self._cancel_when_client_leaves(task))
+        self._task = asyncio.current_task()
+        self._tell_when_left = self.scope.get("extensions", {}).get(asgi.CLIENT_LEFT)
+        if self._tell_when_left is not None:
+            self._tell_when_left(self._cancel)
+        else:
+            self._watcher = asyncio.create_task(self._cancel_when_client_leaves())
 
-    async def _cancel_when_client_leaves(self, task: asyncio.Task[Any]) -> None:
+    async def _cancel_when_client_leaves(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
+        self._cancel()
+
+    def _cancel(self) -> None:
         self.client_left = True
-        task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def stop_watching(self) -> None:
-        if self._watcher is not None:
+        """Also lets go of what refers to this call: no cycle is left for the collector."""
+        self._task = None
+        if self._tell_when_left is not None:
+            self._tell_when_left(None)
+        elif self._watcher is not None:
             self._watcher.cancel()
-            self._watcher = None  # it refers to this call: no cycle is left for the collector
+            self._watcher = None
 
     @property
     def holder(self) -> Holder | None:
@@ -202,6 +217,7 @@ class Call:
     def outcome(self) -> Outcome:
         tokens = self.tap.tokens() if self.tap and self.status == HTTPStatus.OK else None
         return Outcome(
+            ended_at=clock.now(),
             request_id=self.request_id,
             method=self.method,
             route=self.path.decode("latin-1"),

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from channels.generic.http import AsyncHttpConsumer
@@ -240,7 +240,7 @@ class ApiConsumer(GatewayConsumer):
         return body if changed is None else changed
 
     def _outgoing(self, call: Call, place: Place, body: bytes) -> Outgoing:
-        scope: dict[str, Any] = dict(call.scope)
+        scope = call.scope
         caller = call.caller
         forwarded = headers.forwarding(
             call.headers,

@@ -6,9 +6,10 @@ Names come in lower case, as ASGI servers and our transport give them.
 from __future__ import annotations
 
 import re
-import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from ollaproject.wire import ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -126,7 +127,7 @@ def continued_trace(traceparent: bytes, tracestate: bytes | None) -> list[Pair]:
     match = TRACEPARENT.fullmatch(traceparent)
     if match is None:
         return []
-    span = secrets.token_hex(8).encode()
+    span = ids.new_span_id()
     pairs = [(b"traceparent", b"00-" + match[1] + b"-" + span + b"-" + match[2])]
     return [*pairs, (b"tracestate", tracestate)] if tracestate else pairs
 

@@ -26,7 +26,6 @@ from django.db import (
 )
 from django.utils.crypto import salted_hmac
 
-from ollaproject.wire import clock
 from proxy import totals
 from proxy.models import NAME_LENGTH, ROUTE_LENGTH, Came, RequestRecord
 
@@ -80,7 +79,7 @@ class Ledger:
         self._rows = rows
         self._max_waiting = max_waiting
         self._interval = interval
-        self._waiting: deque[tuple[datetime, Outcome]] = deque()
+        self._waiting: deque[Outcome] = deque()
         self._lost = 0
         self._down = False
         self._stopped = threading.Event()
@@ -103,7 +102,7 @@ class Ledger:
         if len(self._waiting) >= self._max_waiting:
             self._lost += 1
             return
-        self._waiting.append((clock.now(), outcome))
+        self._waiting.append(outcome)
 
     def stop(self) -> None:
         """Write what waits, and end. Nothing is added afterwards."""
@@ -133,7 +132,7 @@ class Ledger:
             batch = list(islice(self._waiting, BATCH_ROWS))
             try:
                 close_old_connections()
-                self._store([(at, self._row(at, outcome)) for at, outcome in batch])
+                self._store([(outcome.ended_at, self._row(outcome)) for outcome in batch])
             except UNWRITABLE as error:
                 self._lost += len(batch)
                 logger.error("%s rows of the request history cannot be stored: %s", len(batch), error)
@@ -158,14 +157,14 @@ class Ledger:
             totals.add(cursor, batch)
             totals.note_use(cursor, {row["key_id"]: row["at"] for _, row in batch if row["key_id"]})
 
-    def _row(self, at: datetime, outcome: Outcome) -> dict[str, Any]:
+    def _row(self, outcome: Outcome) -> dict[str, Any]:
         tokens = outcome.tokens
         attempts = [
             [each.endpoint, each.reason, round(each.waited * 1000, 1), round(each.lasted * 1000, 1)]
             for each in outcome.attempts
         ]
         return {
-            "at": connection.ops.adapt_datetimefield_value(at),
+            "at": connection.ops.adapt_datetimefield_value(outcome.ended_at),
             "request_id": outcome.request_id,
             "caller": self._caller(outcome.caller),
             "method": outcome.method[:20],
@@ -222,11 +221,15 @@ def _insert(cursor: CursorWrapper, rows: list[dict[str, Any]]) -> None:
     """Write rows that have the database's own types.
 
     This is not bulk_create: building models and their SQL costs 50 µs a row, and it competes with requests
-    for one interpreter.
+    for one interpreter. Nor is it executemany, which gives that interpreter away and asks for it back once
+    a row: a statement has as many rows as its parameters allow.
     """
     quote = connection.ops.quote_name
     names = [field.attname for field in RequestRecord._meta.concrete_fields if not field.primary_key]
     columns = ", ".join(quote(name) for name in names)
-    values = ", ".join(["%s"] * len(names))
-    sql = f"INSERT INTO {quote(RequestRecord._meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608
-    cursor.executemany(sql, [[row[name] for name in names] for row in rows])
+    row = f"({', '.join(['%s'] * len(names))})"
+    head = f"INSERT INTO {quote(RequestRecord._meta.db_table)} ({columns}) VALUES "  # noqa: S608
+    size = (connection.features.max_query_params or BATCH_ROWS * len(names)) // len(names)
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        cursor.execute(head + ", ".join([row] * len(some)), [each[name] for each in some for name in names])

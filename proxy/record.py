@@ -1,4 +1,4 @@
-"""What came of each request: an Outcome, a log line without content, counters since the process started.
+"""What came of each request: an Outcome, and counters since the process started.
 
 An attempt at an endpoint counts once. A 5xx or a broken answer is that endpoint's failure; a client that
 leaves is neither its success nor its failure.
@@ -6,22 +6,24 @@ leaves is neither its success nor its failure.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ollaproject.wire import clock
+from proxy.request_log import RequestLog
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from endpoints.doubts import Doubts
     from proxy.admission import Slot
     from proxy.key_table import Holder
     from proxy.ledger import Ledger
     from proxy.usage import Tokens
-
-logger = logging.getLogger(__name__)
 
 FIRST_FAILED_STATUS = 500
 
@@ -39,13 +41,14 @@ class Attempt:
     lasted: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A request that is over. Times are in seconds; `ttft` is from its arrival to an answer's first byte.
 
-    `charged` is how many tokens it counts for the limits of its `holder`.
+    `charged` is how many tokens it counts for the limits of its `holder`. A struct is made in a tenth of the
+    time that a frozen dataclass of so many fields takes.
     """
 
+    ended_at: datetime
     request_id: str
     method: str
     route: str
@@ -156,6 +159,7 @@ class Records:
     def __init__(self, doubts: Doubts, ledger: Ledger | None = None) -> None:
         self._doubts = doubts
         self._ledger = ledger
+        self._log = RequestLog()
         self.started_at = clock.now()
         self.total = Tally()
         self.size_violations = 0
@@ -178,34 +182,4 @@ class Records:
             self.size_violations += 1
         if self._ledger is not None:
             self._ledger.add(outcome)
-        logger.info(
-            "%s %s %s %s %s %s %.0fms in=%d out=%d%s%s",
-            outcome.request_id,
-            outcome.method,
-            outcome.route,
-            outcome.status or "-",
-            outcome.endpoint or "-",
-            outcome.model or "-",
-            outcome.duration * 1000,
-            outcome.bytes_in,
-            outcome.bytes_out,
-            _spent(outcome.tokens),
-            _remarks(outcome),
-        )
-
-
-def _spent(tokens: Tokens | None) -> str:
-    if tokens is None:
-        return ""
-    counts = (("prompt", tokens.prompt), ("completion", tokens.completion), ("cached", tokens.cached))
-    return "".join(f" {name}={count}" for name, count in counts if count is not None)
-
-
-def _remarks(outcome: Outcome) -> str:
-    """What is out of the ordinary, empty for most requests."""
-    remarks = [f" failed={each.endpoint}:{each.reason!r}" for each in outcome.attempts if each.reason]
-    if outcome.error_code:
-        remarks.append(f" error={outcome.error_code}")
-    if outcome.client_left:
-        remarks.append(" client left")
-    return "".join(remarks)
+        self._log.add(outcome)

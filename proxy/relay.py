@@ -8,7 +8,6 @@ client takes what it has for a whole answer. In ASGI that is: returning without 
 from __future__ import annotations
 
 import logging
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from proxy.connection import NO_BODY_STATUSES
@@ -25,20 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
-
-_cut_on_purpose: ContextVar[bool] = ContextVar("cut_on_purpose", default=False)
-
-
-class CutOnPurpose(logging.Filter):
-    """Keeps uvicorn from calling a cut answer an error of ours: the upstream failed, and that is logged.
-
-    uvicorn does so in the request's own task, hence the context variable: others are still shown.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not (
-            _cut_on_purpose.get() and record.msg.startswith("ASGI callable returned without completing")
-        )
 
 
 async def relay(call: Call, begun: Begun) -> None:
@@ -107,7 +92,6 @@ async def break_off(call: Call, error: ApiError) -> None:
 
 async def _leave_unfinished(call: Call, what_happened: str, code: str | None) -> None:
     call.error_code = code
-    _cut_on_purpose.set(True)
     if not call.sends_events:
         return
     message = f"{what_happened} What came before this is not the whole answer (request {call.request_id})."

@@ -14,6 +14,9 @@ from proxy.playground_api import PlaygroundConsumer
 if TYPE_CHECKING:
     from django.urls import URLPattern
 
+# The hot prefixes, which `ollaproject.asgi` looks for by itself: URLRouter takes 12 µs for each request.
+API_PREFIXES = ("/v1/", "/olla/")
+
 
 def routes(gateway: Gateway) -> list[URLPattern]:
     """The URL patterns of one gateway, for Channels' URLRouter."""
@@ -27,4 +30,6 @@ def routes(gateway: Gateway) -> list[URLPattern]:
     ]
 
 
-http_urlpatterns = routes(Gateway.from_settings())
+_gateway = Gateway.from_settings()
+api = ApiConsumer.as_asgi(gateway=_gateway)
+http_urlpatterns = routes(_gateway)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     RawHeaders = Iterable[tuple[bytes, bytes]]
 
 JSON = b"application/json"
+# The extension by which our servers tell that a client has left: without it, that takes a task of its own
+# that waits for `http.disconnect`. Its value is called with what is to be called then, None for nothing.
+CLIENT_LEFT = "olla.client_left"
 
 
 class ClientDisconnected(Exception):

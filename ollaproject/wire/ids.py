@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
+# Ids are to be unique, not secret. Asking the system for randomness takes 5 to 13 µs each time.
+_random = random.Random(random.SystemRandom().getrandbits(256))  # noqa: S311
+
 
 def new_request_id() -> str:
-    return f"req_{secrets.token_hex(12)}"
+    return f"req_{_random.getrandbits(96):024x}"
+
+
+def new_span_id() -> bytes:
+    """Eight bytes in hexadecimal, as a trace's span is called (W3C Trace Context). Never all zero."""
+    return b"%016x" % (_random.getrandbits(64) or 1)
 
 
 def accept_request_id(value: str | None) -> str:

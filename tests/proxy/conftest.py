@@ -15,6 +15,8 @@ from channels.routing import URLRouter
 
 from endpoints.choices import Mode, Status
 from endpoints.snapshot import ServedModel, Snapshot, Target, install, snapshot
+from ollaproject.client_connection import ClientConnection
+from proxy import request_log
 from proxy.auth import Guard
 from proxy.gateway import Gateway
 from proxy.routes import routes
@@ -54,7 +56,7 @@ class _Server(uvicorn.Server):
             self.application,
             port=0,
             loop="uvloop",
-            http="httptools",
+            http=ClientConnection,
             interface="asgi3",
             lifespan="off",
             log_config=None,
@@ -96,6 +98,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
+        request_log.write_all()
         if self._gateway is not None:
             await self._gateway.upstream.aclose()
             await asyncio.sleep(0)  # the transports' own last words

@@ -10,7 +10,9 @@ import httpx
 import pytest
 from django.db import connection
 from django.urls import reverse
+from msgspec import structs
 
+from ollaproject.wire import clock
 from proxy.key_table import Holder, Team
 from proxy.ledger import Ledger
 from proxy.limits import Limits
@@ -36,6 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def outcome(number: int = 1, *, prompt: int = 5, **changes: Any) -> Outcome:
     made = Outcome(
+        ended_at=clock.now(),
         request_id=f"req_{number}",
         method="POST",
         route=CHAT,
@@ -53,7 +56,7 @@ def outcome(number: int = 1, *, prompt: int = 5, **changes: Any) -> Outcome:
         client_left=False,
         tokens=Tokens(prompt, 3, None),
     )
-    return replace(made, **changes)
+    return structs.replace(made, **changes)
 
 
 def written(*outcomes: Outcome, addresses: str = "full") -> list[RequestRecord]:

@@ -40,13 +40,14 @@ def _one_endpoint(table: Table, upstream: FakeUpstream) -> None:
     table(target_for(upstream))
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> str:
-    """The line of the request just answered. The server writes it after the answer."""
+def logged(caplog: pytest.LogCaptureFixture, answer: httpx.Response) -> str:
+    """The line of the request that was answered. The server writes it some time after the answer."""
+    number = answer.headers["x-olla-request-id"]
     deadline = time.monotonic() + 10
-    while not (lines := [one.getMessage() for one in caplog.records if one.name == "proxy.record"]):
+    while not (found := [line for line in caplog.text.splitlines() if number in line]):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return lines[0]
+    return found[0]
 
 
 def asked_of(upstream: FakeUpstream) -> object:
@@ -62,7 +63,7 @@ def test_usage_is_asked_for_and_kept_from_a_client_that_did_not_ask(
 
     assert asked_of(upstream) == {"include_usage": True}
     assert answer.content == b"".join([*WORDS, DONE])
-    assert " prompt=5 completion=3" in logged(caplog)
+    assert " prompt=5 completion=3" in logged(caplog, answer)
 
 
 def test_a_client_that_asks_sees_its_usage(
@@ -75,7 +76,7 @@ def test_a_client_that_asks_sees_its_usage(
 
     assert upstream.requests[0].json() == body
     assert answer.content == b"".join([*WORDS, USAGE, DONE])
-    assert " prompt=5 completion=3" in logged(caplog)
+    assert " prompt=5 completion=3" in logged(caplog, answer)
 
 
 def test_nothing_is_asked_for_when_it_is_switched_off(
@@ -83,18 +84,18 @@ def test_nothing_is_asked_for_when_it_is_switched_off(
 ) -> None:
     gateway = gateway_with()
     gateway.ask_for_usage = False
-    httpx.post(serve(gateway).url + CHAT, json=chat_body(stream=True), trust_env=False)
+    answer = httpx.post(serve(gateway).url + CHAT, json=chat_body(stream=True), trust_env=False)
 
     assert asked_of(upstream) is None
-    assert "prompt=" not in logged(caplog)
+    assert "prompt=" not in logged(caplog, answer)
 
 
 def test_the_tokens_of_a_plain_answer_are_counted(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.post(CHAT, json=chat_body())
+    answer = client.post(CHAT, json=chat_body())
 
-    assert " prompt=5 completion=3" in logged(caplog)
+    assert " prompt=5 completion=3" in logged(caplog, answer)
 
 
 def test_an_error_instead_of_a_stream_passes_whole(client: httpx.Client, upstream: FakeUpstream) -> None:

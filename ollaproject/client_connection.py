@@ -1,0 +1,257 @@
+"""A client's connection: uvicorn's HTTP/1.1 protocol, but for what it does per request (see exchange.py).
+
+It refuses absurd headers, in JSON; bounds what a client may send ahead; lets an early answer arrive although
+the request is still on its way; and keeps one timer per connection, where uvicorn sets one per request.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ollaproject.exchange import STATUS_LINES, Exchange
+from ollaproject.wire.asgi import CLIENT_LEFT, JSON, encode_json
+from ollaproject.wire.openai_errors import ApiError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from uvicorn._types import HTTPScope
+
+# Request line and headers together, and how many headers there may be: the common limits of web servers.
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 200
+# So much of a body waits for the application before we stop reading.
+MAX_WAITING_BODY_BYTES = 64 * 1024
+# So many requests may be sent before the first is answered. While we read, we see a client leave.
+MAX_PIPELINED = 16
+# After an answer that came before the end of its request, the rest is read and dropped for so long: to close
+# at once would reset the connection, and the client might lose the answer.
+LINGER_SECONDS = 2.0
+
+ASGI_VERSION = {"version": "3.0", "spec_version": "2.4"}
+
+
+class HeadTooLargeError(Exception):
+    """Request line and headers are larger than they may be."""
+
+
+class ClientConnection(HttpToolsProtocol):
+    """One connection, whose requests are answered one after another."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.running: Exchange | None = None
+        self._latest: Exchange | None = None  # the one whose body may still be on its way
+        self._sent_ahead: deque[Exchange] = deque()
+        self._head_bytes = 0
+        self._deaf = False  # whatever still comes is dropped
+        self._refusal = b""
+        self._idle_since = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._extensions = {CLIENT_LEFT: self._on_client_left}
+
+    def _on_client_left(self, callback: Callable[[], None] | None) -> None:
+        if self.running is not None:
+            self.running.on_client_left(callback)
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._rest()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self._stop_timer()
+                self.handle_websocket_upgrade()
+        except httptools.HttpParserError as error:
+            self._refuse(_refusal_of(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        self.connections.discard(self)
+        self._stop_timer()
+        if self.running is not None:
+            self.running.client_left()
+        self._sent_ahead.clear()
+        self.flow.resume_writing()
+        self.parser = None  # type: ignore[assignment] # as the parent does: it refers to us
+
+    def shutdown(self) -> None:
+        """Called by the server when it stops: what runs is finished, nothing new is taken."""
+        if self.running is None or self._latest is None:
+            self.transport.close()
+        else:
+            self._latest.keep_alive = False
+
+    # --- httptools: what the parser has found ---
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._head_bytes = 0
+        self._latest = None
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._count(len(name) + len(value))
+        self.headers.append((name, value))
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+            raise HeadTooLargeError
+
+    def on_headers_complete(self) -> None:
+        parser = self.parser
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        version = parser.get_http_version()
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": ASGI_VERSION,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "method": parser.get_method().decode("ascii"),
+            "path": self.root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode("ascii") + url.path if self.root_path else url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "extensions": self._extensions,
+        }
+        self.scope = cast("HTTPScope", scope)
+        if parser.should_upgrade() and self._should_upgrade():
+            return
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        exchange = self._latest = Exchange(self, scope, keep_alive=keep_alive)
+        if self.running is None:
+            self._start(exchange)
+            return
+        self._sent_ahead.append(exchange)
+        if len(self._sent_ahead) >= MAX_PIPELINED:
+            self.flow.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        if self._latest is not None:
+            self._latest.received(body)
+            if self._latest.waiting_bytes > MAX_WAITING_BODY_BYTES:
+                self.flow.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._latest is not None:
+            self._latest.received_all()
+
+    # --- One request after another ---
+
+    def _start(self, exchange: Exchange) -> None:
+        self.running = exchange
+        task = self.loop.create_task(exchange.run(self.app))
+        exchange.task = task
+        self.tasks.add(task)
+
+    def read_on(self) -> None:
+        """An application waits for more of its request."""
+        if len(self._sent_ahead) < MAX_PIPELINED:
+            self.flow.resume_reading()
+
+    def answered(self, exchange: Exchange) -> None:
+        """An answer is complete: the next request's turn."""
+        self.server_state.total_requests += 1
+        self.running = None
+        if self.transport.is_closing():
+            return
+        if not exchange.keep_alive:
+            self._close(linger=exchange.more_body)
+            return
+        self.flow.resume_reading()
+        if self._sent_ahead:
+            self._start(self._sent_ahead.popleft())
+        elif self._refusal:
+            self._refuse(self._refusal)
+        else:
+            self._rest()
+
+    def _refuse(self, answer: bytes) -> None:
+        """Answer what is no request, after the answers to those that were, and close."""
+        self._deaf = True
+        broken = self._latest if self._latest is not None and self._latest.more_body else None
+        if self._sent_ahead and broken is self._sent_ahead[-1]:
+            self._sent_ahead.pop()
+        if self.running is not None and self.running is not broken:
+            self._refusal = answer
+            return
+        if broken is None or not broken.begun:
+            self.transport.write(answer)
+        self._close(linger=True)
+
+    def _close(self, *, linger: bool) -> None:
+        if not linger or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._deaf = True
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._stop_timer()
+        self._idle_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    # --- Idle connections ---
+
+    def _rest(self) -> None:
+        """From now on, a whole request head has to come within the keep-alive time."""
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._on_idle_timer)
+
+    def _on_idle_timer(self) -> None:
+        # The timer is not moved with every request: it fires too early, sees that, and sets itself again.
+        self._idle_timer = None
+        if self.running is not None:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._on_idle_timer)
+        else:
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+
+def _refusal_of(error: httptools.HttpParserError) -> bytes:
+    if isinstance(error.__context__, HeadTooLargeError):
+        message = f"Request line and headers are larger than {MAX_HEAD_BYTES} bytes, or too many. Send fewer."
+        return _whole_answer(ApiError(431, "headers_too_large", message))
+    return _whole_answer(ApiError(400, "invalid_request", "What was sent is not an HTTP/1.1 request."))
+
+
+def _whole_answer(error: ApiError) -> bytes:
+    body = encode_json(error.body())
+    head = (
+        STATUS_LINES[error.status],
+        b"content-type: " + JSON,
+        b"content-length: %d" % len(body),
+        b"connection: close",
+        b"",
+        body,
+    )
+    return b"\r\n".join(head)
