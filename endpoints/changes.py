@@ -26,7 +26,9 @@ KEY_OF_FIELD: Final = {
 }
 CREDENTIAL: Final = "encrypted_credential"
 # Set by the checks or by the database, not by a person; `mode` has operations of its own.
-NOT_SET_BY_PEOPLE: Final = frozenset({"id", "mode", "is_local", "created_at", "edited_at", CREDENTIAL})
+NOT_SET_BY_PEOPLE: Final = frozenset(
+    {"id", "mode", "is_local", "is_closed", "created_at", "edited_at", CREDENTIAL}
+)
 
 
 def save(endpoint: Endpoint) -> tuple[str, ...]:

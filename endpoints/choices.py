@@ -17,6 +17,7 @@ class Status(models.TextChoices):
     UNKNOWN = "unknown", "Unknown"
     HEALTHY = "healthy", "Healthy"
     WARMING = "warming", "Warming up"
+    ASLEEP = "asleep", "Asleep"
     UNHEALTHY = "unhealthy", "Unhealthy"
     OFFLINE = "offline", "Offline"
     CONFIG_ERROR = "config_error", "Configuration error"
@@ -24,6 +25,8 @@ class Status(models.TextChoices):
 
 
 ROUTABLE: Final = frozenset({Status.HEALTHY})
+# It runs no server now, and is woken by the first request for one of its models (endpoints.sleep).
+WAKEABLE: Final = frozenset({Status.ASLEEP})
 
 
 class Mode(models.TextChoices):

@@ -63,6 +63,18 @@ def forget(*, endpoint: Endpoint, reason: str) -> None:
         revision.bump(routing=True)
 
 
+def put_to_sleep(*, endpoint: Endpoint, wakes_in_seconds: float | None) -> None:
+    """Write down that `endpoint` has no server now and is woken by the first request for it."""
+    with transaction.atomic():
+        now = clock.now()
+        row = EndpointHealth.objects.get(pk=endpoint.pk)
+        new = HealthState(status=Status.ASLEEP, reason="", since=now)
+        seen = {"wake_asked_at": None, "wakes_in_seconds": wakes_in_seconds, "latency_seconds": None}
+        if row.status != Status.ASLEEP:
+            _swap(endpoint, old=_state_of(row), new=new, at=now, **seen)
+        revision.bump(routing=True)
+
+
 def _judge(row: EndpointHealth, finding: Finding, *, at: datetime) -> HealthState:
     old = _state_of(row)
     thresholds = Thresholds(
@@ -108,6 +120,7 @@ def _keep(endpoint: Endpoint, finding: Finding, *, at: datetime) -> None:
 def _is_outdated(row: EndpointHealth, *, endpoint: Endpoint, at: datetime) -> bool:
     return (
         row.endpoint.mode == Mode.PAUSED
+        or row.status == Status.ASLEEP
         or row.endpoint.edited_at != endpoint.edited_at
         or (row.checked_at is not None and row.checked_at >= at)
     )

@@ -49,6 +49,8 @@ class Endpoint(models.Model):
     first_byte_timeout_seconds = models.FloatField(null=True, blank=True)
     idle_timeout_seconds = models.FloatField(null=True, blank=True)
     is_local = models.BooleanField("this machine's own model", default=False, editable=False)
+    # Taken out of service by whoever runs its server, not by an operator: put back by the same.
+    is_closed = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     # Also a token: a check that began before an edit says nothing of what the endpoint is now
     # (endpoints.health).
@@ -96,6 +98,9 @@ class EndpointHealth(models.Model):
     # When an operator last wanted to know: the checks of what is down begin anew at full pace then.
     asked_at = models.DateTimeField(null=True)
     models_synced_at = models.DateTimeField(null=True)
+    # Of an endpoint that is asleep: when somebody wanted it, and how long it takes to wake, if that is known.
+    wake_asked_at = models.DateTimeField(null=True)
+    wakes_in_seconds = models.FloatField(null=True)
 
     class Meta:
         verbose_name_plural = "endpoint health"

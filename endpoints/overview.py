@@ -43,9 +43,10 @@ ATTENTION: Final = {
     Status.WARMING: 2,
     Status.UNKNOWN: 3,
     Status.HEALTHY: 4,
+    Status.ASLEEP: 5,
 }
-ATTENTION_DRAINING: Final = 5
-ATTENTION_PAUSED: Final = 6
+ATTENTION_DRAINING: Final = 6
+ATTENTION_PAUSED: Final = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def _target(endpoint: Endpoint, models: list[EndpointModel]) -> Target:
         max_concurrent=endpoint.max_concurrent or profile.max_concurrent,
         rewrites=_rewrites(endpoint, profile),
         weight=endpoint.weight,
+        wakes_in_seconds=endpoint.health.wakes_in_seconds,
         headers=headers,
     )
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from endpoints.findings import ProbeResult
 
-# A warming endpoint is on its way up, and an unknown one was not asked.
-FAILURES = frozenset(Status) - {Status.HEALTHY, Status.WARMING, Status.UNKNOWN}
+# A warming endpoint is on its way up, one that is asleep comes when it is called, and an unknown one was not
+# asked.
+FAILURES = frozenset(Status) - {Status.HEALTHY, Status.WARMING, Status.ASLEEP, Status.UNKNOWN}
 # These may be an accident of one moment. The others a server says on purpose, and one that limits our
 # requests is not to be asked again at once.
 WORTH_CONFIRMING = frozenset({Status.OFFLINE, Status.UNHEALTHY})

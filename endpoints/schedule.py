@@ -81,11 +81,13 @@ def check_anew(endpoint: Endpoint) -> None:
 
 def bring_forward(endpoint_ids: Iterable[int], *, asked: bool = True) -> int:
     """Make a check of these endpoints due now, unless they are paused. Returns how many will be checked.
+    Those that are asleep are left alone.
 
     If an operator `asked`, what was down and checked ever more seldom is checked at full pace again.
     """
     now = clock.now()
     rows = EndpointHealth.objects.filter(pk__in=list(endpoint_ids), endpoint__mode__in=CHECKED_MODES)
+    rows = rows.exclude(status=Status.ASLEEP)
     return rows.update(next_check_at=now, **({"asked_at": now} if asked else {}))
 
 
@@ -98,4 +100,5 @@ def _claims(row: EndpointHealth, *, at: datetime, before: datetime) -> Iterator[
 
 
 def _due(before: datetime) -> QuerySet[EndpointHealth]:
-    return EndpointHealth.objects.filter(next_check_at__lt=before, endpoint__mode__in=CHECKED_MODES)
+    due = EndpointHealth.objects.filter(next_check_at__lt=before, endpoint__mode__in=CHECKED_MODES)
+    return due.exclude(status=Status.ASLEEP)

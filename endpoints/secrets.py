@@ -9,12 +9,9 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-
 from endpoints.choices import AuthKind
 from endpoints.errors import CredentialError
+from ollaproject.sealed import SealBroken, seal, unseal
 
 if TYPE_CHECKING:
     from endpoints.models import Endpoint
@@ -23,14 +20,14 @@ DEFAULT_API_KEY_HEADER = "X-Api-Key"
 
 
 def encrypt(plain: str) -> str:
-    return _keys().encrypt(plain.encode()).decode()
+    return seal(plain)
 
 
 def decrypt(token: str, *, owner: str) -> str:
     """What `encrypt` was given. Raises CredentialError, naming `owner`, when no key opens it."""
     try:
-        return _keys().decrypt(token.encode()).decode()
-    except InvalidToken:
+        return unseal(token)
+    except SealBroken:
         raise CredentialError(
             f"The credential of the endpoint {owner} cannot be decrypted with OLLA_ENCRYPTION_KEYS. "
             "Put the key that it was stored with back into the list, or enter the credential again."
@@ -64,13 +61,3 @@ def _auth_header(endpoint: Endpoint) -> tuple[str, str] | None:
             return "Authorization", f"Basic {base64.b64encode(pair).decode()}"
         case _:
             return endpoint.auth_header or DEFAULT_API_KEY_HEADER, secret
-
-
-def _keys() -> MultiFernet:
-    try:
-        return MultiFernet([Fernet(key) for key in settings.OLLA_ENCRYPTION_KEYS])
-    except ValueError:
-        raise ImproperlyConfigured(
-            "OLLA_ENCRYPTION_KEYS must hold Fernet keys (32 bytes in URL-safe base64), separated by commas. "
-            "`manage.py check` says which one is wrong and how to make one."
-        ) from None

@@ -11,7 +11,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from endpoints.abilities import UNKNOWN, Abilities
-from endpoints.choices import ROUTABLE, Mode, Status
+from endpoints.choices import ROUTABLE, WAKEABLE, Mode, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +58,7 @@ class Target:
     weight: int = 1
     # Paths that stand elsewhere at this endpoint, longest first; one that ends in a slash: all below it.
     rewrites: tuple[tuple[bytes, bytes], ...] = ()
+    wakes_in_seconds: float | None = None
     headers: tuple[tuple[str, str], ...] = field(repr=False, default=())
     model_names: frozenset[str] = field(init=False, repr=False)
 
@@ -72,6 +73,11 @@ class Target:
     def routable(self) -> bool:
         """Whether a new request may go there."""
         return self.mode == Mode.ACTIVE and self.status in ROUTABLE
+
+    @property
+    def wakeable(self) -> bool:
+        """Whether a request may wait for it to wake: it will take a while, as `wakes_in_seconds` says."""
+        return self.mode == Mode.ACTIVE and self.status in WAKEABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Backend:
     """
 
     def __init__(self, chat: LoadedModel, encoder: Encoder | None, scheduler: Scheduler) -> None:
-        self.chat = chat
+        self._chat = chat
         self.encoder = encoder
         self.vocabulary = Vocabulary(chat.tokenizer.backend_tokenizer)
         self.stop_tokens = tuple(sorted(chat.tokenizer.eos_token_ids))
@@ -55,6 +55,25 @@ class Backend:
         )
         self._scheduler = scheduler
         self._embeddings = None if encoder is None else EmbeddingQueue(encoder)
+
+    @property
+    def chat(self) -> LoadedModel:
+        """The model that generates. InferenceError when this server has none."""
+        return self._chat
+
+    @property
+    def name(self) -> str:
+        """What clients call the first of its models."""
+        return self.served[0][0]
+
+    @property
+    def served(self) -> list[tuple[str, int, int]]:
+        """Of each model: its name, its time of creation (Unix), and how many tokens it reads."""
+        return [(self._chat.name, self._chat.created, self._chat.context_length), *self._encoder_served()]
+
+    def _encoder_served(self) -> list[tuple[str, int, int]]:
+        encoder = self.encoder
+        return [(encoder.name, encoder.created, encoder.max_tokens)] if encoder is not None else []
 
     @property
     def waiting(self) -> int:
@@ -103,7 +122,13 @@ def build(models: ModelOptions) -> Backend:
     """Load the models. ModelError with a sentence when one cannot be loaded."""
     chat = load_chat_model(models.name, models_dir=models.models_dir, served_name=models.served_name)
     encoder = (
-        load_encoder(models.embedding_model, models_dir=models.models_dir) if models.embedding_model else None
+        load_encoder(
+            models.embedding_model,
+            models_dir=models.models_dir,
+            served_name=models.served_embedding_name,
+        )
+        if models.embedding_model
+        else None
     )
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (CHUNK_TOKENS_ON_CPU if on_cpu else CHUNK_TOKENS_ON_GPU)

@@ -21,6 +21,7 @@ from inference.errors import (
     GenerationFailed,
     InferenceError,
     InputTooLong,
+    NoChatModel,
 )
 from inference.fields import BAD_REQUEST
 from inference.meter import Meter
@@ -77,6 +78,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
     needs_key: ClassVar[bool] = True
+    uses_model: ClassVar[bool] = False
+    """Whether its requests keep the model from being idle."""
     route: ClassVar[str] = "other"
     """What its requests are counted as."""
 
@@ -110,6 +113,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         began = time.monotonic()
         self.scope, self._send = scope, send
         self.request_id = accept_request_id(header(scope, b"x-request-id"))
+        if self.uses_model:
+            self.serving.meter.begin_use()
         try:
             await self._run(receive)
         except (ClientDisconnected, ConnectionError):
@@ -125,6 +130,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         finally:
             seconds = time.monotonic() - began
             self.serving.meter.count_request(self.route, self.status, seconds)
+            if self.uses_model:
+                self.serving.meter.end_use()
             self._log(seconds)
 
     async def _run(self, receive: Receive) -> None:
@@ -206,17 +213,20 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
 
 
 def _translated(error: InferenceError) -> ApiError:
+    if isinstance(error, NoChatModel):
+        return ApiError(NOT_FOUND, "model_not_found", str(error), param="model")
+    if isinstance(error, InputTooLong):
+        return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
     later = {"Retry-After": RETRY_AFTER_SECONDS}
-    match error:
-        case InputTooLong():
-            return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
-        case EngineOverloaded():
-            return ApiError(UNAVAILABLE, "overloaded", str(error), headers=later)
-        case EngineStopping():
-            return ApiError(UNAVAILABLE, "shutting_down", str(error), headers=later)
-        case EngineNotReady():
-            return ApiError(UNAVAILABLE, "model_unavailable", str(error), headers=later)
-        case GenerationFailed():
-            return ApiError(INTERNAL_ERROR, "generation_failed", str(error))
-        case _:
-            return ApiError(INTERNAL_ERROR, "internal_error", str(error))
+    for kind, code in UNAVAILABLE_FOR.items():
+        if isinstance(error, kind):
+            return ApiError(UNAVAILABLE, code, str(error), headers=later)
+    code = "generation_failed" if isinstance(error, GenerationFailed) else "internal_error"
+    return ApiError(INTERNAL_ERROR, code, str(error))
+
+
+UNAVAILABLE_FOR: dict[type[InferenceError], str] = {
+    EngineOverloaded: "overloaded",
+    EngineStopping: "shutting_down",
+    EngineNotReady: "model_unavailable",
+}

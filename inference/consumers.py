@@ -31,6 +31,7 @@ class Health(Consumer):
             "status": health.status,
             "model_loaded": self.serving.engine.is_loaded,
             "model_name": self.serving.engine.model_name,
+            "idle_seconds": round(self.serving.meter.idle_seconds, 1),
         }
         if health.status == "healthy":
             await self.send_object(OK, payload)
@@ -58,21 +59,17 @@ class Models(Consumer):
         await self.send_object(OK, entry)
 
     def _entries(self) -> list[dict[str, Any]]:
-        backend = self.serving.engine.backend
-        chat, encoder = backend.chat, backend.encoder
-        entries = [shapes.model_entry(chat.name, created=chat.created, max_model_len=chat.context_length)]
-        if encoder is not None:
-            entry = shapes.model_entry(
-                encoder.name, created=encoder.created, max_model_len=encoder.max_tokens
-            )
-            entries.append(entry)
-        return entries
+        return [
+            shapes.model_entry(name, created=created, max_model_len=tokens)
+            for name, created, tokens in self.serving.engine.backend.served
+        ]
 
 
 class Generation(Consumer):
     """What chat and plain completions share: an answer in the making, streamed or whole."""
 
     methods = ("POST",)
+    uses_model = True
 
     async def answer(self, generating: Generating, ready: Prompts, shape: Shape) -> None:
         engine, meter, running = self.serving.engine, self.serving.meter, self.serving.running
@@ -130,6 +127,7 @@ class Completions(Generation):
 class Embeddings(Consumer):
     route = "embeddings"
     methods = ("POST",)
+    uses_model = True
 
     async def respond(self, body: bytes) -> None:
         engine = self.serving.engine

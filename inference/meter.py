@@ -26,6 +26,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._in_use, self._last_use = 0, self._began
         self._recent: deque[tuple[float, int]] = deque()
         self.registry = CollectorRegistry()
         self.prompt_tokens = 0
@@ -55,6 +56,18 @@ class Meter:
     @property
     def uptime_seconds(self) -> float:
         return time.monotonic() - self._began
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long nobody has used the model: since the last request for it ended, or since the start."""
+        return 0.0 if self._in_use else time.monotonic() - self._last_use
+
+    def begin_use(self) -> None:
+        self._in_use += 1
+
+    def end_use(self) -> None:
+        self._in_use -= 1
+        self._last_use = time.monotonic()
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()

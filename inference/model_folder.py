@@ -24,6 +24,7 @@ HUB_IGNORED = ["onnx/*", "openvino/*", "original/*"]
 WEIGHT_FILES = "model*.safetensors"
 WEIGHT_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tiktoken.model", "*.tiktoken", "vocab.json")
+ENCODER_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
 HEADER_LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
 
@@ -116,8 +117,8 @@ def _advice_without_weights(folder: Path) -> str:
     return ""
 
 
-def _check_length(file: Path) -> None:
-    """A safetensors file is a length, a JSON header of that length, and the arrays where the header says."""
+def read_header(file: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and how many bytes stand before the arrays. Raises ModelBroken."""
     size = file.stat().st_size
     with file.open("rb") as content:
         header_length = int.from_bytes(content.read(HEADER_LENGTH_BYTES), "little")
@@ -125,11 +126,21 @@ def _check_length(file: Path) -> None:
             raise ModelBroken(f"{file} is damaged: it does not begin like a safetensors file. {_again(file)}")
         header = content.read(header_length)
     try:
-        arrays = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
-        data_length = max((int(entry["data_offsets"][1]) for entry in arrays), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        arrays: dict[str, Any] = json.loads(header)
+        arrays.pop("__metadata__", None)
+    except (ValueError, TypeError, AttributeError) as error:
         raise ModelBroken(f"{file} is damaged: its header cannot be read. {_again(file)}") from error
-    expected = HEADER_LENGTH_BYTES + header_length + data_length
+    return arrays, HEADER_LENGTH_BYTES + header_length
+
+
+def _check_length(file: Path) -> None:
+    """A safetensors file is a length, a JSON header of that length, and the arrays where the header says."""
+    arrays, begin = read_header(file)
+    try:
+        data_length = max((int(entry["data_offsets"][1]) for entry in arrays.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise ModelBroken(f"{file} is damaged: its header cannot be read. {_again(file)}") from error
+    size, expected = file.stat().st_size, begin + data_length
     if size != expected:
         raise ModelBroken(
             f"{file} is damaged: it has {size} bytes and should have {expected}. {_again(file)}"

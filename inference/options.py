@@ -18,6 +18,7 @@ DEFAULT_STUCK_AFTER_SECONDS = 120.0
 class ModelOptions:
     """Which models to load. `name` and `embedding_model`: a Hugging Face id, a local folder, or `demo`.
 
+    With `embeddings_only` the one called `name` is an embedding model, and there is no other.
     `max_rows` is how many answers are generated at once, `chunk_tokens` how much of a prompt is read
     between two of their steps. `kv_bytes` is what running answers and the prompt cache may hold together,
     and `prompt_cache_bytes` how much of that is kept for the requests to come at the most (0: nothing). None:
@@ -29,6 +30,8 @@ class ModelOptions:
     cache_dir: Path
     served_name: str | None = None
     embedding_model: str | None = None
+    served_embedding_name: str | None = None
+    embeddings_only: bool = False
     max_rows: int = DEFAULT_MAX_ROWS
     chunk_tokens: int | None = None
     kv_bytes: int | None = None

@@ -138,8 +138,14 @@ def _build(models: ModelOptions) -> Backend:
     logger.info("%s", accelerate(cache_dir=models.cache_dir).summary)
     from inference.backend import build  # noqa: PLC0415
 
-    backend = build(models)
-    logger.info("%s is ready: it reads %d tokens.", backend.chat.name, backend.chat.context_length)
+    if models.embeddings_only:
+        from inference.encoder_backend import build_encoder  # noqa: PLC0415
+
+        backend: Backend = build_encoder(models)
+    else:
+        backend = build(models)
+    for name, _, tokens in backend.served:
+        logger.info("%s is ready: it reads %d tokens.", name, tokens)
     return backend
 
 

@@ -14,16 +14,19 @@ from asgiref.sync import sync_to_async
 
 from endpoints.choices import Status
 from endpoints.models import EndpointModel
+from inference.local import words
+from inference.local.choices import ON_THE_MOVE, State, Wanted
+from inference.models import LocalModelStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.core.management.base import OutputWrapper
 
-    from endpoints.models import Endpoint
+    from inference.models import LocalModel
 
 POLL_SECONDS = 0.3
-PATIENCE_SECONDS = 20.0
+LINE_SECONDS = 5.0
+# A person has chosen otherwise while the gateway was starting.
+GIVEN_UP = frozenset({Wanted.STOPPED, Wanted.UNLOADED, Wanted.DOWNLOADED})
 REQUEST_SECONDS = 2.0
 HTTP_UNAUTHORIZED = 401
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
@@ -43,37 +46,39 @@ class Address:
 
 @dataclass(slots=True)
 class Announcement:
-    """`account` is the administrator that this start made, `local_endpoint` this machine's own model."""
+    """`account` is the administrator that this start made, `local_model` what this machine serves itself."""
 
     address: Address
     account: tuple[str, str] | None = None
-    local_endpoint: Endpoint | None = None
+    local_model: LocalModel | None = None
 
     async def when_ready(self, out: OutputWrapper) -> None:
         """Say where the gateway is as soon as it answers, and how to try it as soon as its model does."""
         while not await asyncio.to_thread(_answers, self.address.url):  # noqa: ASYNC110 - another process
             await asyncio.sleep(POLL_SECONDS)
         out.write(self._where())
-        if self.local_endpoint is None:
+        if self.local_model is None:
             out.write(f"Add your servers at {self.address.url}/admin/endpoints/endpoint/\n")
             return
-        names = await self._names_when_served(self.local_endpoint, out.write)
-        out.write(self._try_it(names))
+        names = await self._names_when_served(self.local_model.pk, out)
+        if names:
+            out.write(self._try_it(names))
 
-    async def _names_when_served(self, endpoint: Endpoint, say: Callable[[str], None]) -> list[str]:
-        started = time.monotonic()
-        patient = True
+    async def _names_when_served(self, model_id: int, out: OutputWrapper) -> list[str]:
+        """Tell how the model comes along, until it is served. Empty when nobody waits for that any more."""
+        told = ProgressLine(out)
         url = self.address.url
         while True:
-            names = await sync_to_async(_served_models)(endpoint)
+            status = await sync_to_async(_status)(model_id)
+            if status is None or status.model.wanted in GIVEN_UP:
+                return []
+            told.tell(status)
+            names: list[str] = await sync_to_async(_served_models)(status.endpoint_id)
             # The web process learns of it a moment after the database: only then does a request arrive.
-            ready: bool = bool(names) and await asyncio.to_thread(_lists, url, names)
-            if ready:
+            listed: bool = bool(names) and await asyncio.to_thread(_lists, url, names)
+            if listed:
                 return names
             await asyncio.sleep(POLL_SECONDS)
-            if patient and time.monotonic() - started > PATIENCE_SECONDS:
-                patient = False
-                say("The model is not ready yet; a large one takes minutes. The dashboard shows how it is.")
 
     def _where(self) -> str:
         url = self.address.url
@@ -130,7 +135,41 @@ def _lists(url: str, names: list[str]) -> bool:
     return set(names) <= {model["id"] for model in listed}
 
 
-def _served_models(endpoint: Endpoint) -> list[str]:
+class ProgressLine:
+    """One line that is written over in a terminal, and new lines now and then where it cannot be."""
+
+    def __init__(self, out: OutputWrapper) -> None:
+        self._out = out
+        self._written, self._written_at = "", 0.0
+        self._state = ""
+
+    def tell(self, status: LocalModelStatus) -> None:
+        text = f"{status.model.name}: {words.line(status)}"
+        if text == self._written or status.state == State.READY:
+            self._end_line(status)
+            return
+        now = time.monotonic()
+        if self._out.isatty():
+            self._out.write(f"\r\033[K{text}", ending="" if status.state in ON_THE_MOVE else "\n")
+        elif status.state != self._state or now - self._written_at > LINE_SECONDS:
+            self._out.write(text)
+            self._written_at = now
+        self._out.flush()
+        self._written, self._state = text, status.state
+
+    def _end_line(self, status: LocalModelStatus) -> None:
+        if status.state == State.READY and self._written and self._out.isatty():
+            self._out.write("")
+            self._written = ""
+
+
+def _status(model_id: int) -> LocalModelStatus | None:
+    return LocalModelStatus.objects.select_related("model").filter(pk=model_id).first()
+
+
+def _served_models(endpoint_id: int | None) -> list[str]:
     """What the local model's server serves once it is healthy, in the order of its list: chat first."""
-    served = EndpointModel.objects.filter(endpoint=endpoint, endpoint__health__status=Status.HEALTHY)
+    if endpoint_id is None:
+        return []
+    served = EndpointModel.objects.filter(endpoint_id=endpoint_id, endpoint__health__status=Status.HEALTHY)
     return list(served.order_by("pk").values_list("name", flat=True))

@@ -65,7 +65,7 @@ def entry(surface: Surface, name: str, holder: Holder | None = None) -> ModelEnt
 def _served(surface: Surface, holder: Holder | None) -> Iterator[tuple[Target, ServedModel]]:
     question = Question(surface, None, holder.endpoints if holder else None)
     for target in snapshot().targets:
-        if target.routable and within_reach(target, question):
+        if (target.routable or target.wakeable) and within_reach(target, question):
             for model in target.models:
                 yield target, model
 

@@ -108,13 +108,22 @@ class Gateway:
         found = subprocess.run(
             ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
         ).stdout.splitlines()
-        words = {"web": "ollaproject.web", "worker": " worker ", "beat": " beat ", "model": "serve_model"}
-        children = [line.split(None, 2) for line in found]
+        words = {
+            "web": "ollaproject.web",
+            "worker": " worker ",
+            "beat": " beat ",
+            "models": " serve_models",
+            "model": " serve_model ",
+        }
+        running = {
+            int(pid): (int(parent), arguments)
+            for pid, parent, arguments in (line.split(None, 2) for line in found)
+        }
         return {
-            name: int(pid)
-            for pid, parent, arguments in children
+            name: pid
+            for pid, (parent, arguments) in running.items()
             for name, word in words.items()
-            if int(parent) == self.process.pid and word in arguments
+            if word in f"{arguments} " and self.process.pid in (parent, running.get(parent, (0, ""))[0])
         }
 
     def stop(self, number: int = signal.SIGINT) -> int:

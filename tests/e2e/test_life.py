@@ -64,7 +64,7 @@ def test_it_follows_the_model_s_death_and_return(gateway: Gateway) -> None:
     with gateway.client() as client, gateway.signed_in() as browser:
         wait_for_local_model(client)
 
-        # Stopped, not killed: serve would have a killed one back before anybody looked.
+        # Stopped, not killed: its supervisor would have a killed one back before anybody looked.
         model = gateway.processes()["model"]
         os.kill(model, signal.SIGSTOP)
         try:
@@ -137,7 +137,7 @@ def test_ctrl_c_in_the_middle_of_a_stream_leaves_nothing_behind() -> None:
     with Gateway() as gateway:
         gateway.wait_until_ready()
         processes = gateway.processes()
-        assert set(processes) == {"web", "worker", "beat", "model"}
+        assert set(processes) == {"web", "worker", "beat", "models", "model"}
 
         with (
             gateway.client() as client,

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from tests.endpoints.conftest import MakeEndpoint
 
-LOCAL_URL = "http://127.0.0.1:40115"
-
 
 def brought_up(endpoint: Endpoint) -> Endpoint:
     health.record(endpoint=endpoint, finding=Finding(ProbeResult(Status.HEALTHY)), at=clock.now())
@@ -102,56 +100,6 @@ def test_check_now_is_sent_when_the_transaction_is_committed(
 
 def test_check_now_leaves_paused_endpoints_out(make_endpoint: MakeEndpoint) -> None:
     assert operations.check_now([make_endpoint(mode=Mode.PAUSED)]) == 0
-
-
-# --- This machine's own model ---
-
-
-@pytest.mark.django_db
-def test_the_local_model_is_registered_once() -> None:
-    first = operations.register_local(url=LOCAL_URL)
-    second = operations.register_local(url=LOCAL_URL)
-    assert first == second
-    assert (first.name, first.url, first.type) == ("local", LOCAL_URL, "vllm-mlx")
-
-
-@pytest.mark.django_db
-def test_only_its_url_follows() -> None:
-    endpoint = operations.register_local(url=LOCAL_URL)
-    endpoint.name, endpoint.priority, endpoint.mode = "studio", 3, Mode.DRAINING
-    endpoint.save()
-    again = operations.register_local(url="http://127.0.0.1:50000")
-    assert (again.pk, again.url) == (endpoint.pk, "http://127.0.0.1:50000")
-    assert (again.name, again.priority, again.mode) == ("studio", 3, Mode.DRAINING)
-
-
-def test_an_operators_own_endpoint_called_local_is_not_taken_over(make_endpoint: MakeEndpoint) -> None:
-    make_endpoint(name="local", url="http://127.0.0.1:7")
-    assert operations.register_local(url=LOCAL_URL).name == "local-2"
-    assert Endpoint.objects.get(name="local").url == "http://127.0.0.1:7"
-
-
-@pytest.mark.django_db
-def test_without_its_model_it_is_paused_until_the_model_is_back() -> None:
-    operations.register_local(url=LOCAL_URL)
-    operations.unregister_local()
-    row = EndpointHealth.objects.select_related("endpoint").get()
-    assert row.endpoint.mode == Mode.PAUSED
-    assert row.reason == "this machine runs without a model of its own"
-    assert operations.register_local(url=LOCAL_URL).mode == Mode.ACTIVE
-
-
-@pytest.mark.django_db
-def test_an_operators_pause_outlasts_a_restart() -> None:
-    operations.pause(endpoint=operations.register_local(url=LOCAL_URL))
-    operations.unregister_local()
-    assert operations.register_local(url=LOCAL_URL).mode == Mode.PAUSED
-
-
-@pytest.mark.django_db
-def test_there_may_be_nothing_to_unregister() -> None:
-    operations.unregister_local()
-    assert not Endpoint.objects.exists()
 
 
 # --- History ---

@@ -93,6 +93,7 @@ def test_it_says_that_it_is_loading_and_then_that_it_is_healthy(tiny_folder: Pat
         seen = statuses_until_healthy(process, client)
         loading, healthy = seen[0], seen[-1]
         assert (loading["http"], loading["status"], loading["model_loaded"]) == (503, "loading", False)
+        assert healthy.pop("idle_seconds") >= 0
         assert healthy == {"http": 200, "status": "healthy", "model_loaded": True, "model_name": "mine"}
         assert client.get("/v1/models").json()["data"][0]["id"] == "mine"
         process.send_signal(signal.SIGTERM)

@@ -10,12 +10,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from endpoints import operations
+from endpoints import local
+from inference.local import from_settings
 from ollaproject import announce, programs
 from ollaproject.first_run import make_first_admin
 from ollaproject.processes import Supervisor
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from io import TextIOWrapper
 
+    from inference.models import LocalModel
     from ollaproject.processes import Program
 
 LISTEN_BACKLOG = 2048
@@ -75,14 +78,12 @@ class Command(BaseCommand):
         self._prepare_database()
         account = make_first_admin()
         announcement = announce.Announcement(announce.Address(options["host"], options["port"]), account)
-        model: programs.LocalModel | None = None
         if with_model:
-            model = programs.LocalModel(options["model"], options["embedding_model"], options["model_port"])
-            announcement.local_endpoint = model.prepare()
+            announcement.local_model = self._local_model(options)
         else:
-            operations.unregister_local()
+            local.close_all()
         with lock, listener:
-            asyncio.run(self._run(programs.programs(listener, model), announcement))
+            asyncio.run(self._run(programs.programs(listener, with_models=with_model), announcement))
         self.stdout.write("Stopped.")
 
     async def _run(self, wanted: list[Program], announcement: announce.Announcement) -> None:
@@ -92,6 +93,14 @@ class Command(BaseCommand):
             await supervisor.run()
         finally:
             banner.cancel()
+
+    def _local_model(self, options: dict[str, Any]) -> LocalModel:
+        try:
+            return from_settings.ensure(
+                chat=options["model"], embedding=options["embedding_model"], port=options["model_port"]
+            )
+        except ValidationError as error:
+            raise CommandError(f"The model cannot be served: {' '.join(error.messages)}") from None
 
     def _lock_home(self) -> TextIOWrapper:
         path = settings.OLLA_HOME / "serve.lock"

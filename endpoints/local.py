@@ -1,0 +1,157 @@
+"""Endpoints that our own machines' servers get by themselves: opened, closed, put to sleep, removed.
+
+To everything else they are endpoints like any other. Their names, weights and so on are the operator's to
+edit, and what an operator has paused stays paused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from endpoints import discovery, health, operations, revision
+from endpoints.choices import AuthKind, Mode, Status
+from endpoints.findings import FoundModel
+from endpoints.models import (
+    MAX_NAME_LENGTH,
+    AliasedModel,
+    Endpoint,
+    EndpointHealth,
+    EndpointModel,
+    ModelAlias,
+)
+from endpoints.schedule import WAITING_FOR_FIRST_CHECK
+from ollaproject.wire import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FIRST_NAME = "local"
+TYPE = "vllm-mlx"
+CHECK_INTERVAL_SECONDS = 2.0
+CHECK_TIMEOUT_SECONDS = 1.0
+WITHOUT_MODELS = "this machine runs without models of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server of ours. `endpoint_id` is that of its endpoint, None when it had none yet.
+
+    With `is_first` it is the one that the settings name: its endpoint is the oldest of ours, if there is one.
+    """
+
+    endpoint_id: int | None
+    name: str
+    url: str
+    is_first: bool = False
+    key: str = field(default="", repr=False)
+
+
+def open_for(server: Server) -> Endpoint:
+    """Put the endpoint of `server` into service, made if it has none, and have it checked at once."""
+    with transaction.atomic():
+        endpoint = _endpoint_of(server)
+        if endpoint.url != server.url or endpoint.credential() != server.key:
+            _take_over(endpoint, server)
+        _reopen(endpoint)
+        if EndpointHealth.objects.filter(pk=endpoint.pk, status=Status.ASLEEP).exists():
+            health.forget(endpoint=endpoint, reason=WAITING_FOR_FIRST_CHECK)
+        operations.check_now([endpoint])
+    return endpoint
+
+
+def sleep(server: Server, *, models: Iterable[str], wakes_in_seconds: float | None) -> Endpoint:
+    """Have the endpoint of `server` offer `models` although it has no server now: a request wakes it."""
+    with transaction.atomic():
+        endpoint = _endpoint_of(server)
+        _reopen(endpoint)
+        if not EndpointModel.objects.filter(endpoint=endpoint).exists():
+            found = tuple(FoundModel(name=name) for name in models)
+            discovery.store(EndpointHealth.objects.get(pk=endpoint.pk), found=found, at=clock.now())
+        health.put_to_sleep(endpoint=endpoint, wakes_in_seconds=wakes_in_seconds)
+    return endpoint
+
+
+def close(endpoint_id: int, *, reason: str) -> None:
+    """Take it out of service, because its server is. It is paused and not deleted: what an operator has set,
+    and its history, are there when the server is back."""
+    endpoint = Endpoint.objects.filter(pk=endpoint_id, is_local=True).first()
+    if endpoint is None or endpoint.mode == Mode.PAUSED:
+        return
+    with transaction.atomic():
+        endpoint.mode, endpoint.is_closed = Mode.PAUSED, True
+        endpoint.save(update_fields=["mode", "is_closed"])
+        health.forget(endpoint=endpoint, reason=reason)
+
+
+def close_all(*, reason: str = WITHOUT_MODELS) -> None:
+    for endpoint in Endpoint.objects.filter(is_local=True).exclude(mode=Mode.PAUSED):
+        close(endpoint.pk, reason=reason)
+
+
+def remove(endpoint_id: int) -> None:
+    Endpoint.objects.filter(pk=endpoint_id, is_local=True).delete()
+    revision.bump(routing=True)
+
+
+def name_also(model: str, aliases: Iterable[str]) -> None:
+    """Let clients reach `model` by `aliases`, too. What an operator has made of an alias stays."""
+    for name in aliases:
+        alias, made = ModelAlias.objects.get_or_create(name=name)
+        if made or not alias.models.filter(model=model).exists():
+            AliasedModel.objects.create(alias=alias, model=model, position=alias.models.count())
+
+
+def _reopen(endpoint: Endpoint) -> None:
+    """Put it into service again, if it was we who took it out."""
+    if not endpoint.is_closed:
+        return
+    health.forget(endpoint=endpoint, reason=WAITING_FOR_FIRST_CHECK)
+    endpoint.mode, endpoint.is_closed = Mode.ACTIVE, False
+    endpoint.save(update_fields=["mode", "is_closed"])
+
+
+def _endpoint_of(server: Server) -> Endpoint:
+    ours = Endpoint.objects.filter(is_local=True).select_related("health")
+    known = ours.filter(pk=server.endpoint_id).first() if server.endpoint_id is not None else None
+    if known is None and server.is_first:
+        known = ours.order_by("pk").first()
+    return known or _make(server)
+
+
+def _make(server: Server) -> Endpoint:
+    wanted = FIRST_NAME if server.is_first else _short(server.name)
+    made = Endpoint(
+        name=_free_name(wanted),
+        url=server.url,
+        type=TYPE,
+        check_interval_seconds=CHECK_INTERVAL_SECONDS,
+        check_timeout_seconds=CHECK_TIMEOUT_SECONDS,
+        is_local=True,
+    )
+    _take_over(made, server)
+    return made
+
+
+def _take_over(endpoint: Endpoint, server: Server) -> None:
+    endpoint.url = server.url
+    endpoint.auth_kind = AuthKind.BEARER if server.key else AuthKind.NONE
+    endpoint.set_credential(server.key)
+    endpoint.full_clean()
+    endpoint.save()
+
+
+def _short(name: str) -> str:
+    """A model's name as an endpoint's: its last part, in the characters that a header can carry."""
+    last = name.rstrip("/").rpartition("/")[2]
+    plain = "".join(letter if "!" <= letter <= "~" else "-" for letter in last)
+    return plain[: MAX_NAME_LENGTH - 4] or FIRST_NAME
+
+
+def _free_name(wanted: str) -> str:
+    taken = set(Endpoint.objects.filter(name__startswith=wanted).values_list("name", flat=True))
+    numbered = (f"{wanted}-{number}" for number in count(2))
+    return next(name for name in chain([wanted], numbered) if name not in taken)

@@ -1,0 +1,73 @@
+"""What the engine thread owns when it serves an embedding model alone: its jobs, and no rows.
+
+Imports mlx, as inference/backend.py does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+
+from inference.backend import Backend
+from inference.embedding import EmbeddingQueue
+from inference.encoder import load_encoder
+from inference.errors import NoChatModel
+from inference.work import EmbeddingJob, Message, Work
+
+if TYPE_CHECKING:
+    from inference.encoder import Encoder
+    from inference.loader import LoadedModel
+    from inference.options import ModelOptions
+
+
+class EncoderBackend(Backend):
+    """A backend whose `chat` is an error with a sentence: requests that generate are refused with it."""
+
+    def __init__(self, encoder: Encoder) -> None:  # none of the chat model's parts are made
+        self.encoder = encoder
+        self._jobs = EmbeddingQueue(encoder)
+
+    @property
+    def chat(self) -> LoadedModel:
+        raise NoChatModel(f"This server makes embeddings only: it serves {self.name!r}.")
+
+    @property
+    def served(self) -> list[tuple[str, int, int]]:
+        return self._encoder_served()
+
+    @property
+    def waiting(self) -> int:
+        return self._jobs.waiting
+
+    @property
+    def running(self) -> int:
+        return 0
+
+    @property
+    def memory(self) -> dict[str, int]:
+        return {
+            "active_bytes": mx.get_active_memory(),
+            "peak_bytes": mx.get_peak_memory(),
+            "cache_bytes": mx.get_cache_memory(),
+        }
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._jobs.waiting)
+
+    def add(self, work: Work) -> None:
+        if isinstance(work, EmbeddingJob):
+            self._jobs.add(work)
+
+    def step(self) -> list[Message]:
+        return [*self._jobs.step()]
+
+    def close(self) -> None:
+        """Nothing is held but arrays."""
+
+
+def build_encoder(models: ModelOptions) -> EncoderBackend:
+    """Load `models.name` as an embedding model. ModelError with a sentence when it cannot be loaded."""
+    encoder = load_encoder(models.name, models_dir=models.models_dir, served_name=models.served_name)
+    return EncoderBackend(encoder)

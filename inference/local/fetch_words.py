@@ -1,0 +1,35 @@
+"""What a fetch is asked for and what it answers: values that cross between two processes as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypedDict, final
+
+CHAT, EMBEDDING = "chat", "embedding"
+
+
+@final
+class Fetched(TypedDict):
+    """`folders` and `facts` by role. `commit` is that of the chat model, or of the only one."""
+
+    folders: dict[str, str]
+    facts: dict[str, dict[str, int]]
+    commit: str
+
+
+@final
+class Failed(TypedDict):
+    """`again` is after how many seconds it is worth another try, None when a person has to do something."""
+
+    failed: str
+    again: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`sources` by role: chat, embedding or both. `revision` is that of the first."""
+
+    sources: dict[str, str]
+    models_dir: str
+    revision: str = ""
+    token: str = field(default="", repr=False)

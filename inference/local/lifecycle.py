@@ -1,0 +1,106 @@
+"""The rules of a local model's life, pure: what is wanted and what is there make the next step.
+
+The supervisor looks, asks `next_step`, takes that one step, and looks again. Nothing is remembered between
+two looks, so it does not matter who died in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from inference.local.choices import State, Wanted
+
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 60.0
+MAX_CRASHES = 5
+# One that ran for this long did not fail at its start: its next crash counts as the first.
+STEADY_SECONDS = 60.0
+
+
+class Process(Enum):
+    """The model's server process, as the supervisor sees it now."""
+
+    NONE = auto()
+    LOADING = auto()
+    HEALTHY = auto()
+    HUNG = auto()
+    STOPPING = auto()
+
+
+class Step(Enum):
+    NOTHING = auto()
+    FETCH = auto()
+    CANCEL_FETCH = auto()
+    START = auto()
+    OPEN = auto()
+    """It can answer: let the gateway have it."""
+    STOP = auto()
+    KILL = auto()
+    DELETE_FILES = auto()
+    REST = auto()
+    """Nothing runs any more and nothing shall: write down that it rests."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One look at a model. `has_files`: they are here and were found whole.
+
+    `may_try` is false after a failure, until its pause is over or a person asks again.
+    """
+
+    wanted: Wanted
+    state: State
+    has_files: bool = False
+    fetching: bool = False
+    process: Process = Process.NONE
+    restart_due: bool = False
+    files_unwanted: bool = False
+    may_try: bool = True
+
+
+def next_step(view: View) -> Step:
+    if view.process != Process.NONE:
+        return _with_process(view)
+    needs_files = view.wanted in (Wanted.RUNNING, Wanted.DOWNLOADED)
+    if view.fetching:
+        return Step.NOTHING if needs_files else Step.CANCEL_FETCH
+    if view.files_unwanted and not needs_files:
+        return Step.DELETE_FILES
+    if not needs_files or (view.wanted == Wanted.DOWNLOADED and view.has_files):
+        return Step.NOTHING if view.state == resting_state(view.wanted) else Step.REST
+    if not view.may_try:
+        return Step.NOTHING
+    return Step.START if view.has_files else Step.FETCH
+
+
+def resting_state(wanted: Wanted) -> State:
+    return State.UNLOADED if wanted == Wanted.UNLOADED else State.STOPPED
+
+
+def is_idle(*, idle_seconds: float, keep_alive_seconds: int | None, pinned: bool) -> bool:
+    """Whether it has been unused for so long that its memory is better spent on others."""
+    return not pinned and keep_alive_seconds is not None and idle_seconds >= keep_alive_seconds
+
+
+def pause_before_retry(failures: int) -> float | None:
+    """Seconds after the `failures`-th failure in a row; None when it is time for a person to look."""
+    if failures > MAX_CRASHES:
+        return None
+    return float(min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LONGEST_RETRY_SECONDS))
+
+
+def is_steady(ran_seconds: float) -> bool:
+    return ran_seconds >= STEADY_SECONDS
+
+
+def _with_process(view: View) -> Step:
+    if view.process == Process.STOPPING:
+        return Step.NOTHING
+    if view.wanted != Wanted.RUNNING or view.restart_due:
+        return Step.STOP
+    if view.process == Process.HUNG:
+        return Step.KILL
+    if view.process == Process.HEALTHY and view.state != State.READY:
+        return Step.OPEN
+    return Step.NOTHING

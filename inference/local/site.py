@@ -1,0 +1,125 @@
+"""The machine that a supervisor runs on: its name, where its models listen, and where their files lie."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from inference.local import run
+from inference.local.choices import Kind
+from inference.local.model_process import Launch
+from inference.local.room import room_for_answers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference.models import LocalModel, LocalModelStatus
+
+ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104
+LOOPBACK = "127.0.0.1"
+MEGABYTE = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`bind` is where model servers listen, `address` how the gateway reaches them."""
+
+    name: str
+    bind: str = LOOPBACK
+    address: str = LOOPBACK
+
+    @property
+    def run_folder(self) -> Path:
+        return settings.OLLA_HOME / "run"
+
+    @property
+    def lock(self) -> Path:
+        return self.run_folder / "models.lock"
+
+    def run_file(self, model_id: int) -> Path:
+        return self.run_folder / f"model-{model_id}.json"
+
+    @property
+    def here(self) -> str:
+        """Where this machine itself reaches what listens."""
+        return LOOPBACK if self.bind in ANY_ADDRESS else self.bind
+
+    def url(self, port: int) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{port}"
+
+    def launch(self, model: LocalModel, status: LocalModelStatus, *, port: int, key: str) -> Launch:
+        folder = status.folder or status.embedding_folder
+        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "serve_model", folder]
+        command += ["--port", str(port), "--host", self.bind, "--served-model-name", model.name]
+        if model.kind == Kind.EMBEDDING:
+            command.append("--embeddings-only")
+        elif model.kind == Kind.BOTH:
+            command += ["--embedding-model", status.embedding_folder]
+            command += ["--served-embedding-name", embedding_name(model, status)]
+        if model.max_concurrent:
+            command += ["--max-batch-size", str(model.max_concurrent)]
+        if model.memory_megabytes and (room := room_for_answers(model, status)):
+            command += ["--kv-cache-bytes", str(room)]
+        if model.prompt_cache_megabytes is not None:
+            command += ["--prompt-cache-bytes", str(model.prompt_cache_megabytes * MEGABYTE)]
+        environment = {
+            "OLLA_PROCESS": f"model {model.name}",
+            "OLLA_MODEL_API_KEY": key,
+            "OLLA_MODEL_API_KEY_FILE": "",
+            "HF_HUB_OFFLINE": "1",  # its files are here: it has nothing to ask anyone
+            run.FILE_VARIABLE: str(self.run_file(model.pk)),
+            run.LOCK_VARIABLE: str(self.lock),
+        }
+        return Launch((*command, *shlex.split(model.server_options)), environment, log_of(model.pk))
+
+
+def embedding_name(model: LocalModel, status: LocalModelStatus) -> str:
+    """What clients call the embedding model beside a chat model."""
+    if model.embedding_source.count("/") == 1 and not os.path.isabs(model.embedding_source):  # noqa: PTH117
+        return model.embedding_source
+    return status.embedding_folder.rstrip("/").rpartition("/")[2]
+
+
+def log_of(model_id: int) -> Path:
+    """Where the model's server writes. Requests are numbers there, never content."""
+    return settings.OLLA_HOME / "logs" / f"model-{model_id}.log"
+
+
+def fetch_log_of(model_id: int) -> Path:
+    return settings.OLLA_HOME / "logs" / f"fetch-{model_id}.log"
+
+
+def this_host() -> str:
+    return socket.gethostname().lower().removesuffix(".local")
+
+
+def port_for(at: Site, status: LocalModelStatus) -> int:
+    """The one it had, so that its endpoint stays as it was, or any that is free."""
+    if status.port and is_free(at.bind, status.port):
+        return status.port
+    return free_port(at.bind)
+
+
+def free_port(bind: str) -> int:
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((bind, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(bind: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,101 @@
+"""What a local model may be, as far as that can be said before its files are here, in sentences."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ValidationError
+
+from inference import server_arguments
+from inference.local.choices import Kind
+from inference.model_folder import DEMO, HUB_ID
+
+if TYPE_CHECKING:
+    from inference.models import LocalModel
+
+# What the supervisor decides itself; given twice, one of the two would be a lie.
+OUR_OPTIONS = {
+    "--port": "the field for the port",
+    "--host": "the supervisor's own --bind",
+    "--api-key": "nothing: each start makes a key of its own",
+    "--served-model-name": "the field for the name",
+    "--embedding-model": "the field for the embedding model",
+    "--max-batch-size": "the field for answers at once",
+    "--prompt-cache-bytes": "the field for the prompt cache",
+}
+
+
+def validate_name(name: str) -> None:
+    if not name.isprintable() or name != name.strip():
+        raise ValidationError("A model's name is printable text without space at its ends.")
+
+
+def validate_server_options(text: str) -> None:
+    """Raise unless `manage.py serve_model` takes them, or when one of them is a field of its own."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValidationError(f"These options cannot be read: {error}.") from None
+    for word in words:
+        instead = OUR_OPTIONS.get(word.partition("=")[0])
+        if instead:
+            raise ValidationError(f"{word.partition('=')[0]} has its own place: {instead}.")
+    try:
+        server_arguments.check(words)
+    except server_arguments.Unreadable as error:
+        raise ValidationError(f"manage.py serve_model does not take these options: {error}.") from None
+
+
+def validate_local_model(model: LocalModel) -> None:
+    """Raise one ValidationError with every mistake, by field."""
+    checks = {
+        "source": problem_of_source(model.source),
+        "embedding_source": _problem_beside(model),
+        "revision": _problem_of_revision(model),
+        "aliases": _problem_of_aliases(model.aliases),
+    }
+    mistakes = {field: [problem] for field, problem in checks.items() if problem}
+    if mistakes:
+        raise ValidationError(mistakes)
+
+
+def _problem_beside(model: LocalModel) -> str:
+    if model.kind == Kind.BOTH:
+        if not model.embedding_source:
+            return "Name the embedding model that is to be served beside it."
+        return problem_of_source(model.embedding_source)
+    if model.embedding_source:
+        return "Only a chat model has an embedding model beside it: choose that kind, or leave this empty."
+    return ""
+
+
+def _problem_of_revision(model: LocalModel) -> str:
+    if model.revision and not is_hub_id(model.source):
+        return "Only a model from Hugging Face has revisions: leave this empty."
+    return ""
+
+
+def _problem_of_aliases(aliases: object) -> str:
+    if isinstance(aliases, list) and all(isinstance(name, str) and name.strip() for name in aliases):
+        return ""
+    return "Aliases are a list of names."
+
+
+def problem_of_source(source: str) -> str:
+    """What is wrong with the name of a model's files, empty if it may be right."""
+    source = source.strip()
+    if source == DEMO or is_hub_id(source):
+        return ""
+    if source.startswith(("/", "~", ".")):
+        folder = Path(source).expanduser()
+        return "" if folder.is_absolute() else "Give the whole path of the folder, from the root on."
+    return (
+        f"{source!r} is neither a Hugging Face id such as mlx-community/Llama-3.2-3B-Instruct-4bit, nor the "
+        "path of a folder, nor the word demo."
+    )
+
+
+def is_hub_id(source: str) -> bool:
+    return bool(HUB_ID.fullmatch(source)) and not source.startswith((".", "/", "~"))

@@ -1,0 +1,67 @@
+"""A local model's state in words, the same in a terminal, on a page and in an API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inference.local.choices import FETCHING, State
+
+if TYPE_CHECKING:
+    from inference.models import LocalModelStatus
+
+MILLISECONDS = 1000
+MINUTE, HOUR = 60, 3600
+UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+WHOLE = 100
+
+
+def size(count: float) -> str:
+    """`5.1 GB`, `93 MB`, `12 kB`."""
+    for unit, factor in UNITS:
+        if count >= factor:
+            number = count / factor
+            return f"{number:.1f} {unit}" if unit == "GB" else f"{number:.0f} {unit}"
+    return f"{count:.0f} B"
+
+
+def span(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    if whole < MINUTE:
+        return f"{whole} s"
+    return f"{whole // MINUTE} min" if whole < HOUR else f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
+
+
+def percent(status: LocalModelStatus) -> int | None:
+    """How far it has come, None when nobody knows. One that takes longer than the last time waits at 99."""
+    if not status.total:
+        return None
+    return min(WHOLE - 1 if status.state == State.LOADING else WHOLE, int(WHOLE * status.done / status.total))
+
+
+def seconds_left(status: LocalModelStatus) -> float | None:
+    left = status.total - status.done
+    if status.state == State.LOADING:
+        return left / MILLISECONDS if left > 0 else None
+    if status.state == State.DOWNLOADING and status.bytes_per_second and left > 0:
+        return left / status.bytes_per_second
+    return None
+
+
+def progress(status: LocalModelStatus) -> str:
+    """`45 of 93 MB, 12 MB/s, 4 s left`; empty when there is nothing to say."""
+    parts: list[str] = []
+    if status.state in FETCHING and status.total:
+        parts.append(f"{size(status.done)} of {size(status.total)}")
+        if status.bytes_per_second:
+            parts.append(f"{size(status.bytes_per_second)}/s")
+    left = seconds_left(status)
+    if left is not None:
+        parts.append(f"{span(left)} left")
+    return ", ".join(parts)
+
+
+def line(status: LocalModelStatus) -> str:
+    """`Downloading: 45 of 93 MB, 12 MB/s, 4 s left`, or `Failed: ` with its sentence."""
+    said = progress(status) or status.reason
+    label = State(status.state).label
+    return f"{label}: {said}" if said else label

@@ -1,0 +1,118 @@
+"""The options of `manage.py serve_model`, in one place for the command and for those who start it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any, NoReturn
+
+from django.conf import settings
+
+from inference.options import (
+    DEFAULT_MAX_ROWS,
+    DEFAULT_MAX_WAITING,
+    DEFAULT_STUCK_AFTER_SECONDS,
+    ModelOptions,
+    ServerOptions,
+)
+from ollaproject.env import env_secret
+
+
+class Unreadable(Exception):
+    """Options that `serve_model` does not take. The message is argparse's."""
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Unreadable(message)
+
+
+def check(words: list[str]) -> None:
+    """Raise Unreadable unless `serve_model` takes these words beside a model and a port."""
+    parser = _Parser(add_help=False)
+    add_to(parser)
+    parser.parse_args(["model", "--port", "1", *words])
+
+
+def add_to(parser: ArgumentParser) -> None:
+    parser.add_argument("model", help="a Hugging Face id, a folder with an MLX model, or demo")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--served-model-name", metavar="NAME", help="what clients call the model")
+    parser.add_argument("--embedding-model", metavar="MODEL", help="an embedding model to serve beside it")
+    parser.add_argument(
+        "--served-embedding-name", metavar="NAME", help="what clients call that embedding model"
+    )
+    parser.add_argument(
+        "--embeddings-only", action="store_true", help="MODEL is an embedding model, and the only one"
+    )
+    parser.add_argument(
+        "--api-key",
+        default=env_secret("OLLA_MODEL_API_KEY"),
+        help="key that callers must send; better in OLLA_MODEL_API_KEY, where no process list shows it",
+    )
+    _add_limits(parser)
+
+
+def _add_limits(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-batch-size",
+        type=int,
+        default=DEFAULT_MAX_ROWS,
+        help="answers generated at once (%(default)s)",
+    )
+    parser.add_argument(
+        "--prefill-step-size",
+        type=int,
+        metavar="TOKENS",
+        help="most tokens of prompts read between two steps of running answers (64 on a CPU, 512 on a "
+        "GPU); fewer are read when they would take longer than a step",
+    )
+    parser.add_argument(
+        "--kv-cache-bytes",
+        type=int,
+        metavar="BYTES",
+        help="memory for what running answers and the prompt cache know of their texts (three quarters "
+        "of what the models leave of a GPU's memory, half of what they leave free on a CPU)",
+    )
+    parser.add_argument(
+        "--prompt-cache-bytes",
+        type=int,
+        metavar="BYTES",
+        help="how much of --kv-cache-bytes may be kept of what was read, lest it be read again (half); "
+        "0 keeps nothing",
+    )
+    parser.add_argument(
+        "--max-queue",
+        type=int,
+        default=DEFAULT_MAX_WAITING,
+        help="requests that may wait; more are refused with 503 (%(default)s)",
+    )
+    parser.add_argument(
+        "--stuck-after",
+        type=float,
+        metavar="SECONDS",
+        default=DEFAULT_STUCK_AFTER_SECONDS,
+        help="/health fails when one step takes longer than this (%(default)s)",
+    )
+
+
+def server_options(options: dict[str, Any]) -> ServerOptions:
+    models = ModelOptions(
+        name=options["model"],
+        models_dir=settings.OLLA_MODELS_DIR,
+        cache_dir=settings.OLLA_HOME / "cache",
+        served_name=options["served_model_name"],
+        embedding_model=options["embedding_model"],
+        served_embedding_name=options["served_embedding_name"],
+        embeddings_only=options["embeddings_only"],
+        max_rows=options["max_batch_size"],
+        chunk_tokens=options["prefill_step_size"],
+        kv_bytes=options["kv_cache_bytes"],
+        prompt_cache_bytes=options["prompt_cache_bytes"],
+    )
+    return ServerOptions(
+        models=models,
+        max_waiting=options["max_queue"],
+        stuck_after_seconds=options["stuck_after"],
+        api_key=options["api_key"],
+    )

@@ -1,0 +1,44 @@
+"""Where two rooms meet: through this the supervisor of local models (inference) speaks to the fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from endpoints import local, revision, sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from inference.local.fleet import Offer
+
+
+class LocalFleet:
+    """inference.local.fleet.Fleet, with ordinary endpoints."""
+
+    def open(self, offer: Offer) -> int:
+        endpoint = local.open_for(_server(offer))
+        local.name_also(offer.name, offer.aliases)
+        return endpoint.pk
+
+    def close(self, endpoint_id: int, *, reason: str) -> None:
+        local.close(endpoint_id, reason=reason)
+
+    def sleep(self, offer: Offer, *, wakes_in_seconds: float | None) -> int:
+        endpoint = local.sleep(_server(offer), models=offer.models, wakes_in_seconds=wakes_in_seconds)
+        local.name_also(offer.name, offer.aliases)
+        return endpoint.pk
+
+    def woken(self, endpoint_ids: Iterable[int]) -> set[int]:
+        return sleep.asked_for(endpoint_ids)
+
+    def remove(self, endpoint_id: int) -> None:
+        local.remove(endpoint_id)
+
+
+def show_change(**_: object) -> None:
+    """A local model is different: open pages fetch what they show."""
+    revision.bump(routing=False)
+
+
+def _server(offer: Offer) -> local.Server:
+    return local.Server(offer.endpoint_id, offer.name, offer.url, is_first=offer.is_first, key=offer.key)

@@ -1,0 +1,189 @@
+"""The supervisor with real processes: what is wanted comes about, and outlasts whoever dies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from django.conf import settings
+
+from endpoints import sleep
+from endpoints.choices import Mode, Status
+from endpoints.models import Endpoint
+from inference.local import hosts, wishes
+from inference.local.choices import Kind, State, Wanted
+from inference.local.room import Machine
+from inference.models import LocalModel, LocalModelEvent
+from tests.e2e.gateway import alive
+from tests.inference.local.conftest import Driven, status_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.inference.local.conftest import MakeModel
+
+pytestmark = [pytest.mark.model]
+
+
+def test_the_life_of_a_model(supervisor: Driven, make_model: MakeModel) -> None:
+    model = make_model(aliases=["small"])
+    ready = supervisor.until_state(model, State.READY)
+    endpoint = Endpoint.objects.select_related("health").get()
+
+    assert (endpoint.name, endpoint.mode, endpoint.pk) == ("tiny", Mode.ACTIVE, ready.endpoint_id)
+    assert endpoint.url == f"http://127.0.0.1:{ready.port}"
+    assert endpoint.credential() not in ("", ready.encrypted_key)
+    assert ready.load_seconds
+    assert psutil.pid_exists(ready.pid or 0)
+
+    wishes.unload(model)
+    asleep = supervisor.until_state(model, State.UNLOADED)
+    endpoint.health.refresh_from_db()
+    assert endpoint.health.status == Status.ASLEEP
+    assert asleep.pid is None
+    assert not alive(ready.pid or 0)
+
+    sleep.ask(endpoint.pk)
+    again = supervisor.until_state(model, State.READY)
+    assert again.port == ready.port
+
+    wishes.stop(model)
+    supervisor.until_state(model, State.STOPPED)
+    endpoint.refresh_from_db()
+    assert (endpoint.mode, supervisor.pids()) == (Mode.PAUSED, [])
+    told = LocalModelEvent.objects.filter(model=model).order_by("id").values_list("new_state", flat=True)
+    assert [state for state in told if state not in ("downloading", "verifying")] == [
+        *("loading", "ready", "stopping", "unloaded", "loading", "ready", "stopping", "stopped")
+    ]
+
+    model.delete()
+    supervisor.until(lambda: not Endpoint.objects.exists())
+
+
+def test_a_killed_model_is_back_and_a_new_supervisor_keeps_it(
+    supervisor: Driven, make_model: MakeModel
+) -> None:
+    model = make_model()
+    first = supervisor.until_state(model, State.READY)
+
+    os.kill(first.pid or 0, signal.SIGKILL)
+    failed = supervisor.until_state(model, State.FAILED)
+    assert failed.reason == "It was killed by SIGKILL. It is tried again in 0.5 s."
+    took = supervisor.until(lambda: status_of(model).state == State.READY)
+    assert took < 10
+    second = status_of(model)
+    assert second.pid != first.pid
+
+    successor = Driven()  # the first one says nothing any more, as if it had been killed
+    successor.until(successor.pids)
+    assert successor.pids() == [second.pid]
+    assert status_of(model).state == State.READY
+    successor.end()
+    assert not alive(second.pid or 0)
+    assert status_of(model).state == State.STOPPED
+    assert LocalModel.objects.get().wanted == Wanted.RUNNING
+
+
+def test_a_process_that_is_nobody_s_is_ended(supervisor: Driven, make_model: MakeModel) -> None:
+    model = make_model()
+    running = supervisor.until_state(model, State.READY)
+    LocalModel.objects.all().delete()  # while the supervisor is away
+
+    successor = Driven()
+    successor.until(lambda: not alive(running.pid or 0))
+
+
+def test_failures_are_sentences_and_a_click_mends_them(
+    supervisor: Driven, make_model: MakeModel, tiny_folder: Path, tmp_path: Path
+) -> None:
+    broken, blank = (shutil.copytree(tiny_folder, tmp_path / name) for name in ("broken", "blank"))
+    weights = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(weights[:-1])
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (blank / name).unlink()
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+        models = {
+            "is damaged: it has": make_model("corrupt", source=str(broken)),
+            "has no tokenizer": make_model("mute", source=str(blank)),
+            f"Port {port} is taken by another program": make_model("late", port=port),
+            "Folder x": make_model("none", source=str(tmp_path / "none")),
+            "too large": make_model("odd", memory_megabytes=10**8),
+        }
+        for model in models.values():
+            supervisor.until_state(model, State.FAILED)
+    said = {name: status_of(model).reason for name, model in models.items()}
+    assert "There is no folder" in said.pop("Folder x")
+    assert said.pop("too large").startswith("It needs 104857.6 GB of memory, and ")
+    for sentence, reason in said.items():
+        assert sentence in reason
+
+    (broken / "model.safetensors").write_bytes(weights)
+    mended = models["is damaged: it has"]
+    for model in models.values():
+        wishes.stop(model)
+    wishes.start(mended)
+    supervisor.until_state(mended, State.READY)
+    assert status_of(mended).failures == 0
+
+
+def test_the_least_used_unpinned_model_makes_room(
+    supervisor: Driven, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned, idle = make_model("pinned", pinned=True), make_model("idle")
+    for model in (pinned, idle):
+        supervisor.until_state(model, State.READY)
+    supervisor.until(lambda: status_of(idle).memory_bytes and status_of(pinned).memory_bytes)
+    used = sum(status_of(model).memory_bytes or 0 for model in (pinned, idle))
+    monkeypatch.setattr(settings, "OLLA_MODEL_MEMORY", used + 10 * 1024**2)
+
+    newcomer = make_model("newcomer", memory_megabytes=100)
+    supervisor.until_state(newcomer, State.READY)
+
+    assert status_of(idle).state == State.UNLOADED
+    assert status_of(pinned).state == State.READY
+
+
+def test_an_embedding_model_alone_is_served(supervisor: Driven, make_model: MakeModel) -> None:
+    model = make_model("minilm", source="demo", kind=Kind.EMBEDDING, keep_alive_seconds=1)
+
+    supervisor.until_state(model, State.READY)
+
+    supervisor.until_state(model, State.UNLOADED)  # nobody used it
+
+
+def test_one_machine_has_it_until_it_is_gone(transactional_db: None, make_model: MakeModel) -> None:
+    model = make_model()
+    small, large = Machine(total=10, free=1), Machine(total=10, free=5)
+    hosts.begin("small", small)
+    hosts.begin("large", large)
+
+    assert not hosts.is_mine(model, status_of(model), "small")
+    assert hosts.is_mine(model, status_of(model), "large")
+    hosts.beat("small", Machine(total=10, free=9))
+    assert not hosts.is_mine(model, status_of(model), "small")
+    hosts.end("large")
+    assert hosts.is_mine(model, status_of(model), "small")
+    assert not hosts.is_mine(model, status_of(model), "large")
+
+
+def test_a_second_supervisor_in_the_same_home_is_refused(supervisor: Driven, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "serve_models"],
+        env={**os.environ, "OLLA_HOME": str(tmp_path)},
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"CommandError: Another supervisor already runs the models of {tmp_path}.")
