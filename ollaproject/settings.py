@@ -261,7 +261,10 @@ CONTENT_SECURITY_POLICY = {
 # --- The REST API -----------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "proxy.rest_auth.KeyAuthentication",  # the first one says how to answer who is nobody: 401
+        "rest_framework.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["ollaproject.wire.rest.ModelPermissions"],
     "DEFAULT_PAGINATION_CLASS": "ollaproject.wire.rest.Pages",
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 
 from proxy import key_admin  # noqa: F401 - registers itself
-from proxy.models import RequestRecord, UsageTotal
+from proxy.models import ModelPrice, RequestRecord, UsageTotal
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     RecordAdmin = admin.ModelAdmin[RequestRecord]
     TotalAdmin = admin.ModelAdmin[UsageTotal]
+    PriceAdmin = admin.ModelAdmin[ModelPrice]
 else:
-    RecordAdmin = admin.ModelAdmin
-    TotalAdmin = admin.ModelAdmin
+    RecordAdmin = TotalAdmin = PriceAdmin = admin.ModelAdmin
 
 
 class ToLookAt:
@@ -54,3 +54,9 @@ class UsageTotalAdmin(ToLookAt, TotalAdmin):
     )
     list_filter = ("day", "team_name", "model", "endpoint")
     search_fields = ("key_name", "user_name", "team_name", "model", "endpoint")
+
+
+@admin.register(ModelPrice)
+class ModelPriceAdmin(PriceAdmin):
+    list_display = ("pattern", "prompt", "cached", "completion")
+    search_fields = ("pattern",)

@@ -143,14 +143,15 @@ class Guard:
 
 def _holder(headers: Iterable[Pair]) -> Holder | None:
     """Whose key the headers carry. SDKs send one in either header, some of them in both."""
-    for sent in _keys_in(headers):
+    for sent in sent_keys(headers):
         holder = keys().find(sent, time.time())
         if holder is not None:
             return holder
     return None
 
 
-def _keys_in(headers: Iterable[Pair]) -> Iterator[bytes]:
+def sent_keys(headers: Iterable[Pair]) -> Iterator[bytes]:
+    """What stands where a key may stand."""
     for name, value in headers:
         if name == b"authorization":
             if value[: len(BEARER)].lower() == BEARER:

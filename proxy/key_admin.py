@@ -76,7 +76,7 @@ class ApiKeyAdmin(KeyAdmin):
                 "those of prompts and answers; days and months are those of UTC.",
             },
         ),
-        ("Notes", {"fields": ["notes"]}),
+        ("Notes", {"fields": ["notes", "rest_api"]}),
     )
 
     class Media:
@@ -99,6 +99,16 @@ class ApiKeyAdmin(KeyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return super().changelist_view(request, {"title": "API keys", **(extra_context or {})})
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (
+            obj is None or keys.may_hold(request.user, obj)
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        """A key that acts for its owner is not given to somebody else: it would act for them."""
+        kept = ("rest_api", "owner") if obj is not None and obj.rest_api else ("rest_api",)
+        return ("rest_api",) if request.user.is_superuser else kept
 
     # --- Making one
 
@@ -141,6 +151,8 @@ class ApiKeyAdmin(KeyAdmin):
         grace = request.POST.get("grace", "")
         if grace not in GRACES or key.revoked_at is not None:
             return HttpResponse("Choose how long the old secret goes on working.", status=400)
+        if not keys.may_hold(request.user, key):
+            raise PermissionDenied(keys.NOT_THEIRS)
         issued = keys.rotate(key=key, grace=timedelta(hours=int(grace)))
         self.log_change(request, issued.key, "Rotated.")
         return self._show_once(request, issued)

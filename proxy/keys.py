@@ -19,10 +19,11 @@ from proxy.models import ApiKey
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from django.contrib.auth.models import Group, User
+    from django.contrib.auth.models import AnonymousUser, Group, User
     from django.db.models import QuerySet
 
 STATES = ("active", "disabled", "expired", "revoked")
+NOT_THEIRS = "Only its owner or a superuser may make, change or rotate a key that acts for its owner."
 # How long the secret from before a rotation goes on working unless somebody says otherwise.
 DEFAULT_GRACE = timedelta(hours=24)
 
@@ -81,6 +82,14 @@ def in_state(keys: QuerySet[ApiKey], state: str, now: datetime) -> QuerySet[ApiK
     left = left.filter(enabled=True).exclude(owner__is_active=False)
     over = Q(expires_at__lte=now)
     return left.filter(over) if state == "expired" else left.exclude(over)
+
+
+def may_hold(user: User | AnonymousUser, key: ApiKey) -> bool:
+    """Whether `user` may have the secret of `key` or decide what it may do.
+
+    A key that acts for its owner is as good as that person's password.
+    """
+    return not key.rest_api or key.owner_id == user.pk or user.is_superuser
 
 
 def state_of(key: ApiKey, now: datetime) -> str:

@@ -5,12 +5,12 @@ Nothing of what was asked or answered is in any of them, and no secret of a key.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
 from proxy.patterns import Networks
@@ -20,6 +20,7 @@ FIRST_REFUSED_STATUS = 400
 FIRST_FAILED_STATUS = 500
 NAME_LENGTH = 300
 KEY_NAME_LENGTH = 64
+PRICE: dict[str, Any] = {"max_digits": 12, "decimal_places": 6, "validators": [MinValueValidator(0)]}
 
 
 class Limited(models.Model):
@@ -62,6 +63,11 @@ class ApiKey(Limited):
     allowed_endpoints = models.JSONField(default=list, blank=True)
     allowed_networks = models.JSONField(default=list, blank=True)
     priority = models.SmallIntegerField(default=0)
+    rest_api = models.BooleanField(
+        "may act for its owner",
+        default=False,
+        help_text="Over /api/, with all that its owner may do. Other keys only read their own usage there.",
+    )
     notes = models.TextField(blank=True)
     created_at = models.DateTimeField("created", auto_now_add=True)
     rotated_at = models.DateTimeField(null=True, editable=False)
@@ -84,6 +90,8 @@ class ApiKey(Limited):
             Networks(self.allowed_networks)
         except (ValueError, TypeError):
             mistakes["allowed_networks"] = "Give addresses or networks such as 10.0.0.0/8."
+        if self.rest_api and self.owner_id is None:
+            mistakes["rest_api"] = "It acts for its owner, and has none. Give it an owner."
         if mistakes:
             raise ValidationError(mistakes)
 
@@ -216,6 +224,7 @@ class UsageTotal(Attributed):
     begun = models.BigIntegerField(default=0)
 
     class Meta:
+        permissions: ClassVar = [("view_team_usage", "Can view the usage of the own teams")]
         verbose_name = "usage of a day"
         verbose_name_plural = "usage by day"
         ordering: ClassVar = ["-day"]
@@ -227,3 +236,25 @@ class UsageTotal(Attributed):
 
     def __str__(self) -> str:
         return f"{self.day}: {self.key_name or 'no key'}, {self.model or 'no model'}"
+
+
+class ModelPrice(models.Model):
+    """What a team charges for a million tokens. The most exact pattern that fits a model's name counts."""
+
+    pattern = models.CharField(
+        "models",
+        max_length=NAME_LENGTH,
+        unique=True,
+        help_text="A name, or a pattern such as mlx-community/*-4bit.",
+    )
+    prompt = models.DecimalField("per million prompt tokens", **PRICE)
+    cached = models.DecimalField(
+        "of them cached", null=True, blank=True, help_text="Empty: as the others.", **PRICE
+    )
+    completion = models.DecimalField("per million completion tokens", **PRICE)
+
+    class Meta:
+        ordering: ClassVar = ["pattern"]
+
+    def __str__(self) -> str:
+        return self.pattern

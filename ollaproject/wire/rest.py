@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.http import HttpRequest
+    from rest_framework.request import Request
 
     SerializerBase = Serializer[Any]
 else:
@@ -27,14 +28,25 @@ INVALID = "invalid"
 NO_FIELD = "non_field_errors"
 
 
+ONLY_MODELS = "This key may call models and read its own usage, but not act for its owner."
+
+
 class ModelPermissions(permissions.DjangoModelPermissions):
-    """Django's permissions, also for reading: whoever may see endpoints in the admin may read them here."""
+    """Django's permissions, also for reading: whoever may see endpoints in the admin may read them here.
+
+    What authenticated a request may say, by `acts_for_owner`, that it does not stand for that person.
+    """
 
     perms_map = {
         **permissions.DjangoModelPermissions.perms_map,
         "GET": ["%(app_label)s.view_%(model_name)s"],
         "HEAD": ["%(app_label)s.view_%(model_name)s"],
     }
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not getattr(request.auth, "acts_for_owner", True):
+            raise exceptions.PermissionDenied(ONLY_MODELS)
+        return super().has_permission(request, view)
 
 
 class Pages(pagination.PageNumberPagination):

@@ -64,6 +64,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--priority", type=int, default=0, help="in the queue of full endpoints, higher goes first (0)"
         )
+        parser.add_argument(
+            "--rest-api", action="store_true", help="it may act for its owner over /api/ (no)"
+        )
         parser.add_argument("--notes", default="", help="anything worth knowing about it")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -78,6 +81,7 @@ class Command(BaseCommand):
                 allowed_networks=_split(options["networks"]),
                 expires_at=parse_expiry(options["expires"], now=clock.now()) if options["expires"] else None,
                 priority=options["priority"],
+                rest_api=options["rest_api"],
                 notes=options["notes"],
                 **fields,
             )

@@ -1,0 +1,173 @@
+"""What was used, summed up as somebody asks: by day, model, endpoint, key, person or team."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db.models import Q, Sum
+
+from ollaproject.wire import clock
+from proxy.models import UsageTotal
+from proxy.prices import PriceList
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from django.contrib.auth.models import AnonymousUser, User
+    from django.db.models import QuerySet
+
+    from proxy.key_table import Holder
+
+DEFAULT_DAYS: Final = 30
+MAX_DAYS: Final = 400
+# What usage can be grouped by: the columns that tell groups apart, and the one that names them.
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "day": ("day",),
+    "model": ("model",),
+    "endpoint": ("endpoint",),
+    "key": ("key_id", "key_name"),
+    "user": ("user_id", "user_name"),
+    "team": ("team_id", "team_name"),
+}
+# What it can be narrowed down to, and by which column.
+FILTERS: Final[Mapping[str, str]] = {
+    "model": "model",
+    "endpoint": "endpoint",
+    "key": "key_name",
+    "user": "user_name",
+    "team": "team_name",
+}
+COUNTS: Final = (
+    "requests",
+    "failures",
+    "abandoned",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "bytes_in",
+    "bytes_out",
+)
+TIMES: Final = ("duration_ms", "ttft_ms", "begun")
+SEES_ALL: Final = "proxy.view_usagetotal"
+SEES_TEAM: Final = "proxy.view_team_usage"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question about usage. Days are UTC, both included; `groups` and `filters` are words of the above."""
+
+    since: date
+    until: date
+    groups: tuple[str, ...] = ()
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def last(cls, days: int, *groups: str, **filters: str) -> Asked:
+        """Of today and the days before it, `days` in all."""
+        today = clock.now().date()
+        return cls(today - timedelta(days=days - 1), today, groups, filters)
+
+
+@dataclass(slots=True)
+class Used:
+    """One line of a report. `group` has the value of each group; sums are over its requests."""
+
+    group: dict[str, Any]
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    duration_ms: float = 0.0
+    ttft_ms: float = 0.0
+    begun: int = 0
+    cost: Decimal = Decimal(0)
+
+    @property
+    def tokens(self) -> int:
+        return self.counts["prompt_tokens"] + self.counts["completion_tokens"]
+
+    @property
+    def mean_ttft_ms(self) -> float | None:
+        """Over the answers that began."""
+        return self.ttft_ms / self.begun if self.begun else None
+
+
+def report(asked: Asked, among: QuerySet[UsageTotal], prices: PriceList | None = None) -> list[Used]:
+    """One line a group, by one query. In the order of days where they are told apart, else most tokens first.
+
+    `among` says whose usage may be seen (`visible_to`).
+    """
+    prices = PriceList.current() if prices is None else prices
+    found: dict[tuple[Any, ...], Used] = {}
+    for row in _rows(asked, among):
+        group = {name: row[GROUPS[name][-1]] for name in asked.groups}
+        key = tuple(row[column] for name in asked.groups for column in GROUPS[name])
+        line = found.setdefault(key, Used(group))
+        for name in COUNTS:
+            line.counts[name] += row[f"{name}_sum"]
+        line.duration_ms += row["duration_ms_sum"]
+        line.ttft_ms += row["ttft_ms_sum"]
+        line.begun += row["begun_sum"]
+        tokens = {name: row[f"{name}_sum"] for name in COUNTS}
+        line.cost += prices.cost(row["model"], tokens)
+    lines = sorted(found.values(), key=lambda line: (-line.tokens, -line.counts["requests"]))
+    return sorted(lines, key=lambda line: line.group["day"]) if "day" in asked.groups else lines
+
+
+def whole(lines: list[Used]) -> Used:
+    """The sum of a report's lines."""
+    total = Used({})
+    for line in lines:
+        for name, count in line.counts.items():
+            total.counts[name] += count
+        total.duration_ms += line.duration_ms
+        total.ttft_ms += line.ttft_ms
+        total.begun += line.begun
+        total.cost += line.cost
+    return total
+
+
+def by_day(lines: list[Used], asked: Asked) -> Iterator[tuple[date, list[Used]]]:
+    """Every day of the question with its lines, also those without any."""
+    days = defaultdict(list)
+    for line in lines:
+        days[line.group["day"]].append(line)
+    for number in range((asked.until - asked.since).days + 1):
+        day = asked.since + timedelta(days=number)
+        yield day, days[day]
+
+
+def visible_to(user: User | AnonymousUser, *, holder: Holder | None = None) -> QuerySet[UsageTotal]:
+    """What a person may see: their own, as a lead also their teams', with permission all.
+
+    A key without an owner sees what was used with it.
+    """
+    everything = UsageTotal.objects.all()
+    if user.is_authenticated and user.has_perm(SEES_ALL):
+        return everything
+    own = Q(pk__in=())
+    if holder is not None:
+        own |= Q(key_id=holder.id)
+    if user.is_authenticated:
+        own |= Q(user_id=user.pk)
+        if user.has_perm(SEES_TEAM):
+            own |= Q(team_id__in=list(user.groups.values_list("pk", flat=True)))
+    return everything.filter(own)
+
+
+def own(user: User | AnonymousUser, *, holder: Holder | None = None) -> QuerySet[UsageTotal]:
+    """What a person has used, whoever they are; for a key without an owner, what was used with it."""
+    if holder is not None and not holder.user_id:
+        return UsageTotal.objects.filter(key_id=holder.id)
+    return UsageTotal.objects.filter(user_id=user.pk) if user.pk else UsageTotal.objects.none()
+
+
+def _rows(asked: Asked, among: QuerySet[UsageTotal]) -> QuerySet[UsageTotal, dict[str, Any]]:
+    """By group and, because prices are by model, by model."""
+    columns = dict.fromkeys(column for name in asked.groups for column in GROUPS[name])
+    narrowed = {FILTERS[name]: value for name, value in asked.filters.items()}
+    sums = {f"{name}_sum": Sum(name) for name in (*COUNTS, *TIMES)}
+    days = among.filter(day__gte=asked.since, day__lte=asked.until, **narrowed).order_by()
+    found: QuerySet[UsageTotal, dict[str, Any]] = days.values(*dict.fromkeys([*columns, "model"]))
+    return found.annotate(**sums)
