@@ -17,7 +17,7 @@ from endpoints import (
     changes,
 )
 from endpoints.buttons import BUTTONS, press
-from endpoints.choices import Mode, Status
+from endpoints.choices import SET_ASIDE, Mode, Status
 from endpoints.forms import EndpointForm
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
 from endpoints.overview import MODE_WORDS, card_of
@@ -107,7 +107,12 @@ class EndpointAdmin(EndpointModelAdmin):
         (None, {"fields": ["name", "url", "type", "mode"]}),
         (
             "Health checks",
-            {"fields": [("check_interval_seconds", "check_timeout_seconds"), "health_check_url"]},
+            {
+                "fields": [
+                    ("check_interval_seconds", "check_timeout_seconds"),
+                    ("health_check_url", "deep_check_interval_seconds"),
+                ]
+            },
         ),
         (
             "Authentication",
@@ -160,7 +165,7 @@ class EndpointAdmin(EndpointModelAdmin):
     @admin.display(description="status", ordering="health__status")
     def status(self, endpoint: Endpoint) -> SafeString | str:
         health = health_of(endpoint)
-        if health is None or endpoint.mode == Mode.PAUSED:
+        if health is None or endpoint.mode in SET_ASIDE:
             return NOTHING
         since = format_html('<span class="where">for {}</span>', clock(health.since, "for"))
         reason = format_html('<span class="where">{}</span>', health.reason) if health.reason else ""

@@ -53,7 +53,7 @@ BUTTONS = {
             "Put {} in service. It is checked now.",
             "Put {} endpoints in service. They are checked now.",
         ),
-        modes=frozenset({Mode.DRAINING, Mode.PAUSED}),
+        modes=frozenset({Mode.DRAINING, Mode.PAUSED, Mode.MAINTENANCE}),
     ),
     "drain": Button(
         label="Drain",
@@ -63,7 +63,7 @@ BUTTONS = {
             "Draining {}: running requests finish, new ones go elsewhere.",
             "Draining {} endpoints: running requests finish, new ones go elsewhere.",
         ),
-        modes=frozenset({Mode.ACTIVE, Mode.PAUSED}),
+        modes=frozenset({Mode.ACTIVE, Mode.PAUSED, Mode.MAINTENANCE}),
     ),
     "pause": Button(
         label="Pause",
@@ -73,7 +73,7 @@ BUTTONS = {
             "Paused {}: no requests and no checks.",
             "Paused {} endpoints: no requests and no checks.",
         ),
-        modes=frozenset({Mode.ACTIVE, Mode.DRAINING}),
+        modes=frozenset({Mode.ACTIVE, Mode.DRAINING, Mode.MAINTENANCE}),
     ),
 }
 

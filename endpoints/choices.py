@@ -16,6 +16,7 @@ class Status(models.TextChoices):
 
     UNKNOWN = "unknown", "Unknown"
     HEALTHY = "healthy", "Healthy"
+    BUSY = "busy", "Busy"
     WARMING = "warming", "Warming up"
     ASLEEP = "asleep", "Asleep"
     UNHEALTHY = "unhealthy", "Unhealthy"
@@ -24,7 +25,9 @@ class Status(models.TextChoices):
     RATE_LIMITED = "rate_limited", "Rate limited"
 
 
-ROUTABLE: Final = frozenset({Status.HEALTHY})
+# How much of its share an endpoint gets, compared with one that is healthy. What is not here gets nothing.
+TRAFFIC: Final = {Status.HEALTHY: 1.0, Status.BUSY: 0.3}
+ROUTABLE: Final = frozenset(TRAFFIC)
 # It runs no server now, and is woken by the first request for one of its models (endpoints.sleep).
 WAKEABLE: Final = frozenset({Status.ASLEEP})
 
@@ -35,6 +38,11 @@ class Mode(models.TextChoices):
     ACTIVE = "active", "In service"
     DRAINING = "draining", "Draining: running requests finish, no new ones"
     PAUSED = "paused", "Paused: no requests, no checks"
+    MAINTENANCE = "maintenance", "Maintenance: paused until a set time"
+
+
+# An operator has taken it out altogether: it is not checked, and nothing is known of it.
+SET_ASIDE: Final = frozenset({Mode.PAUSED, Mode.MAINTENANCE})
 
 
 class Span(models.IntegerChoices):

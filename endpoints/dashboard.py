@@ -16,7 +16,7 @@ from django.views.decorators.http import condition, require_POST, require_safe
 
 from endpoints import archive, first_steps, latency
 from endpoints.buttons import BUTTONS, press
-from endpoints.choices import Mode
+from endpoints.choices import SET_ASIDE
 from endpoints.drawings import DAY, drawings
 from endpoints.errors import ProfileError
 from endpoints.filters import asked_for, states
@@ -160,7 +160,7 @@ def priority_of_type(name: str) -> int:
 
 def checks_stopped_at() -> datetime | None:
     """Since when a check is overdue for so long that the worker cannot be running, or None."""
-    due = EndpointHealth.objects.exclude(endpoint__mode=Mode.PAUSED).filter(
+    due = EndpointHealth.objects.exclude(endpoint__mode__in=SET_ASIDE).filter(
         next_check_at__lt=now() - CHECKS_STOPPED_AFTER
     )
     return due.order_by("next_check_at").values_list("next_check_at", flat=True).first()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from endpoints.choices import Status
+from endpoints.choices import ROUTABLE
 from endpoints.models import EndpointHealth, EndpointModel
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ DETAILS = (
 def is_wanted(health: EndpointHealth, *, at: datetime) -> bool:
     """Whether a check at `at` should read the models too: it may be about to come up, or the list is old."""
     synced_at = health.models_synced_at
-    return health.status != Status.HEALTHY or synced_at is None or at - synced_at > RESYNC_AFTER
+    return health.status not in ROUTABLE or synced_at is None or at - synced_at > RESYNC_AFTER
 
 
 def let_through(

@@ -124,12 +124,14 @@ def settings_of(endpoint: Endpoint, *, priority: int) -> list[tuple[str, str]]:
     """What was configured, without secrets: headers by their names alone. Empty fields are left out."""
     interval = format_duration(endpoint.check_interval_seconds)
     timeout = format_duration(endpoint.check_timeout_seconds)
+    deep = endpoint.deep_check_interval_seconds
     pairs = [
         ("URL", endpoint.url),
         ("Backend type", endpoint.type),
         ("Priority", str(priority)),
         ("Weight", str(endpoint.weight)),
         ("Checked every", f"{interval}, for at most {timeout}"),
+        ("Deep check every", format_duration(deep) if deep else ""),
         ("Health check", endpoint.health_check_url.partition("?")[0]),
         ("List of models", endpoint.model_url.partition("?")[0]),
         ("Only models", ", ".join(endpoint.model_include)),

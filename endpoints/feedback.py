@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from django.db import Error, connection
 
 from endpoints import operations
-from endpoints.choices import Status
+from endpoints.choices import ROUTABLE
 from endpoints.doubts import Doubts
 from endpoints.models import EndpointHealth
 
@@ -81,7 +81,7 @@ def found_well(endpoint_ids: Collection[int]) -> dict[int, datetime]:
     if not endpoint_ids:
         return {}
     rows = EndpointHealth.objects.filter(
-        pk__in=list(endpoint_ids), status=Status.HEALTHY, consecutive_failures=0, checked_at__isnull=False
+        pk__in=list(endpoint_ids), status__in=ROUTABLE, consecutive_failures=0, checked_at__isnull=False
     )
     return {row.pk: row.checked_at for row in rows if row.checked_at is not None}
 

@@ -28,10 +28,20 @@ class CheckTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A request that makes an endpoint generate one token, and how long that may take."""
+
+    url: str
+    body: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
     """How an endpoint answered. `reason` is plain words for a person, empty when all is well.
 
-    `retry_after_seconds` is how long one that limits our requests (429) asked us to stay away.
+    `retry_after_seconds` is how long one that limits our requests (429) asked us to stay away, `time_share`
+    how much of the time for a check it took (0 to 1). `silent`: it is there, and did not answer as a server.
     """
 
     status: Status
@@ -39,6 +49,8 @@ class ProbeResult:
     http_status: int | None = None
     latency_seconds: float | None = None
     retry_after_seconds: float | None = None
+    time_share: float | None = None
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

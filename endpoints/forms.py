@@ -126,6 +126,11 @@ class EndpointForm(EndpointModelForm):
         initial=NEW.check_timeout_seconds,
         help_text="How long one check may take. It must be shorter than the interval.",
     )
+    deep_check_interval_seconds = DurationField(
+        label="Deep check interval",
+        required=False,
+        help_text="How often it must also generate one token, such as 5m. Empty: never.",
+    )
     connect_timeout_seconds = DurationField(
         label="Connect timeout", required=False, help_text="After this the next endpoint is tried."
     )
@@ -176,6 +181,7 @@ class EndpointForm(EndpointModelForm):
             "health_check_url",
             "check_interval_seconds",
             "check_timeout_seconds",
+            "deep_check_interval_seconds",
             "model_include",
             "model_exclude",
             "headers",

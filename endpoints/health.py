@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import transaction
 
-from endpoints import discovery, revision, rules
-from endpoints.choices import Mode, Status
+from endpoints import deep_checks, discovery, revision, rules
+from endpoints.choices import ROUTABLE, SET_ASIDE, Status
+from endpoints.model_details import details_of
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
+from endpoints.profiles import profile
 from endpoints.rules import FAILURES, MAX_REASON_LENGTH, HealthState, Pace, Thresholds
 from ollaproject.wire import clock
 
@@ -40,7 +42,9 @@ def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> HealthState
         if row is None or _is_outdated(row, endpoint=endpoint, at=at):
             return None
         old, new = _state_of(row), _judge(row, finding, at=at)
-        seen = {"checked_at": at, "latency_seconds": finding.result.latency_seconds}
+        seen: dict[str, Any] = {"checked_at": at, "latency_seconds": finding.result.latency_seconds}
+        if rules.comes_back(old, new):
+            seen["recovered_at"] = at
         if not _swap(endpoint, old=old, new=new, at=at, **seen):
             return None
         _slow_down(row, new, finding, at=at)
@@ -81,12 +85,14 @@ def _judge(row: EndpointHealth, finding: Finding, *, at: datetime) -> HealthStat
         failures_to_go_down=settings.OLLA_FAILURES_TO_GO_DOWN,
         successes_to_come_back=settings.OLLA_SUCCESSES_TO_COME_BACK,
     )
-    new = rules.judge(old, finding.result, at=at, thresholds=thresholds)
+    result = deep_checks.overruled(row, finding.result, failures_to_go_down=thresholds.failures_to_go_down)
+    patience = load_seconds(row.endpoint) if Status.WARMING in {old.status, result.status} else 0.0
+    new = rules.judge(old, result, at=at, thresholds=thresholds, load_seconds=patience)
     falls = rules.goes_down(old, new)
     if not (falls or old.flapping):
         return new
     times_down = Transition.objects.filter(
-        endpoint_id=row.pk, at__gt=at - rules.FLAP_WINDOW, old_status=Status.HEALTHY, new_status__in=FAILURES
+        endpoint_id=row.pk, at__gt=at - rules.FLAP_WINDOW, old_status__in=ROUTABLE, new_status__in=FAILURES
     ).count()
     return replace(new, flapping=rules.is_flapping(times_down + falls))
 
@@ -119,7 +125,7 @@ def _keep(endpoint: Endpoint, finding: Finding, *, at: datetime) -> None:
 
 def _is_outdated(row: EndpointHealth, *, endpoint: Endpoint, at: datetime) -> bool:
     return (
-        row.endpoint.mode == Mode.PAUSED
+        row.endpoint.mode in SET_ASIDE
         or row.status == Status.ASLEEP
         or row.endpoint.edited_at != endpoint.edited_at
         or (row.checked_at is not None and row.checked_at >= at)
@@ -134,7 +140,15 @@ def _state_of(row: EndpointHealth) -> HealthState:
         consecutive_failures=row.consecutive_failures,
         consecutive_successes=row.consecutive_successes,
         flapping=row.flapping,
+        loading_since=row.loading_since,
     )
+
+
+def load_seconds(endpoint: Endpoint) -> float:
+    """How long the largest of its models may take to load, by its profile; 0 when that does not say."""
+    sizes = [details_of(row, backend_type=endpoint.type).billions for row in endpoint.models.all()]
+    known = [size for size in sizes if size is not None]
+    return profile(endpoint.type).load_seconds_of(max(known, default=None))
 
 
 def _swap(endpoint: Endpoint, *, old: HealthState, new: HealthState, at: datetime, **seen: Any) -> bool:
@@ -146,6 +160,7 @@ def _swap(endpoint: Endpoint, *, old: HealthState, new: HealthState, at: datetim
         consecutive_failures=new.consecutive_failures,
         consecutive_successes=new.consecutive_successes,
         flapping=new.flapping,
+        loading_since=new.loading_since,
         **seen,
     )
     if swapped and new.status != old.status:

@@ -1,6 +1,6 @@
 """What an endpoint's flips say of its past: how much of a time it was up, and its incidents.
 
-Pure: rows in, values out. Up is a healthy endpoint. Down is one that fails, or warms up after it failed. What
+Pure: rows in, values out. Up is one that serves. Down is one that fails, or warms up after it failed. What
 was paused, not checked yet, or loading a model without having failed before, was neither.
 """
 
@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from endpoints.choices import Status
+from endpoints.choices import ROUTABLE, Status
 from endpoints.rules import FAILURES
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Flip:
 
     @property
     def kind(self) -> Kind:
-        if self.new == Status.HEALTHY:
+        if self.new in ROUTABLE:
             return Kind.UP
         after_failure = self.new == Status.WARMING and self.old in FAILURES
         return Kind.DOWN if self.new in FAILURES or after_failure else Kind.NEITHER
@@ -106,7 +106,7 @@ class Incident:
 
     @property
     def set_aside(self) -> bool:
-        return self.ended_as is not None and self.ended_as != Status.HEALTHY
+        return self.ended_as is not None and self.ended_as not in ROUTABLE
 
 
 def stretches(flips: Sequence[Flip], *, start: datetime, end: datetime) -> list[Stretch]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from endpoints import discovery, health, operations, revision
-from endpoints.choices import AuthKind, Mode, Status
+from endpoints.choices import SET_ASIDE, AuthKind, Mode, Status
 from endpoints.findings import FoundModel
 from endpoints.models import (
     MAX_NAME_LENGTH,
@@ -79,7 +79,7 @@ def close(endpoint_id: int, *, reason: str) -> None:
     """Take it out of service, because its server is. It is paused and not deleted: what an operator has set,
     and its history, are there when the server is back."""
     endpoint = Endpoint.objects.filter(pk=endpoint_id, is_local=True).first()
-    if endpoint is None or endpoint.mode == Mode.PAUSED:
+    if endpoint is None or endpoint.mode in SET_ASIDE:
         return
     with transaction.atomic():
         endpoint.mode, endpoint.is_closed = Mode.PAUSED, True
@@ -88,7 +88,7 @@ def close(endpoint_id: int, *, reason: str) -> None:
 
 
 def close_all(*, reason: str = WITHOUT_MODELS) -> None:
-    for endpoint in Endpoint.objects.filter(is_local=True).exclude(mode=Mode.PAUSED):
+    for endpoint in Endpoint.objects.filter(is_local=True).exclude(mode__in=SET_ASIDE):
         close(endpoint.pk, reason=reason)
 
 

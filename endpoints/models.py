@@ -27,7 +27,8 @@ class Endpoint(models.Model):
     )
     url = models.CharField("URL", max_length=500)
     type = models.CharField("backend type", max_length=40, default="vllm-mlx")
-    mode = models.CharField(max_length=10, choices=Mode, default=Mode.ACTIVE)
+    mode = models.CharField(max_length=12, choices=Mode, default=Mode.ACTIVE)
+    maintenance_until = models.DateTimeField(null=True, blank=True, editable=False)
     priority = models.PositiveSmallIntegerField(null=True, blank=True)
     weight = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(1000)]
@@ -37,6 +38,7 @@ class Endpoint(models.Model):
     health_check_url = models.CharField("health check URL", max_length=500, blank=True)
     check_interval_seconds = models.FloatField(default=5)
     check_timeout_seconds = models.FloatField(default=2)
+    deep_check_interval_seconds = models.FloatField(null=True, blank=True)
     model_include = models.JSONField(default=list, blank=True)
     model_exclude = models.JSONField(default=list, blank=True)
     headers = models.JSONField(default=dict, blank=True)
@@ -95,6 +97,12 @@ class EndpointHealth(models.Model):
     consecutive_failures = models.PositiveIntegerField(default=0)
     consecutive_successes = models.PositiveIntegerField(default=0)
     flapping = models.BooleanField("keeps going up and down", default=False)
+    # Since when it loads a model, and when it last came back after it had failed.
+    loading_since = models.DateTimeField(null=True)
+    recovered_at = models.DateTimeField(null=True)
+    deep_checked_at = models.DateTimeField(null=True)
+    deep_failures = models.PositiveIntegerField(default=0)
+    deep_reason = models.CharField(max_length=300, blank=True)
     # When an operator last wanted to know: the checks of what is down begin anew at full pace then.
     asked_at = models.DateTimeField(null=True)
     models_synced_at = models.DateTimeField(null=True)

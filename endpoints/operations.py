@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from endpoints import changes, health, schedule
-from endpoints.choices import Mode
+from endpoints.choices import SET_ASIDE, Mode
+from endpoints.models import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from endpoints.models import Endpoint
+    from datetime import datetime
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ TASK_EXPIRES_SECONDS = 10
 def activate(*, endpoint: Endpoint) -> None:
     """Put `endpoint` into service. After a pause it is checked at once, and routed to when that went well."""
     with transaction.atomic():
-        if endpoint.mode == Mode.PAUSED:
+        if endpoint.mode in SET_ASIDE:
             health.forget(endpoint=endpoint, reason=schedule.WAITING_FOR_FIRST_CHECK)
         _set_mode(endpoint, Mode.ACTIVE)
         changes.record(endpoint, "put in service")
@@ -44,6 +45,29 @@ def pause(*, endpoint: Endpoint) -> None:
         _set_mode(endpoint, Mode.PAUSED)
         health.forget(endpoint=endpoint, reason="paused by an operator")
         changes.record(endpoint, "paused")
+
+
+def maintain(*, endpoint: Endpoint, until: datetime) -> None:
+    """Pause `endpoint` until then. It comes back into service by itself (`end_maintenance`)."""
+    with transaction.atomic():
+        endpoint.maintenance_until = until
+        _set_mode(endpoint, Mode.MAINTENANCE)
+        health.forget(endpoint=endpoint, reason=f"maintenance until {until:%Y-%m-%d %H:%M} UTC")
+        changes.record(endpoint, "in maintenance", (f"until: {until:%Y-%m-%d %H:%M} UTC",))
+
+
+def end_maintenance(now: datetime) -> int:
+    """Put back into service what was to be maintained until now. Returns how many. Looked at every second."""
+    due = list(Endpoint.objects.filter(mode=Mode.MAINTENANCE, maintenance_until__lte=now))
+    for endpoint in due:
+        activate(endpoint=endpoint)
+    return len(due)
+
+
+def on_host(host: str) -> list[Endpoint]:
+    """The endpoints whose URL names this host, whatever their ports."""
+    wanted = host.lower().strip("[]")
+    return [each for each in Endpoint.objects.all() if urlsplit(each.url).hostname == wanted]
 
 
 def check_now(endpoints: Iterable[Endpoint]) -> int:
@@ -68,7 +92,9 @@ def confirm(endpoint_ids: list[int]) -> None:
 
 def _set_mode(endpoint: Endpoint, mode: Mode) -> None:
     endpoint.mode, endpoint.is_closed = mode, False
-    endpoint.save(update_fields=["mode", "is_closed"])
+    if mode != Mode.MAINTENANCE:
+        endpoint.maintenance_until = None
+    endpoint.save(update_fields=["mode", "is_closed", "maintenance_until"])
 
 
 def _send_check_now(endpoint_ids: list[int]) -> None:

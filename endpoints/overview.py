@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from endpoints.choices import ROUTABLE, Mode, Status
+from endpoints.choices import ROUTABLE, SET_ASIDE, Mode, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +32,12 @@ PREDICATES: Final = {
     Status.WARMING: "has been warming up for",
 }
 
-MODE_WORDS: Final = {Mode.ACTIVE: "In service", Mode.DRAINING: "Draining", Mode.PAUSED: "Paused"}
+MODE_WORDS: Final = {
+    Mode.ACTIVE: "In service",
+    Mode.DRAINING: "Draining",
+    Mode.PAUSED: "Paused",
+    Mode.MAINTENANCE: "In maintenance",
+}
 
 # First come those that a person should look at.
 ATTENTION: Final = {
@@ -42,6 +47,7 @@ ATTENTION: Final = {
     Status.RATE_LIMITED: 1,
     Status.WARMING: 2,
     Status.UNKNOWN: 3,
+    Status.BUSY: 3,
     Status.HEALTHY: 4,
     Status.ASLEEP: 5,
 }
@@ -119,7 +125,7 @@ def card_of(endpoint: Endpoint, *, default_priority: int, drawn: Drawings | None
         reason=health.reason if health else "",
         since=health.since if health else None,
         checked_at=health.checked_at if health else None,
-        next_check_at=health.next_check_at if health and mode != Mode.PAUSED else None,
+        next_check_at=health.next_check_at if health and mode not in SET_ASIDE else None,
         latency_ms=latency_ms(health.latency_seconds)
         if health and health.latency_seconds is not None
         else None,
@@ -140,7 +146,7 @@ def by_attention(cards: Iterable[Card]) -> list[Card]:
 
 
 def attention(card: Card) -> int:
-    if card.mode == Mode.PAUSED:
+    if card.mode in SET_ASIDE:
         return ATTENTION_PAUSED
     if card.mode == Mode.DRAINING:
         return ATTENTION_DRAINING
@@ -187,7 +193,7 @@ def trouble(cards: Sequence[Card]) -> list[Phrase]:
 def set_aside(cards: Sequence[Card]) -> list[Phrase]:
     """Who was taken out of service by an operator."""
     clauses = []
-    for mode in (Mode.DRAINING, Mode.PAUSED):
+    for mode in (Mode.DRAINING, Mode.PAUSED, Mode.MAINTENANCE):
         names = ["it" if len(cards) == 1 else card.name for card in cards if card.mode == mode]
         if names:
             who = " and ".join(names) if len(names) <= NAMES_SHOWN else f"{len(names)} endpoints"

@@ -21,7 +21,7 @@ from endpoints import discovery, model_lists
 from endpoints.choices import Status
 from endpoints.durations import format_duration
 from endpoints.errors import DiscoveryError
-from endpoints.findings import CheckTarget, Finding, FoundModel, ProbeResult
+from endpoints.findings import CheckTarget, Finding, FoundModel, ProbeResult, Trial
 from endpoints.health_answers import is_loading, read_health_body, read_retry_after, read_status
 from ollaproject.wire import clock
 
@@ -113,7 +113,8 @@ class Checker:
             reason = f"its health answer is longer than {kilobytes} KiB: is the health check URL right?"
             return ProbeResult(Status.UNHEALTHY, reason, http_status=error.status)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
-            return ProbeResult(Status.OFFLINE, failure_in_words(error, target.timeout_seconds))
+            words = failure_in_words(error, target.timeout_seconds)
+            return ProbeResult(Status.OFFLINE, words, silent=isinstance(error, TimeoutError))
         status, reason = read_status(answer.status, has_credential=target.has_credential)
         if status == Status.HEALTHY and body:
             status, reason = read_health_body(answer.body, body)
@@ -125,7 +126,30 @@ class Checker:
             http_status=answer.status,
             latency_seconds=answer.latency_seconds,
             retry_after_seconds=read_retry_after(answer.retry_after, now=clock.now()),
+            time_share=answer.latency_seconds / target.timeout_seconds,
+            silent=answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
         )
+
+    async def generate(self, target: CheckTarget, trial: Trial) -> str:
+        """Have `target` generate one token. Why it could not, in words; empty when it could.
+
+        A refusal (4xx) says nothing of what is inside, so it counts as if it could.
+        """
+        try:
+            answer = await self._ask(
+                trial.url,
+                headers=(*target.headers, ("Content-Type", "application/json")),
+                timeout=trial.seconds,
+                limit=MAX_HEALTH_BYTES,
+                body=trial.body,
+            )
+        except AnswerTooLarge:
+            return ""
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
+            return failure_in_words(error, trial.seconds)
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return read_status(answer.status, has_credential=target.has_credential)[1]
+        return ""
 
     async def discover(self, target: CheckTarget) -> tuple[FoundModel, ...]:
         """What `target` serves, after its filters. Raises DiscoveryError with the reason in plain words."""
@@ -172,9 +196,15 @@ class Checker:
         return await self._ask(url, headers=target.headers, timeout=target.timeout_seconds, limit=limit)
 
     async def _ask(
-        self, url: str, *, headers: Iterable[tuple[str, str]], timeout: float, limit: int
+        self,
+        url: str,
+        *,
+        headers: Iterable[tuple[str, str]],
+        timeout: float,
+        limit: int,
+        body: bytes | None = None,
     ) -> Answer:
-        """GET `url` and read up to `limit` bytes of its body; with a limit of 0 the body stays unread."""
+        """GET `url`, or POST `body`, and read up to `limit` bytes; with 0 the answer's body stays unread."""
         connections: list[Any] = []
 
         async def keep_connection(event: str, info: dict[str, Any]) -> None:
@@ -183,14 +213,18 @@ class Checker:
 
         started = time.perf_counter()
         request = self._client.build_request(
-            "GET", url, headers=list(headers), extensions={"trace": keep_connection}
+            "POST" if body else "GET",
+            url,
+            content=body,
+            headers=list(headers),
+            extensions={"trace": keep_connection},
         )
         try:
             async with asyncio.timeout(timeout):
                 response = await self._client.send(request, stream=True)
-                body = await _read(response, limit=limit)
+                answered = await _read(response, limit=limit)
             seconds = time.perf_counter() - started
-            return Answer(response.status_code, body, seconds, response.headers)
+            return Answer(response.status_code, answered, seconds, response.headers)
         finally:
             # httpx forgets the socket of a TLS handshake that does not end in time.
             for connection in connections:

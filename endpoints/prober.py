@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connection
 
-from endpoints import discovery, health, rules
+from endpoints import deep_checks, discovery, health, rules
 from endpoints.checking import check
+from endpoints.choices import ROUTABLE
 from endpoints.probe import Checker
 from endpoints.schedule import Claim
 from ollaproject.wire import clock
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from endpoints.deep_checks import DeepCheck
     from endpoints.findings import Finding
 
 logger = logging.getLogger(__name__)
@@ -48,11 +50,19 @@ class Checked:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A deep check that was made. `reason` says why nothing was generated."""
+
+    check: DeepCheck
+    reason: str
+
+
 class Prober:
     """The two threads. Submitting is safe from any thread."""
 
     def __init__(self) -> None:
-        self._results: queue.SimpleQueue[Checked | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Checked | Tried | None] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="fleet-lookup"))
         self._stopping = asyncio.Event()
@@ -98,9 +108,7 @@ class Prober:
 
     def _start(self, claims: list[Claim]) -> None:
         for claim in claims:
-            task = self._loop.create_task(self._check(claim))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(self._loop.create_task(self._check(claim)))
 
     async def _check(self, claim: Claim) -> None:
         await asyncio.sleep((claim.due - clock.now()).total_seconds())
@@ -118,11 +126,16 @@ class Prober:
         finally:
             self._running.discard(claim.endpoint.pk)
 
+    async def _try(self, check: DeepCheck) -> None:
+        """It may take long, and holds up nobody."""
+        reason = await self._checker.generate(check.target, check.trial)
+        self._results.put(Tried(check, reason))
+
     def _write(self) -> None:
         failing = False
         while (checked := self._results.get()) is not None:
             try:
-                self._record(checked)
+                self._record(checked) if isinstance(checked, Checked) else self._record_trial(checked)
                 failing = False
             except Error as error:
                 if not failing:
@@ -133,7 +146,7 @@ class Prober:
                 failing = True
                 connection.close()
             except Exception:
-                logger.exception("The result of a check of %s was not stored.", checked.claim.endpoint.name)
+                logger.exception("The result of a check was not stored: %s", type(checked).__name__)
         connection.close()
 
     def _record(self, checked: Checked) -> None:
@@ -143,6 +156,25 @@ class Prober:
             soon = clock.now() + timedelta(seconds=rules.CONFIRM_SECONDS)
             with suppress(RuntimeError):  # the loop has ended: the worker is stopping
                 self.submit([Claim(endpoint=endpoint, due=soon)])
+        elif state is not None and checked.finding.result.status in ROUTABLE:
+            due = deep_checks.claim(endpoint, at=checked.at)
+            if due is not None:
+                with suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._begin, due)
+
+    def _begin(self, check: DeepCheck) -> None:
+        self._keep(self._loop.create_task(self._try(check)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    def _record_trial(tried: Tried) -> None:
+        if tried.reason:
+            name = tried.check.target.name
+            logger.warning("Endpoint %s was asked to generate a token: %s", name, tried.reason)
+        deep_checks.record(tried.check.endpoint_id, tried.reason)
 
 
 _lock = threading.Lock()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from endpoints import profiles, secrets
+from django.conf import settings
+
+from endpoints import concurrency, profiles, secrets
 from endpoints.abilities import abilities_of
 from endpoints.choices import Mode, Status
 from endpoints.errors import FleetError
 from endpoints.model_details import details_of
 from endpoints.models import AliasedModel, Endpoint, EndpointModel
-from endpoints.snapshot import Alias, ServedModel, Snapshot, Target
+from endpoints.snapshot import Alias, Ramp, ServedModel, Snapshot, Target
+from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from endpoints.profiles import Profile
@@ -94,12 +98,22 @@ def _target(endpoint: Endpoint, models: list[EndpointModel]) -> Target:
         connect_timeout_seconds=endpoint.connect_timeout_seconds or profile.connect_timeout_seconds,
         first_byte_timeout_seconds=endpoint.first_byte_timeout_seconds or profile.first_byte_timeout_seconds,
         idle_timeout_seconds=endpoint.idle_timeout_seconds or profile.idle_timeout_seconds,
-        max_concurrent=endpoint.max_concurrent or profile.max_concurrent,
+        max_concurrent=endpoint.max_concurrent or concurrency.default_of(profile, models),
         rewrites=_rewrites(endpoint, profile),
         weight=endpoint.weight,
         wakes_in_seconds=endpoint.health.wakes_in_seconds,
+        ramp=_ramp(endpoint),
         headers=headers,
     )
+
+
+def _ramp(endpoint: Endpoint) -> Ramp | None:
+    """The slow start that it is in, None when it is in none."""
+    seconds, recovered_at = settings.OLLA_SLOW_START, endpoint.health.recovered_at
+    if not seconds or recovered_at is None:
+        return None
+    left = seconds - (clock.now() - recovered_at).total_seconds()
+    return Ramp(time.monotonic() + left, seconds) if left > 0 else None
 
 
 def _rewrites(endpoint: Endpoint, profile: Profile) -> tuple[tuple[bytes, bytes], ...]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from endpoints.choices import Status
+from endpoints.choices import ROUTABLE, Status
+from endpoints.durations import format_duration
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 # A warming endpoint is on its way up, one that is asleep comes when it is called, and an unknown one was not
 # asked.
-FAILURES = frozenset(Status) - {Status.HEALTHY, Status.WARMING, Status.ASLEEP, Status.UNKNOWN}
+FAILURES = frozenset(Status) - ROUTABLE - {Status.WARMING, Status.ASLEEP, Status.UNKNOWN}
 # These may be an accident of one moment. The others a server says on purpose, and one that limits our
 # requests is not to be asked again at once.
 WORTH_CONFIRMING = frozenset({Status.OFFLINE, Status.UNHEALTHY})
@@ -33,6 +34,10 @@ SLOWEST_CHECK_SECONDS = 60.0
 # Endpoints that went down together, with their host, are not asked in step for ever.
 JITTER_SHARE = 0.2
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
+
+# An endpoint is busy when a check takes this much of its time, and until one takes a good deal less.
+BUSY_SHARE = 0.75
+CALM_SHARE = 0.4
 
 FLAP_WINDOW = timedelta(minutes=10)
 FLAPS = 3
@@ -49,7 +54,10 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class HealthState:
-    """How an endpoint is: `since` is when its status became what it is."""
+    """How an endpoint is: `since` is when its status became what it is.
+
+    `loading_since` is when it began to load a model; None when it does not, or is done.
+    """
 
     status: Status
     reason: str
@@ -57,11 +65,12 @@ class HealthState:
     consecutive_failures: int = 0
     consecutive_successes: int = 0
     flapping: bool = False
+    loading_since: datetime | None = None
 
     @property
     def doubted(self) -> bool:
         """Whether a check has failed that another must confirm, at once."""
-        return self.status == Status.HEALTHY and self.consecutive_failures > 0
+        return self.status in ROUTABLE and self.consecutive_failures > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +87,21 @@ class Pace:
     backs_off: bool = True
 
 
-def judge(state: HealthState, result: ProbeResult, *, at: datetime, thresholds: Thresholds) -> HealthState:
-    """The state after `result`."""
+def judge(
+    state: HealthState,
+    result: ProbeResult,
+    *,
+    at: datetime,
+    thresholds: Thresholds,
+    load_seconds: float = 0.0,
+) -> HealthState:
+    """The state after `result`. `load_seconds` is how long its model may take to load, 0 for any time."""
+    state = _loading(state, result, at=at)
+    result = _with_patience(state, _weighed(state, result), at=at, load_seconds=load_seconds)
     counted = replace(
         state,
         consecutive_failures=state.consecutive_failures + 1 if result.status in FAILURES else 0,
-        consecutive_successes=state.consecutive_successes + 1 if result.status == Status.HEALTHY else 0,
+        consecutive_successes=state.consecutive_successes + 1 if result.status in ROUTABLE else 0,
     )
     if _is_unconfirmed(counted, result, thresholds):
         return counted
@@ -101,16 +119,49 @@ def judge(state: HealthState, result: ProbeResult, *, at: datetime, thresholds: 
     )
 
 
+def _loading(state: HealthState, result: ProbeResult, *, at: datetime) -> HealthState:
+    """Whether it loads a model: from the first check that says so until one that finds it well."""
+    if result.status == Status.WARMING:
+        return replace(state, loading_since=state.loading_since or at)
+    done = result.status in ROUTABLE or state.status not in {Status.WARMING, Status.UNHEALTHY, Status.OFFLINE}
+    return replace(state, loading_since=None) if done else state
+
+
+def _weighed(state: HealthState, result: ProbeResult) -> ProbeResult:
+    """An endpoint that answers its checks slowly is busy."""
+    limit = CALM_SHARE if state.status == Status.BUSY else BUSY_SHARE
+    if result.status != Status.HEALTHY or result.time_share is None or result.time_share < limit:
+        return result
+    took = f"a check took {result.latency_seconds or 0:.1f} s"
+    return replace(result, status=Status.BUSY, reason=result.reason or took)
+
+
+def _with_patience(
+    state: HealthState, result: ProbeResult, *, at: datetime, load_seconds: float
+) -> ProbeResult:
+    """A server that loads a model may not answer meanwhile. It is not called dead while that may last."""
+    if not load_seconds or state.loading_since is None:
+        return result
+    in_time = (at - state.loading_since).total_seconds() < load_seconds
+    if result.status == Status.WARMING and not in_time:
+        reason = f"its model has been loading for longer than {format_duration(load_seconds)}"
+        return replace(result, status=Status.UNHEALTHY, reason=reason)
+    if state.status == Status.WARMING and result.silent and in_time:
+        reason = "its model is loading, and it does not answer meanwhile"
+        return replace(result, status=Status.WARMING, reason=reason)
+    return result
+
+
 def _is_unconfirmed(counted: HealthState, result: ProbeResult, thresholds: Thresholds) -> bool:
     return (
-        counted.status == Status.HEALTHY
+        counted.status in ROUTABLE
         and result.status in WORTH_CONFIRMING
         and counted.consecutive_failures < thresholds.failures_to_go_down
     )
 
 
 def _successes_needed(counted: HealthState, result: ProbeResult, thresholds: Thresholds) -> int:
-    if result.status != Status.HEALTHY or counted.status in {Status.HEALTHY, Status.UNKNOWN}:
+    if result.status not in ROUTABLE or counted.status in {*ROUTABLE, Status.UNKNOWN}:
         return 0
     usual = thresholds.successes_to_come_back
     return max(usual, SUCCESSES_WHEN_FLAPPING) if counted.flapping else usual
@@ -118,7 +169,12 @@ def _successes_needed(counted: HealthState, result: ProbeResult, thresholds: Thr
 
 def goes_down(old: HealthState, new: HealthState) -> bool:
     """Whether an endpoint that was well has failed."""
-    return old.status == Status.HEALTHY and new.status in FAILURES
+    return old.status in ROUTABLE and new.status in FAILURES
+
+
+def comes_back(old: HealthState, new: HealthState) -> bool:
+    """Whether an endpoint that had failed, or was warming up, serves again."""
+    return old.status in {*FAILURES, Status.WARMING} and new.status in ROUTABLE
 
 
 def is_flapping(times_down: int) -> bool:

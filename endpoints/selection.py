@@ -75,9 +75,18 @@ class Candidate:
     model: str | None = None
     served: ServedModel | None = None
     point: int = field(init=False)
+    # Whether it gets its full share, so that nothing has to be weighed.
+    even: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.point = mixed(self.target.id)
+        self.even = self.target.traffic in {0.0, 1.0}  # one that is asleep serves in full when it wakes
+
+    @property
+    def busyness(self) -> float:
+        """Its requests under way; more, when it is to get less than its full share of them."""
+        in_flight = self.load.in_flight
+        return in_flight if self.even else (in_flight + 1) / (self.target.traffic or 1.0) - 1
 
     @property
     def has_room(self) -> bool:
@@ -87,14 +96,15 @@ class Candidate:
 class Tier:
     """The candidates of one priority for one model, and whose turn it is among them."""
 
-    __slots__ = ("_points", "_shares", "_turn", "by_id", "candidates", "ring")
+    __slots__ = ("_points", "_shares", "_turn", "by_id", "candidates", "even", "ring")
 
     def __init__(self, candidates: Iterable[Candidate], turn: int = 0) -> None:
         self.candidates = tuple(candidates)
         self.by_id = {each.target.id: each for each in self.candidates}
         self.ring = tuple(sorted(self.candidates, key=lambda each: each.point))
         self._points = [each.point for each in self.ring]
-        self._shares = list(accumulate(each.target.weight for each in self.candidates))
+        self.even = all(each.even for each in self.candidates)
+        self._shares = self._weights() if self.even else []
         self._turn = turn - 1
 
     def next_turn(self) -> int:
@@ -103,7 +113,16 @@ class Tier:
 
     def by_weight(self, fraction: float) -> int:
         """The position of the candidate whose share of the weights lies at `fraction` (0 to 1)."""
-        return bisect_right(self._shares, fraction * self._shares[-1])
+        shares = self._shares or self._weights()
+        return bisect_right(shares, fraction * shares[-1])
+
+    def _weights(self) -> list[float]:
+        return list(accumulate(each.target.weight * (each.target.traffic or 1.0) for each in self.candidates))
+
+    def takes(self, position: int, rounds: int) -> bool:
+        """Whether a candidate takes its turn in this round: one with a third of its share, in every third."""
+        traffic = self.candidates[position].target.traffic or 1.0
+        return int((rounds + 1) * traffic) > int(rounds * traffic)
 
     def window(self, start: int) -> tuple[Candidate, ...]:
         """So many candidates from a position on, as one choice looks at."""
@@ -146,10 +165,14 @@ class Strategy(Protocol):
 def least_busy(candidates: Iterable[Candidate]) -> Candidate | None:
     """The first of those with the fewest requests under way, None when none has room."""
     best: Candidate | None = None
+    least = 0.0
     for each in candidates:
         in_flight = each.load.in_flight
-        if in_flight < each.target.max_concurrent and (best is None or in_flight < best.load.in_flight):
-            if in_flight == 0:
+        if in_flight >= each.target.max_concurrent:
+            continue
+        busyness = in_flight if each.even else each.busyness
+        if best is None or busyness < least:
+            if busyness == 0:
                 return each
-            best = each
+            best, least = each, busyness
     return best

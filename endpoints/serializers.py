@@ -95,6 +95,12 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
     )
     check_interval = duration(source="check_interval_seconds", required=False)
     check_timeout = duration(source="check_timeout_seconds", required=False)
+    deep_check_interval = duration(
+        source="deep_check_interval_seconds",
+        required=False,
+        allow_null=True,
+        help_text="How often it must generate a token. Null: never.",
+    )
     connect_timeout = duration(source="connect_timeout_seconds", required=False, allow_null=True)
     first_byte_timeout = duration(source="first_byte_timeout_seconds", required=False, allow_null=True)
     idle_timeout = duration(source="idle_timeout_seconds", required=False, allow_null=True)

@@ -6,17 +6,22 @@ The request path reads `snapshot()` and never a query. Who builds and swaps it i
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from endpoints.abilities import UNKNOWN, Abilities
-from endpoints.choices import ROUTABLE, WAKEABLE, Mode, Status
+from endpoints.choices import ROUTABLE, TRAFFIC, WAKEABLE, Mode, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from endpoints.model_details import ModelDetails
+
+
+# What an endpoint gets of its share in the first moment after it came back.
+FIRST_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,17 @@ class ServedModel:
     max_model_len: int | None
     details: ModelDetails | None = None
     abilities: Abilities = UNKNOWN
+
+
+class Ramp(NamedTuple):
+    """A slow start after a recovery, which has ended at `full_at` (seconds of the monotonic clock)."""
+
+    full_at: float
+    seconds: float
+
+    def share(self, now: float) -> float:
+        left = (self.full_at - now) / self.seconds
+        return 1.0 if left <= 0 else max(FIRST_SHARE, 1.0 - left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,7 @@ class Target:
     idle_timeout_seconds: float
     max_concurrent: int
     weight: int = 1
+    ramp: Ramp | None = None
     # Paths that stand elsewhere at this endpoint, longest first; one that ends in a slash: all below it.
     rewrites: tuple[tuple[bytes, bytes], ...] = ()
     wakes_in_seconds: float | None = None
@@ -68,6 +85,12 @@ class Target:
     def served(self, name: str | None) -> ServedModel | None:
         """Its model of that name."""
         return next((model for model in self.models if model.name == name), None)
+
+    @property
+    def traffic(self) -> float:
+        """How much of its share it gets now, by its status and while it starts slowly: 0 to 1."""
+        share = TRAFFIC.get(self.status, 0.0)
+        return share if self.ramp is None else share * self.ramp.share(time.monotonic())
 
     @property
     def routable(self) -> bool:

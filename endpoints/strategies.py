@@ -32,7 +32,13 @@ class RoundRobin:
     """One after another."""
 
     def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:  # noqa: ARG002
-        return tier.first_with_room(tier.next_turn() % len(tier.candidates))
+        count = len(tier.candidates)
+        turn = tier.next_turn()
+        if not tier.even:
+            turn = next(
+                (each for each in range(turn, turn + count) if tier.takes(each % count, each // count)), turn
+            )
+        return tier.first_with_room(turn % count)
 
 
 class LeastConnections:
@@ -60,7 +66,7 @@ class LeastLatency:
 
 def _expected_wait(candidate: Candidate) -> tuple[float, int]:
     load = candidate.load
-    return (load.in_flight + 1) * (load.to_answer or 0.0), load.in_flight
+    return (candidate.busyness + 1) * (load.to_answer or 0.0), load.in_flight
 
 
 STRATEGIES: Final[dict[str, Callable[[], Strategy]]] = {

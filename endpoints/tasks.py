@@ -7,13 +7,14 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from endpoints import prober, retention, rollup, schedule
+from endpoints import operations, prober, retention, rollup, schedule
 from ollaproject.wire import clock
 
 
 @shared_task(name="endpoints.check_due")
 def check_due() -> None:
-    """Start every check that falls due before the next tick."""
+    """Start every check that falls due before the next tick, and end the maintenances that are over."""
+    operations.end_maintenance(clock.now())
     prober.submit(schedule.claim_due(clock.now()))
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from endpoints.models import Endpoint
 
 MIN_INTERVAL_SECONDS = 1.0
+MIN_DEEP_INTERVAL_SECONDS = 10.0
 MAX_INTERVAL_SECONDS = 24 * 3600.0
 MAX_PORT = 65535
 
@@ -97,6 +98,14 @@ def check_interval(endpoint: Endpoint) -> None:
     seconds = endpoint.check_interval_seconds
     if not _is_number(seconds) or not MIN_INTERVAL_SECONDS <= seconds <= MAX_INTERVAL_SECONDS:
         raise ValidationError("The check interval must be between 1s and 24h, for example 5s.")
+
+
+def check_deep_interval(endpoint: Endpoint) -> None:
+    seconds = endpoint.deep_check_interval_seconds
+    if seconds is None:
+        return
+    if not _is_number(seconds) or not MIN_DEEP_INTERVAL_SECONDS <= seconds <= MAX_INTERVAL_SECONDS:
+        raise ValidationError("The deep check interval must be between 10s and 24h, for example 5m.")
 
 
 def check_timeout(endpoint: Endpoint) -> None:
@@ -207,6 +216,7 @@ CHECKS: tuple[tuple[str, Callable[[Endpoint], None]], ...] = (
     ("type", check_type),
     ("check_interval_seconds", check_interval),
     ("check_timeout_seconds", check_timeout),
+    ("deep_check_interval_seconds", check_deep_interval),
     ("health_check_url", check_health_check_url),
     ("model_url", check_model_url),
     ("model_include", check_model_include),

@@ -66,7 +66,7 @@ class CacheAware:
                 continue
             here = [tier.by_id[place] for place in places if place in tier.by_id]
             extra = min((key >> KEY_SHIFT) // BYTES_WORTH_A_REQUEST, MAX_EXTRA_REQUESTS)
-            if found := least_busy(each for each in here if each.load.in_flight < bound + extra):
+            if found := least_busy(each for each in here if each.busyness < bound + extra):
                 return found
         return None
 
@@ -86,12 +86,12 @@ class CacheAware:
 
 def bound_of(near: Iterable[Candidate]) -> float:
     """An endpoint with fewer requests under way than this is not busier than the others, as things go."""
-    least = min((each.load.in_flight for each in near if each.has_room), default=0)
+    least = min((each.busyness for each in near if each.has_room), default=0.0)
     return UNEVENNESS * least + 1
 
 
 def by_hash(near: Iterable[Candidate], key: int, bound: float) -> Candidate | None:
     """Rendezvous: each endpoint draws a number for the key, and the highest below the bound wins."""
     place = mixed(key)
-    fit = [each for each in near if each.load.in_flight < bound and each.has_room]
+    fit = [each for each in near if each.busyness < bound and each.has_room]
     return max(fit, key=lambda each: (each.point ^ place) * ODD & WORD, default=None)

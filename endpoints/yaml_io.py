@@ -122,6 +122,7 @@ PLAIN_KEYS: dict[str, tuple[str, Reading]] = {
     "health_check_url": ("health_check_url", Reader.text),
     "check_interval": ("check_interval_seconds", _duration),
     "check_timeout": ("check_timeout_seconds", _duration),
+    "deep_check_interval": ("deep_check_interval_seconds", _duration),
     "headers": ("headers", Reader.text_mapping),
     "preserve_path": ("preserve_path", Reader.boolean),
     "max_concurrent": ("max_concurrent", Reader.whole_number),

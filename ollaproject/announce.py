@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 
-from endpoints.choices import Status
+from endpoints.choices import ROUTABLE
 from endpoints.models import EndpointModel
 from inference.local import words
 from inference.local.choices import ON_THE_MOVE, State, Wanted
@@ -171,5 +171,5 @@ def _served_models(endpoint_id: int | None) -> list[str]:
     """What the local model's server serves once it is healthy, in the order of its list: chat first."""
     if endpoint_id is None:
         return []
-    served = EndpointModel.objects.filter(endpoint_id=endpoint_id, endpoint__health__status=Status.HEALTHY)
+    served = EndpointModel.objects.filter(endpoint_id=endpoint_id, endpoint__health__status__in=ROUTABLE)
     return list(served.order_by("pk").values_list("name", flat=True))

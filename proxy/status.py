@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db.models import Count
 
-from endpoints.choices import ROUTABLE, Mode, Status
+from endpoints.choices import ROUTABLE, SET_ASIDE, Mode, Status
 from endpoints.models import Endpoint
 from endpoints.profiles import profile
 from ollaproject.wire import clock
@@ -64,9 +64,7 @@ def fleet() -> list[EndpointState]:
     """Every endpoint by one query: highest priority first, the healthy before the others, then by name."""
     rows = Endpoint.objects.select_related("health").annotate(model_count=Count("models"))
     states = [_state(row) for row in rows]
-    return sorted(
-        states, key=lambda each: (-each.priority, each.status != Status.HEALTHY, each.name, each.id)
-    )
+    return sorted(states, key=lambda each: (-each.priority, each.status not in ROUTABLE, each.name, each.id))
 
 
 def _state(row: Any) -> EndpointState:
@@ -80,7 +78,7 @@ def _state(row: Any) -> EndpointState:
         mode=row.mode,
         status=health.status if health else Status.UNKNOWN.value,
         checked_at=health.checked_at if health else None,
-        next_check_at=health.next_check_at if health and row.mode != Mode.PAUSED else None,
+        next_check_at=health.next_check_at if health and row.mode not in SET_ASIDE else None,
         latency_seconds=health.latency_seconds if health else None,
         consecutive_failures=health.consecutive_failures if health else 0,
         models_synced_at=health.models_synced_at if health else None,
@@ -159,7 +157,7 @@ def endpoint_list(states: list[EndpointState], records: Records) -> dict[str, An
     return {
         "timestamp": stamp(now),
         "total_count": len(states),
-        "healthy_count": sum(state.status == Status.HEALTHY for state in states),
+        "healthy_count": sum(state.status in ROUTABLE for state in states),
         "routable_count": sum(state.routable for state in states),
         "endpoints": [_in_list(state, records.of(state.id), now) for state in states],
     }
@@ -212,7 +210,7 @@ def issues(state: EndpointState, tally: Tally) -> str:
 
 def _system(states: list[EndpointState], records: Records, now: datetime) -> dict[str, Any]:
     total = records.total
-    up = sum(state.status == Status.HEALTHY for state in states)
+    up = sum(state.status in ROUTABLE for state in states)
     return {
         "status": system_status(up, len(states), total.success_rate),
         "endpoints_up": f"{up}/{len(states)}",

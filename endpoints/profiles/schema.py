@@ -97,7 +97,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `prefixes` are the words it answers to in `/olla/<prefix>/`. `health_body` is None where the status code
     alone says how the server is. `rewrites` are paths that stand elsewhere there: one that ends in a slash
     stands for all below it. `load_seconds` is how long a model takes to load, by billions of parameters from
-    which on that is so.
+    which on that is so; `concurrent_by_gigabytes` how many requests at once, by the size of its weights.
     """
 
     name: Word
@@ -125,7 +125,13 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rewrites: dict[UrlPath, UrlPath] = {}
     capability_patterns: dict[Word, tuple[str, ...]] = {}
     load_seconds: dict[Billions, Seconds] = {}
+    concurrent_by_gigabytes: dict[Billions, Annotated[int, msgspec.Meta(ge=1)]] = {}
     quirks: tuple[str, ...] = ()
+
+    def concurrent_with(self, gigabytes: float) -> int:
+        """How many requests at once one with so large a model gets."""
+        fitting = [start for start in self.concurrent_by_gigabytes if start <= gigabytes]
+        return self.concurrent_by_gigabytes[max(fitting)] if fitting else self.max_concurrent
 
     def load_seconds_of(self, billions: float | None) -> float:
         """How long a model of so many billion parameters may take to load; the longest, if that is unknown.

@@ -44,6 +44,7 @@ def fleet(make_endpoint: Callable[..., Endpoint]) -> list[Endpoint]:
         health_check_url="https://status.test/mini",
         check_interval_seconds=90,
         check_timeout_seconds=0.5,
+        deep_check_interval_seconds=300,
         model_include=["mlx-community/*"],
         model_exclude=["*-draft"],
         headers={"X-Rack": "${RACK} 007"},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.core.management.base import BaseCommand, CommandError
 
 from endpoints.checking import check
-from endpoints.choices import Mode, Status
+from endpoints.choices import ROUTABLE, Mode
 from endpoints.models import Endpoint
 from endpoints.probe import Checker
 
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         endpoints = _chosen(names)
         rows = [_row(endpoint, finding) for endpoint, finding in asyncio.run(_check_all(endpoints))]
         self.stdout.write(json.dumps(rows, indent=2) if options["json"] else _table(rows))
-        down = [row["name"] for row in rows if row["mode"] == Mode.ACTIVE and row["status"] != Status.HEALTHY]
+        down = [row["name"] for row in rows if row["mode"] == Mode.ACTIVE and row["status"] not in ROUTABLE]
         if down:
             raise CommandError(f"Not healthy: {', '.join(down)}.")
 
