@@ -143,19 +143,20 @@ def cards_of(rows: Iterable[Endpoint]) -> list[Card]:
     return [
         card_of(
             row,
-            default_priority=priority_of_type(row.type),
+            **defaults_of_type(row.type),
             drawn=drawings(flips.get(row.pk, []), seconds.get(row.pk, []), at=at),
         )
         for row in found
     ]
 
 
-def priority_of_type(name: str) -> int:
-    """The default priority of a backend type; 0 for a row whose type is no longer known."""
+def defaults_of_type(name: str) -> dict[str, int]:
+    """What a card takes from its backend type; 0 for a row whose type is no longer known."""
     try:
-        return profile(name).default_priority
+        found = profile(name)
     except ProfileError:
-        return 0
+        return {"default_priority": 0, "default_concurrent": 0}
+    return {"default_priority": found.default_priority, "default_concurrent": found.max_concurrent}
 
 
 def checks_stopped_at() -> datetime | None:

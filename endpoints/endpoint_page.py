@@ -97,7 +97,7 @@ def content(request: HttpRequest, endpoint: Endpoint) -> dict[str, Any]:
     seconds = latency.series(at).get(endpoint.pk, [])
     card = card_of(
         endpoint,
-        default_priority=dashboard.priority_of_type(endpoint.type),
+        **dashboard.defaults_of_type(endpoint.type),
         drawn=drawings(flips, seconds, at=at),
     )
     return {

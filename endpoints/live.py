@@ -1,6 +1,7 @@
 """The live channel of open pages: it says that something changed, and the page then fetches what it shows.
 
-It carries no data but the number of endpoints that are down, shown in the title of a tab in the background.
+It carries no data but the number of endpoints that are down, shown in the title of a tab in the background,
+and the figures that the composition root hands in.
 Whether its reader may still look is asked again before every message.
 """
 
@@ -25,9 +26,13 @@ from endpoints.overview import needs_attention
 from endpoints.snapshot import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from django.urls import URLPattern
 
     from endpoints.watch import Change
+
+    Figures = Callable[[], Mapping[str, Any]]
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +58,9 @@ class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     channel_layer_alias = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, figures: Figures | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._figures = figures
         self._changed = asyncio.Event()
         self._unsubscribe: Callable[[], None] | None = None
         self._pusher: asyncio.Task[None] | None = None
@@ -92,7 +98,10 @@ class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 if not await may_watch(session_key):
                     await self.close(SIGNED_OUT)
                     return
-                await self.send(json.dumps({"changed": changed or outage, "down": count_down()}))
+                message = {"changed": changed or outage, "down": count_down()}
+                if self._figures is not None:
+                    message["figures"] = await database_sync_to_async(self._figures)()
+                await self.send(json.dumps(message))
                 outage = False
             except DatabaseError as error:
                 # Without a heartbeat the page says by itself that it is stale.
@@ -118,4 +127,6 @@ def count_down() -> int:
     return sum(needs_attention(target.mode, target.status) for target in snapshot().targets)
 
 
-websocket_urlpatterns = [path("ws/fleet/", FleetConsumer.as_asgi())]
+def routes(figures: Figures | None = None) -> list[URLPattern]:
+    """The URL patterns of the channel. `figures` gives what is shown of how busy the gateway is, as JSON."""
+    return [path("ws/fleet/", FleetConsumer.as_asgi(figures=figures))]

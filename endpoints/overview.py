@@ -74,6 +74,7 @@ class Card:
     models: tuple[str, ...]
     flapping: bool = False
     drawn: Drawings | None = None
+    max_concurrent: int = 0
 
     @property
     def status_word(self) -> str:
@@ -109,7 +110,9 @@ def needs_attention(mode: Mode | str, status: Status | str) -> bool:
     return mode == Mode.ACTIVE and status in DOWN
 
 
-def card_of(endpoint: Endpoint, *, default_priority: int, drawn: Drawings | None = None) -> Card:
+def card_of(
+    endpoint: Endpoint, *, default_priority: int, default_concurrent: int = 0, drawn: Drawings | None = None
+) -> Card:
     """The card of a row that was read with its `health` and its `models`."""
     health = getattr(endpoint, "health", None)
     priority = default_priority if endpoint.priority is None else endpoint.priority
@@ -132,6 +135,7 @@ def card_of(endpoint: Endpoint, *, default_priority: int, drawn: Drawings | None
         models=tuple(model.name for model in endpoint.models.all()),
         flapping=bool(health and health.flapping),
         drawn=drawn,
+        max_concurrent=endpoint.max_concurrent or default_concurrent,
     )
 
 

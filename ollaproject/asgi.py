@@ -21,8 +21,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import re_path
 
-from endpoints.live import websocket_urlpatterns
+from endpoints import live
 from ollaproject.lifespan import lifespan
+from proxy import pulse
 from proxy.routes import API_PREFIXES, api, http_urlpatterns
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def http(scope: Scope, receive: Receive, send: Send) -> None:
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(live.routes(pulse.current)))),
         "lifespan": lifespan,
     }
 )

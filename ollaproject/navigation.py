@@ -51,6 +51,7 @@ class Link:
 
 ENTRIES: Final = (
     Entry(_("Fleet"), "dashboard", below=("/endpoints/",)),
+    Entry(_("Models"), "models"),
     Entry(_("Playground"), "playground"),
     Entry(_("Requests"), "requests"),
     Entry(_("Incidents"), "incidents"),

@@ -1,12 +1,15 @@
-"""The door's pages: the playground, requests."""
+"""The door's pages: models, the playground, requests."""
 
 from __future__ import annotations
 
 from django.urls import path
 
-from proxy import playground, request_pages
+from proxy import figure_pages, model_pages, playground, request_pages
 
 urlpatterns = [
+    path("figures/", figure_pages.figures, name="figures"),
+    path("models/", model_pages.listing, name="models"),
+    path("models/<path:name>/", model_pages.detail, name="model"),
     path("playground/", playground.page, name="playground"),
     path("requests/", request_pages.listing, name="requests"),
     path("requests/<str:request_id>/", request_pages.detail, name="request"),

@@ -16,7 +16,7 @@ from django.test import Client
 
 from endpoints import watch
 from endpoints.choices import Status
-from endpoints.live import SIGNED_OUT, websocket_urlpatterns
+from endpoints.live import SIGNED_OUT, routes
 from tests.pages.fleet import add_endpoint, set_health
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class OpenPage:
     def __init__(self, client: Client) -> None:
         cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
         self.socket = WebsocketCommunicator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),
+            AuthMiddlewareStack(URLRouter(routes())),
             "/ws/fleet/",
             headers=[(b"cookie", cookies.encode())],
         )

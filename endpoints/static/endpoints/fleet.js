@@ -97,8 +97,9 @@ function connect() {
     if (!document.hidden) refresh();
   });
   opened.addEventListener("message", ({ data }) => {
-    const { changed, down: count } = JSON.parse(data);
+    const { changed, down: count, figures } = JSON.parse(data);
     heard();
+    if (figures) document.dispatchEvent(new CustomEvent("olla:figures", { detail: figures }));
     showDown(count);
     if (!changed) return;
     if (document.hidden) etag = null;

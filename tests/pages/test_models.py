@@ -1,0 +1,135 @@
+"""The pages of models: what each is, where it is served, its use, and where a request would go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from endpoints import routing_table
+from endpoints.choices import Status
+from endpoints.models import AliasedModel, EndpointModel, ModelAlias
+from endpoints.snapshot import install, snapshot
+from ollaproject.wire.clock import now
+from proxy.models import UsageTotal
+from tests.pages.fleet import add_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from pytest_django import DjangoAssertNumQueries
+
+    SignIn = Callable[[User | None], Client]
+
+pytestmark = pytest.mark.django_db
+
+LLAMA = "mlx-community/Llama-3.2-3B-Instruct-4bit"
+
+
+@pytest.fixture(autouse=True)
+def own_table() -> Iterator[None]:
+    before = snapshot()
+    yield
+    install(before)
+
+
+def load() -> None:
+    """What a web process does when the fleet has changed."""
+    install(routing_table.build(revision=1))
+
+
+def test_the_catalogue_says_what_a_name_and_a_backend_tell(signed_in: SignIn, member: User) -> None:
+    add_endpoint("mini-1", models=(LLAMA,))
+    EndpointModel.objects.update(max_model_len=131072, is_loaded=True)
+    add_endpoint("mini-2", models=(LLAMA,), status=Status.OFFLINE)
+    alias = ModelAlias.objects.create(name="small")
+    AliasedModel.objects.create(alias=alias, model=LLAMA)
+    UsageTotal.objects.create(
+        day=now().date(),
+        model=LLAMA,
+        requests=12,
+        begun=10,
+        completion_tokens=500,
+        duration_ms=11_000,
+        ttft_ms=1000,
+    )
+    load()
+    html = signed_in(member).get("/models/").content.decode()
+    for piece in (
+        "Llama",
+        "3B",
+        "4bit",
+        "131,072",
+        "in memory",
+        "mini-2: offline",
+        "small",
+        "50.0 tok/s",
+        ">12<",
+    ):
+        assert piece in html
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"), [("?q=LLAMA", True), ("?q=qwen", False), ("?can=embeddings", False)]
+)
+def test_the_url_says_which_models_are_shown(
+    signed_in: SignIn, member: User, *, query: str, shown: bool
+) -> None:
+    add_endpoint("mini-1", models=(LLAMA,))
+    load()
+    html = signed_in(member).get(f"/models/{query}").content.decode()
+    assert (LLAMA in html) == shown
+
+
+def test_a_model_s_page_says_where_a_request_would_go_and_why(signed_in: SignIn, member: User) -> None:
+    add_endpoint("mini-1", models=(LLAMA,), priority=90)
+    add_endpoint("mini-2", models=(LLAMA,), priority=10)
+    add_endpoint("mini-3", models=(LLAMA,), status=Status.OFFLINE, reason="connection refused")
+    add_endpoint("mini-4", models=("other",))
+    load()
+    html = signed_in(member).get(f"/models/{LLAMA}/").content.decode()
+    for piece in (
+        "To mini-1; if it fails or is full, to mini-2.",
+        "Mini-3 is offline (connection refused).",
+        "1 endpoint has nothing to do with it",
+    ):
+        assert piece in " ".join(html.split())
+
+
+def test_an_alias_has_a_page_that_leads_to_its_models(signed_in: SignIn, member: User) -> None:
+    add_endpoint("mini-1", models=(LLAMA,))
+    AliasedModel.objects.create(alias=ModelAlias.objects.create(name="small"), model=LLAMA)
+    load()
+    response = signed_in(member).get("/models/small/")
+    assert response.status_code == 200
+    assert f'href="/models/{LLAMA}/"' in response.content.decode()
+
+
+def test_a_model_that_nobody_has_says_how_it_would_be_refused(signed_in: SignIn, member: User) -> None:
+    add_endpoint("mini-1", models=(LLAMA,))
+    load()
+    response = signed_in(member).get("/models/<b>nothing</b>/")
+    assert response.status_code == 404
+    assert "refused with 404" in response.content.decode()
+    assert "<b>nothing" not in response.content.decode()
+
+
+def test_no_model_at_all_says_what_happens_next(signed_in: SignIn, member: User) -> None:
+    load()
+    assert "No model was found yet." in signed_in(member).get("/models/").content.decode()
+
+
+def test_the_catalogue_costs_the_same_few_queries_however_large(
+    signed_in: SignIn, member: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(50):
+        add_endpoint(
+            f"mini-{number}", models=tuple(f"org/Model-{number}-{each}-3B-4bit" for each in range(4))
+        )
+    load()
+    client = signed_in(member)
+    # Session, user, and what was used; the routing table is in memory.
+    with django_assert_num_queries(3):
+        assert len(client.get("/models/").content) < 250_000
