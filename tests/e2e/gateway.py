@@ -61,14 +61,21 @@ class Gateway:
     def start(self) -> None:
         command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port)]
         command += ["--model-port", str(self.model_port), *self.options]
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
-        }
-        environment |= {"OLLA_HOME": str(self.home), "PYTHONUNBUFFERED": "1", **self.environment}
         self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, env=self._variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+
+    def manage(self, *arguments: str) -> None:
+        """Run a command of `manage.py` in its home."""
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        subprocess.run(command, env=self._variables(), stdout=subprocess.DEVNULL, check=True)
+
+    def _variables(self) -> dict[str, str]:
+        kept = {
+            name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
+        }
+        return kept | {"OLLA_HOME": str(self.home), "PYTHONUNBUFFERED": "1", **self.environment}
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
