@@ -64,8 +64,10 @@ def test_an_endpoint_that_is_added_and_deleted_comes_and_goes(open_page: OpenPag
     expect(page.locator(".sentence")).to_have_text("No endpoint yet.")
     endpoint = add_endpoint("mini-1")
     expect(page.locator(".card h2")).to_have_text("mini-1", timeout=PROMPTLY_MS)
+    expect(page.locator("#figures")).to_be_visible()
     endpoint.delete()
     expect(page.locator(".card")).to_have_count(0, timeout=PROMPTLY_MS)
+    expect(page.locator("#figures")).to_be_hidden()
 
 
 def test_an_update_keeps_what_was_opened_and_where_the_focus_was(open_page: OpenPage, operator: User) -> None:

@@ -161,7 +161,7 @@ def test_an_endpoint_is_added_after_a_mistake_was_explained(
     page.get_by_role("link", name="Add an endpoint").click()
     page.get_by_label("Name:", exact=True).fill("mini-1")
     page.get_by_label("URL:", exact=True).fill("192.168.1.31:8000")
-    page.get_by_label("Check interval").fill("2s")
+    page.get_by_label("Check interval:", exact=True).fill("2s")
     page.get_by_label("Authentication:").select_option("bearer")
     page.get_by_label("Token").fill("sk-secret")
     page.get_by_role("button", name="Save", exact=True).click()
@@ -170,7 +170,7 @@ def test_an_endpoint_is_added_after_a_mistake_was_explained(
         "shorter than the check"
     )
     page.get_by_label("URL:", exact=True).fill("http://192.168.1.31:8000")
-    page.get_by_label("Check interval").fill("10s")
+    page.get_by_label("Check interval:", exact=True).fill("10s")
     page.get_by_label("Token").fill("sk-secret")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#result_list .field-endpoint a")).to_contain_text("mini-1")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from playwright.sync_api import Page
 
-    from tests.browser.conftest import Console
+    from tests.browser.conftest import Console, WebServer
 
     OpenPage = Callable[..., Page]
 
 pytestmark = pytest.mark.browser
 
 PATIENTLY_MS = 15_000
+ROUTED_SECONDS = 10
 # What would be executed, sent or shown as a form, were it ever taken for HTML.
 HOSTILE = """<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>
 [click](javascript:window.hacked=1) ![x](https://evil.example/x.png) <iframe src="//evil.example">
@@ -49,9 +52,14 @@ See https://example.com/docs."""
 
 
 @pytest.fixture
-def upstream(open_page: OpenPage) -> Iterator[FakeUpstream]:
+def upstream(open_page: OpenPage, web: WebServer) -> Iterator[FakeUpstream]:
+    """An endpoint that the server routes to already: it learns of a new one within a second."""
     with FakeUpstream(models=("m1", "m2")) as made:
         add_endpoint("mini-1", url=made.url, models=made.models)
+        deadline = time.monotonic() + ROUTED_SECONDS
+        while "m2" not in httpx.get(f"{web.url}/v1/models", trust_env=False).text:
+            assert time.monotonic() < deadline, "the server does not route to the new endpoint"
+            time.sleep(0.05)
         yield made
 
 

@@ -12,16 +12,13 @@ let heardAt = 0;
 
 const rate = (value) => (value >= 100 ? Math.round(value).toLocaleString() : value.toLocaleString(undefined, { maximumFractionDigits: value >= 10 ? 1 : 2 }));
 const ms = (value) => (value === null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
-const count = (value) => value?.toLocaleString();
 
 /** What each figure says. */
 const WORDS = {
   tokens: ({ tokens }) => rate(tokens.value),
   requests: ({ requests }) => rate(requests.value),
-  in_flight: ({ in_flight }) => count(in_flight),
-  waiting: ({ waiting }) => count(waiting),
   ttft: ({ ttft_p50_ms, ttft_p95_ms }) => (ttft_p50_ms === null ? "–" : `${ms(ttft_p50_ms)} / ${ms(ttft_p95_ms)}`),
-  errors: ({ errors }) => count(errors.value),
+  errors: ({ errors }) => errors.value.toLocaleString(),
 };
 
 function show(figures) {
@@ -29,8 +26,6 @@ function show(figures) {
   heardAt = Date.now();
   for (const [name, words] of Object.entries(WORDS)) {
     const figure = strip.querySelector(`[data-figure=${name}]`);
-    figure.hidden = words(figures) === undefined;
-    if (figure.hidden) continue;
     const value = figure.querySelector(".value");
     value.textContent = words(figures);
     value.classList.remove("skeleton");
@@ -41,11 +36,11 @@ function show(figures) {
 }
 
 function showOnCards() {
+  // A fleet without endpoints has nothing to measure; its first one may come while the page is open.
+  strip.hidden = !fleet.querySelector(".cards");
   if (!last) return;
   for (const card of fleet.querySelectorAll(".card")) {
-    const load = card.querySelector("[data-load]");
     const speed = card.querySelector("[data-speed]");
-    if (load && last.in_flight_at) load.textContent = last.in_flight_at[load.dataset.load] ?? 0;
     if (speed) speed.textContent = rate(last.tokens_at[speed.dataset.speed] ?? 0);
   }
 }
