@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import httptools
 
@@ -26,6 +26,15 @@ FIRST_FINAL_STATUS = 200
 LENGTH_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
+class Timeouts(NamedTuple):
+    """Seconds. `first_byte` runs from the request's end to the answer's head, `idle` between two chunks."""
+
+    connect: float
+    write: float
+    first_byte: float
+    idle: float
+
+
 class WireError(Exception):
     """The connection did not carry a whole answer. Its text says what the upstream did, without a subject."""
 
@@ -36,6 +45,10 @@ class ClosedError(WireError):
 
 class MalformedError(WireError):
     """What the upstream sent is not HTTP/1.1, or is beyond our limits."""
+
+
+class CannotConnectError(WireError):
+    """There was no connection, so nothing was sent. Its cause says why; none: it took too long."""
 
 
 class StalledError(WireError):
@@ -81,21 +94,35 @@ class Connection(asyncio.Protocol):
     # --- For the one who uses it ---
 
     async def exchange(
-        self, head: bytes, body: bytes, *, expects_body: bool, write_seconds: float, first_byte_seconds: float
+        self,
+        head: bytes,
+        body: bytes,
+        *,
+        timeouts: Timeouts,
+        expects_body: bool = True,
     ) -> None:
         """Send a request, then wait until `status` and `headers` of its answer are there.
 
-        `expects_body` is False for HEAD, whose answer announces a length and sends nothing. Raises WireError.
+        `expects_body` is False for HEAD, whose answer announces a length and sends nothing. Raises WireError;
+        after that, and when it is cancelled, the connection is closed.
         """
         if self.closed:
             raise ClosedError("closed the connection before the request was sent")
         self._clear(expects_body=expects_body)
         self._parser = httptools.HttpResponseParser(self)
-        await self._write(head, body, write_seconds)
-        while not self._head_complete:
-            if self._fault is not None:
-                raise self._fault
-            await self._wait(first_byte_seconds)
+        try:
+            if len(body) <= WRITE_SLICE_BYTES:
+                cast("asyncio.Transport", self._transport).write(head + body)
+                self._written = True
+            else:
+                await self._write(head, body, timeouts.write)
+            while not self._head_complete:
+                if self._fault is not None:
+                    raise self._fault
+                await self._wait(timeouts.first_byte)
+        except BaseException:
+            self.abort()
+            raise
 
     async def read(self, idle_seconds: float) -> bytes:
         """All that has arrived since the last call, waiting for some; b"" at the end. Raises WireError."""
@@ -145,10 +172,6 @@ class Connection(asyncio.Protocol):
 
     async def _write(self, head: bytes, body: bytes, seconds: float) -> None:
         transport = cast("asyncio.Transport", self._transport)
-        if len(body) <= WRITE_SLICE_BYTES:
-            transport.write(head + body if body else head)
-            self._written = True
-            return
         transport.write(head)
         view = memoryview(body)
         for start in range(0, len(view), WRITE_SLICE_BYTES):

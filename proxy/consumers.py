@@ -22,7 +22,6 @@ from ollaproject.wire.openai_errors import ApiError
 from proxy import anthropic_models, batches, errors, estimate, headers, intake, model_list, needs, usage
 from proxy.call import Call
 from proxy.dialects import ANTHROPIC
-from proxy.failover import IDEMPOTENT_METHODS
 from proxy.messages import Messages, MessagesTap
 from proxy.paths import has_dot_segments, place_of
 from proxy.plan import Plan
@@ -31,6 +30,7 @@ from proxy.routing import Question
 from proxy.sticky import Asker
 from proxy.translation import converse
 from proxy.translators import translation_for
+from proxy.transport import IDEMPOTENT_METHODS
 from proxy.upstream import Outgoing
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # The endpoint says that it cannot serve now. A sibling may.
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
-IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 # A plain answer up to this size is complete before any of it is passed on: then it cannot break halfway.
 MAX_GATHERED_BYTES = 256 * 1024
 
@@ -56,7 +55,9 @@ class Failover:
             target = _place(call, plan, slot.candidate)
             running = self._records.attempt(slot)
             try:
-                begun = await self._attempt(target, for_candidate(outgoing, slot.candidate), running)
+                begun = await self._attempt(
+                    target, for_candidate(outgoing, slot.candidate), running, repeatable=repeatable
+                )
             except UpstreamError as error:
                 failure = error
                 running.failed(reason=str(error), broken=True)
@@ -79,8 +80,10 @@ class Failover:
         told = [f"{each.endpoint} {each.reason}" for each in call.attempts]
         raise errors.all_failed(told, timed_out=isinstance(failure, FirstByteTimeoutError)) from failure
 
-    async def _attempt(self, target: Target, outgoing: Outgoing, running: Running) -> Begun:
-        answer = await self._upstream.send(target, outgoing)
+    async def _attempt(
+        self, target: Target, outgoing: Outgoing, running: Running, *, repeatable: bool
+    ) -> Begun:
+        answer = await self._upstream.send(target, outgoing, repeatable=repeatable)
         if answer.is_stream or answer.length is None or answer.length > MAX_GATHERED_BYTES:
             running.answered()
             return Begun(answer, None, running)

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
-from proxy.connection import ClosedError, Connection, StalledError, WireError
+from proxy.connection import CannotConnectError, ClosedError, Connection, StalledError, Timeouts, WireError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 MAX_IDLE_PER_ORIGIN = 256
 KEEP_ALIVE_SECONDS = 30.0
 DEFAULT_TIMEOUT_SECONDS = 5.0  # httpx's own
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -37,27 +38,18 @@ class Origin(NamedTuple):
         return cls(url.scheme, url.host, url.port or DEFAULT_PORTS[url.scheme])
 
 
-class Timeouts(NamedTuple):
-    """Seconds. `first_byte` runs from the request's end to the answer's head, `idle` between two chunks."""
+def timeouts_of(request: httpx.Request) -> Timeouts:
+    """From the `timeouts` extension, which is ours, else from httpx's own `timeout` extension."""
+    own = request.extensions.get("timeouts")
+    if isinstance(own, Timeouts):
+        return own
+    given = request.extensions.get("timeout", {})
 
-    connect: float
-    write: float
-    first_byte: float
-    idle: float
+    def seconds(name: str) -> float:
+        value = given.get(name, DEFAULT_TIMEOUT_SECONDS)
+        return float("inf") if value is None else float(value)
 
-    @classmethod
-    def of(cls, request: httpx.Request) -> Timeouts:
-        """From the `timeouts` extension, which is ours, else from httpx's own `timeout` extension."""
-        own = request.extensions.get("timeouts")
-        if isinstance(own, Timeouts):
-            return own
-        given = request.extensions.get("timeout", {})
-
-        def seconds(name: str) -> float:
-            value = given.get(name, DEFAULT_TIMEOUT_SECONDS)
-            return float("inf") if value is None else float(value)
-
-        return cls(seconds("connect"), seconds("write"), seconds("read"), seconds("read"))
+    return Timeouts(seconds("connect"), seconds("write"), seconds("read"), seconds("read"))
 
 
 class WholeBody(httpx.AsyncByteStream):
@@ -122,9 +114,9 @@ class AnswerBody(httpx.AsyncByteStream):
 class Transport(httpx.AsyncBaseTransport):
     """HTTP/1.1 with keep-alive, TLS with verification. For one event loop.
 
-    A request is sent again, once and on a fresh connection, only when a *reused* connection closed before one
-    byte of an answer: the upstream had closed it while it lay idle. The `target` extension, as in httpcore,
-    gives the request target byte for byte.
+    An idempotent request is sent again, once and on a fresh connection, when a *reused* connection closed
+    before one byte of an answer: the upstream had closed it while it lay idle. The `target`
+    extension, as in httpcore, gives the request target byte for byte.
     """
 
     def __init__(
@@ -140,38 +132,21 @@ class Transport(httpx.AsyncBaseTransport):
         return len(self._origins)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        origin = request.extensions.get("origin") or Origin.of(request.url)
-        timeouts = Timeouts.of(request)
+        """httpx's way in. Requests of the gateway itself take the shorter one, `exchange`."""
         stream = request.stream
         body = stream.data if isinstance(stream, WholeBody) else await request.aread()
-        head = request_head(request)
-        reused = self._take_idle(origin)
-        if reused is not None:
-            try:
-                return await self._exchange(reused, request, head, body, timeouts)
-            except httpx.RemoteProtocolError as error:
-                if reused.answered or not isinstance(error.__cause__, ClosedError):
-                    raise
-        fresh = await self._connect(origin, request, timeouts.connect)
-        return await self._exchange(fresh, request, head, body, timeouts)
-
-    async def _exchange(
-        self, connection: Connection, request: httpx.Request, head: bytes, body: bytes, timeouts: Timeouts
-    ) -> httpx.Response:
+        timeouts = timeouts_of(request)
         try:
-            await connection.exchange(
-                head,
+            connection = await self.exchange(
+                Origin.of(request.url),
+                request_head(request),
                 body,
                 expects_body=request.method != "HEAD",
-                write_seconds=timeouts.write,
-                first_byte_seconds=timeouts.first_byte,
+                repeatable=request.method in IDEMPOTENT_METHODS,
+                timeouts=timeouts,
             )
         except WireError as error:
-            connection.abort()
-            raise as_httpx_error(error, request) from error
-        except BaseException:
-            connection.abort()  # cancelled: the client has left
-            raise
+            raise as_httpx_error(error, request) from error.__cause__ or error
         return httpx.Response(
             connection.status,
             headers=connection.headers,
@@ -179,7 +154,35 @@ class Transport(httpx.AsyncBaseTransport):
             request=request,
         )
 
-    async def _connect(self, origin: Origin, request: httpx.Request, seconds: float) -> Connection:
+    async def exchange(
+        self,
+        origin: Origin,
+        head: bytes,
+        body: bytes,
+        *,
+        expects_body: bool,
+        repeatable: bool,
+        timeouts: Timeouts,
+    ) -> Connection:
+        """Send a request; gives the connection when the head of its answer is there. Raises WireError.
+
+        The connection is to be given to `release`. What is not `repeatable` goes over a fresh one: when an
+        idle connection closes under a request, nobody knows whether it was acted on.
+        """
+        reused = self._take_idle(origin) if repeatable else None
+        if reused is not None:
+            try:
+                await reused.exchange(head, body, timeouts=timeouts, expects_body=expects_body)
+            except ClosedError:
+                if reused.answered:
+                    raise
+            else:
+                return reused
+        fresh = await self._connect(origin, timeouts.connect)
+        await fresh.exchange(head, body, timeouts=timeouts, expects_body=expects_body)
+        return fresh
+
+    async def _connect(self, origin: Origin, seconds: float) -> Connection:
         loop = asyncio.get_running_loop()
         tls = self._tls_context() if origin.scheme == "https" else None
         try:
@@ -187,10 +190,10 @@ class Transport(httpx.AsyncBaseTransport):
                 _, connection = await loop.create_connection(
                     lambda: Connection(loop, self._closed), origin.host, origin.port, ssl=tls
                 )
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"gave no connection within {seconds:g} s", request=request) from error
+        except TimeoutError:
+            raise CannotConnectError(f"gave no connection within {seconds:g} s") from None
         except OSError as error:
-            raise httpx.ConnectError(error.strerror or str(error), request=request) from error
+            raise CannotConnectError(error.strerror or str(error)) from error
         self._origins[connection] = origin
         return connection
 
@@ -231,21 +234,27 @@ class Transport(httpx.AsyncBaseTransport):
 def request_head(request: httpx.Request) -> bytes:
     """The request line and headers as they go over the wire."""
     target = request.extensions.get("target") or request.url.raw_path
-    parts = [request.method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n"]
-    for name, value in request.headers.raw:
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n")
-    head = b"".join(parts)
+    try:
+        return head_of(request.method, target, request.headers.raw)
+    except ValueError as error:
+        raise httpx.LocalProtocolError(str(error), request=request) from None
+
+
+def head_of(method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A request line and headers. Raises ValueError where they would break out of their lines."""
+    first = b"%b %b HTTP/1.1" % (method.encode("ascii"), target)
+    head = b"\r\n".join([first, *map(b": ".join, headers), b"", b""])
     # One line break per header, one for the request line, one for the end: one more is somebody's injection.
-    lines = len(request.headers.raw) + 2
+    lines = len(headers) + 2
     if head.count(b"\n") != lines or head.count(b"\r") != lines or b" " in target:
-        raise httpx.LocalProtocolError(
-            "The request's target or headers hold a line break or a space.", request=request
-        )
+        raise ValueError("The request's target or headers hold a line break or a space.")
     return head
 
 
 def as_httpx_error(error: WireError, request: httpx.Request) -> httpx.TransportError:
+    if isinstance(error, CannotConnectError):
+        kind = httpx.ConnectTimeout if error.__cause__ is None else httpx.ConnectError
+        return kind(str(error), request=request)
     if isinstance(error, StalledError):
         return httpx.ReadTimeout(str(error), request=request)
     return httpx.RemoteProtocolError(str(error), request=request)

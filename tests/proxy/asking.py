@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from proxy.transport import Timeouts, Transport, WholeBody
+from proxy.connection import Timeouts
+from proxy.transport import Transport, WholeBody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.connection import Connection, WireError
+from proxy.connection import Connection, Timeouts, WireError
 
 
 class _Wire(asyncio.Transport):
@@ -34,7 +34,7 @@ async def outcome(pieces: list[bytes], *, ends: bool) -> tuple[object, ...]:
 
     async def use() -> tuple[object, ...]:
         try:
-            await connection.exchange(b"GET", b"", expects_body=True, write_seconds=5, first_byte_seconds=5)
+            await connection.exchange(b"GET", b"", timeouts=Timeouts(5, 5, 5, 5))
             body = b""
             while data := await connection.read(5):
                 body += data

@@ -84,9 +84,19 @@ async def test_a_stale_connection_is_replaced_once(upstream: FakeUpstream, end: 
     async with transport() as over:
         await ask(over, upstream)
 
-        assert (await ask(over, upstream, method="POST", body=b"x")).json() == {"fresh": True}
+        assert (await ask(over, upstream, method="PUT", body=b"x")).json() == {"fresh": True}
 
     assert upstream.accepted_connections == 2
+
+
+async def test_what_must_not_be_sent_twice_goes_over_a_fresh_connection(upstream: FakeUpstream) -> None:
+    """On an idle one that closes as it is sent, nobody could know whether it was acted on."""
+    upstream.answer("/x", answers.respond({}))
+    async with transport() as over:
+        await ask(over, upstream)
+        await ask(over, upstream, method="POST", body=b"x")
+
+    assert [request.connection for request in upstream.requests] == [1, 2]
 
 
 async def test_a_fresh_connection_is_never_replaced(upstream: FakeUpstream) -> None:
@@ -104,7 +114,7 @@ async def test_a_reused_connection_that_has_answered_is_never_replaced(upstream:
     async with transport() as over:
         await ask(over, upstream)
         with pytest.raises(httpx.RemoteProtocolError):
-            await ask(over, upstream, method="POST", body=b"x")
+            await ask(over, upstream, method="PUT", body=b"x")
 
     assert len(upstream.requests) == 2
 
