@@ -236,7 +236,9 @@ class Exchange:
         status = start["status"]
         lines = [STATUS_LINES[status], *map(b": ".join, self._connection.server_state.default_headers)]
         lines += map(b": ".join, start.get("headers", ()))
-        said = {name.lower(): value for name, value in start.get("headers", ())}
+        said = dict(start.get("headers", ()))
+        if not b"a".join(said).islower():  # Django's pages have Names-Like-This
+            said = {name.lower(): value for name, value in said.items()}
         if b"close" in said.get(b"connection", b"").lower():
             self.keep_alive = False
         elif not self.keep_alive:

@@ -96,7 +96,7 @@ class Guard:
         client = scope.get("client")
         peer = client[0] if client else ""
         if not self._trusted or not self._is_trusted(peer):
-            return Caller(peer, peer, peer_trusted=False, holder=holder)
+            return _direct(peer) if holder is None else Caller(peer, peer, peer_trusted=False, holder=holder)
         chain = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
         address = peer
         for hop in reversed([part.strip() for part in chain.decode("latin-1").split(",") if part.strip()]):
@@ -141,6 +141,12 @@ class Guard:
         return address is not None and any(address in network for network in self._trusted)
 
 
+@lru_cache(MAX_REMEMBERED)
+def _direct(peer: str) -> Caller:
+    """Somebody without a key: the same value for each of their requests."""
+    return Caller(peer, peer, peer_trusted=False, holder=None)
+
+
 def _holder(headers: Iterable[Pair]) -> Holder | None:
     """Whose key the headers carry. SDKs send one in either header, some of them in both."""
     for sent in sent_keys(headers):
@@ -161,7 +167,7 @@ def sent_keys(headers: Iterable[Pair]) -> Iterator[bytes]:
 
 
 def was_forwarded(headers: Iterable[Pair]) -> bool:
-    return any(name in FORWARDING_HEADERS for name, _ in headers)
+    return not FORWARDING_HEADERS.isdisjoint(dict(headers))
 
 
 @lru_cache(MAX_REMEMBERED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +49,11 @@ class Call:
         self._tell_when_left: Callable[[Callable[[], None] | None], None] | None = None
         self.method: str = scope["method"]
         self.headers: list[Pair] = scope["headers"]
+        self.named = dict(self.headers)  # of headers that are there twice, the last
         # Daphne gives no raw path.
         self.path: bytes = scope.get("raw_path") or scope["path"].encode()
-        self.request_id = ids.accept_request_id(asgi.header(scope, b"x-request-id"))
+        sent_id = self.named.get(b"x-request-id")
+        self.request_id = ids.accept_request_id(sent_id.decode("latin-1") if sent_id else None)
         self.caller: Caller | None = None
         self.model: str | None = None
         self.target: Target | None = None
@@ -82,8 +85,8 @@ class Call:
     async def read_body(self, limit: int) -> bytes:
         """Raises ApiError 413 for a body over `limit`, ClientDisconnected when the client leaves."""
         self.refuse_ambiguous_length()
-        announced = asgi.header(self.scope, b"content-length")
-        if announced is not None and int(announced) > limit:
+        announced = self.named.get(b"content-length", b"0")
+        if int(announced) > limit:
             raise errors.request_too_large(limit)
         try:
             body = await asgi.read_body(self.receive, limit=limit)
@@ -95,11 +98,10 @@ class Call:
 
     def refuse_ambiguous_length(self) -> None:
         """Two ways to read where a request ends are how one is smuggled inside another (RFC 9112, 6.3)."""
-        lengths = [value for name, value in self.headers if name == b"content-length"]
-        if not lengths:
+        if b"content-length" not in self.named:
             return
-        chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
-        if len(lengths) > 1 or not LENGTH.fullmatch(lengths[0]) or chunked:
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        if len(lengths) > 1 or not LENGTH.fullmatch(lengths[0]) or b"transfer-encoding" in self.named:
             raise errors.ambiguous_length()
 
     def watch_client(self) -> None:
@@ -164,8 +166,7 @@ class Call:
             (b"x-olla-response-time", b"%dms" % (self.elapsed * 1000)),
         ]
         if self.target is not None:
-            pairs.append((b"x-olla-endpoint", headers.text(self.target.name)))
-            pairs.append((b"x-olla-backend-type", headers.text(self.target.type)))
+            pairs += _target_headers(self.target.name, self.target.type)
         if self.model is not None:
             pairs.append((b"x-olla-model", headers.text(self.model)))
         if self.served_model is not None:
@@ -173,10 +174,7 @@ class Call:
         if self.attempts:
             pairs.append((b"x-olla-attempts", b"%d" % len(self.attempts)))
         if self.routing is not None:
-            strategy, decision, reason = self.routing
-            pairs.append((b"x-olla-routing-strategy", strategy.encode()))
-            pairs.append((b"x-olla-routing-decision", decision.encode()))
-            pairs.append((b"x-olla-routing-reason", reason.encode()))
+            pairs += _routing_headers(self.routing)
         if self.permit is not None:
             pairs += self.permit.pairs
         if self.session is not None:
@@ -222,7 +220,7 @@ class Call:
             method=self.method,
             route=self.path.decode("latin-1"),
             caller=self.caller.address if self.caller else "",
-            model=headers.text(self.model).decode() if self.model is not None else None,
+            model=headers.shown(self.model),
             endpoint=self.target.name if self.target else None,
             attempts=tuple(self.attempts),
             status=self.status,
@@ -234,8 +232,23 @@ class Call:
             error_code=self.error_code,
             client_left=self.client_left,
             tokens=tokens,
-            served_model=headers.text(self.served_model).decode() if self.served_model is not None else None,
+            served_model=headers.shown(self.served_model),
             routing=self.routing,
             holder=self.holder,
             charged=charged(self, tokens, self.permit.guess if self.permit else NONE),
         )
+
+
+@lru_cache(1024)
+def _target_headers(name: str, backend_type: str) -> tuple[Pair, ...]:
+    return (b"x-olla-endpoint", headers.text(name)), (b"x-olla-backend-type", headers.text(backend_type))
+
+
+@lru_cache(256)
+def _routing_headers(routing: tuple[str, str, str]) -> tuple[Pair, ...]:
+    strategy, decision, reason = (word.encode() for word in routing)
+    return (
+        (b"x-olla-routing-strategy", strategy),
+        (b"x-olla-routing-decision", decision),
+        (b"x-olla-routing-reason", reason),
+    )

@@ -170,8 +170,8 @@ class ApiConsumer(GatewayConsumer):
         asked = intake.read(
             body,
             inference=inference,
-            content_type=headers.value(call.headers, b"content-type"),
-            encoded=bool(headers.value(call.headers, b"content-encoding")),
+            content_type=call.named.get(b"content-type", b""),
+            encoded=bool(call.named.get(b"content-encoding")),
         )
         call.model, call.stream = asked.model, asked.stream
         endpoints = _allowed_endpoints(call, asked)

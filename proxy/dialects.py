@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ollaproject.wire import sse
@@ -71,6 +72,7 @@ class Anthropic:
 OPENAI, RESPONSE_EVENTS, ANTHROPIC = OpenAI(), Responses(), Anthropic()
 
 
+@lru_cache(maxsize=512)
 def dialect_of(path: bytes) -> Dialect:
     """By the path alone, so that who is refused at the door is refused in their own words."""
     if MESSAGES in path or path.startswith(ANTHROPIC_PREFIX):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy import errors
 from proxy.errors import FirstByteTimeoutError, UnreachableError, UpstreamError
@@ -25,8 +25,7 @@ RETRY_STATUSES = frozenset({429, 502, 503, 504})
 MAX_GATHERED_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """An answer to pass on. `body` is all of it when it was gathered, None when it is to be relayed."""
 
     answer: Answer

@@ -6,6 +6,7 @@ Names come in lower case, as ASGI servers and our transport give them.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ REWRITTEN = frozenset(
         b"x-request-id",
         b"traceparent",
         b"tracestate",
+        b"x-olla-request-id",
     }
 )
 NOT_TO_BACKEND = HOP_BY_HOP | CREDENTIALS | REWRITTEN
@@ -49,12 +51,36 @@ CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 VISIBLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 MAX_TEXT_LENGTH = 300
+MAX_REMEMBERED_NAMES = 1024
 
 
-def connection_names(headers: Iterable[Pair]) -> frozenset[bytes]:
+class _Passing(dict[bytes, bool]):
+    """Which headers pass, by name: worked out once for each, for a request has few that were never seen."""
+
+    def __init__(self, dropped: frozenset[bytes], prefixes: tuple[bytes, ...]) -> None:
+        super().__init__()
+        self._dropped = dropped
+        self._prefixes = prefixes
+
+    def __missing__(self, name: bytes) -> bool:
+        passes = name not in self._dropped and not name.startswith(self._prefixes)
+        if len(self) < MAX_REMEMBERED_NAMES:
+            self[name] = passes
+        return passes
+
+
+_TO_BACKEND = _Passing(NOT_TO_BACKEND, (b"proxy-",))
+_TO_BACKEND_FOR_STREAM = _Passing(NOT_TO_BACKEND | {b"accept-encoding"}, (b"proxy-",))
+_TO_CLIENT = _Passing(NOT_TO_CLIENT, (b"proxy-", b"x-olla-"))
+_TO_CLIENT_ON_STREAM = _Passing(NOT_TO_CLIENT | NOT_ON_STREAMS, (b"proxy-", b"x-olla-"))
+
+
+def connection_names(headers: Sequence[Pair]) -> frozenset[bytes]:
     """The headers that `Connection` names, which therefore end at this hop (RFC 9110, 7.6.1)."""
+    if b"connection" not in dict(headers):
+        return frozenset()
     named = [value for name, value in headers if name == b"connection"]
-    if not named or named == [b"keep-alive"]:
+    if named in ([b"keep-alive"], [b"close"]):
         return frozenset()
     return frozenset(token.strip().lower() for value in named for token in value.split(b","))
 
@@ -64,21 +90,14 @@ def to_backend(headers: Sequence[Pair], *, stream: bool, forwarded: Iterable[Pai
 
     `X-Olla-*` from a client pass, as the contract has it, but for the request id, which `forwarded` holds.
     """
-    named = connection_names(headers)
-    kept = [
-        pair
-        for pair in headers
-        if pair[0] not in NOT_TO_BACKEND and pair[0] not in named and not _ends_here(pair[0])
-    ]
+    passing = _TO_BACKEND_FOR_STREAM if stream else _TO_BACKEND
+    kept = [pair for pair in headers if passing[pair[0]]]
+    if named := connection_names(headers):
+        kept = [pair for pair in kept if pair[0] not in named]
     if stream:
-        kept = [pair for pair in kept if pair[0] != b"accept-encoding"]
         kept.append((b"accept-encoding", b"identity"))
     kept.extend(forwarded)
     return kept
-
-
-def _ends_here(name: bytes) -> bool:
-    return name.startswith(b"proxy-") or name == b"x-olla-request-id"
 
 
 def with_own(shared: Sequence[Pair], own: Sequence[Pair]) -> list[Pair]:
@@ -134,16 +153,12 @@ def continued_trace(traceparent: bytes, tracestate: bytes | None) -> list[Pair]:
 
 def to_client(headers: Sequence[Pair], *, stream: bool) -> list[Pair]:
     """The backend's headers without what ends here, and without what it may not say in our name."""
-    named = connection_names(headers)
-    dropped = NOT_TO_CLIENT | NOT_ON_STREAMS if stream else NOT_TO_CLIENT
-    kept = [
-        pair
-        for pair in headers
-        if pair[0] not in dropped
-        and pair[0] not in named
-        and not pair[0].startswith((b"proxy-", b"x-olla-"))
-        and not CONTROL.search(pair[1])
-    ]
+    passing = _TO_CLIENT_ON_STREAM if stream else _TO_CLIENT
+    kept = [pair for pair in headers if passing[pair[0]]]
+    if named := connection_names(headers):
+        kept = [pair for pair in kept if pair[0] not in named]
+    if CONTROL.search(b"".join([value for _, value in kept])):
+        kept = [pair for pair in kept if not CONTROL.search(pair[1])]
     if stream:
         kept.extend(STREAM_HEADERS)
     return kept
@@ -161,8 +176,15 @@ def is_event_stream(headers: Iterable[Pair]) -> bool:
     return value(headers, b"content-type").lower().startswith(EVENT_STREAM)
 
 
+@lru_cache(MAX_REMEMBERED_NAMES)
 def text(words: str) -> bytes:
     """`words` as a header value: what is not visible ASCII is percent-encoded, and the length is bounded."""
     if not (words.isascii() and words.isprintable()):
         words = quote(words, safe=VISIBLE_ASCII)
     return words[:MAX_TEXT_LENGTH].encode("ascii")
+
+
+@lru_cache(MAX_REMEMBERED_NAMES)
+def shown(words: str | None) -> str | None:
+    """The same for logs and rows, None for None."""
+    return None if words is None else text(words).decode()

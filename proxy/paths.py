@@ -17,7 +17,11 @@ DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c
 ANTHROPIC_PATHS = re.compile(rb"/v1/(?:messages|messages/count_tokens|models|models/.*)/?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+# A client may ask for any path, and nearly all ask for the same few.
+MAX_REMEMBERED_PATHS = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each: its hash is asked for all the time
 class Surface:
     """A way in, such as `/olla/vllm-mlx/`. `types` are the backend types behind it, None for any.
 
@@ -40,6 +44,7 @@ class Place:
     path: bytes
 
 
+@lru_cache(maxsize=MAX_REMEMBERED_PATHS)
 def place_of(raw_path: bytes) -> Place | None:
     """Where a request for `/v1/…` or `/olla/<prefix>/…` goes, None when there is no such place."""
     if raw_path.startswith(b"/v1/"):
@@ -80,5 +85,6 @@ def anthropic_surface() -> Surface:
     return Surface("Anthropic-speaking", names, None)
 
 
+@lru_cache(maxsize=MAX_REMEMBERED_PATHS)
 def has_dot_segments(path: bytes) -> bool:
     return b"." in path.replace(b"%2e", b".").replace(b"%2E", b".") and bool(DOT_SEGMENT.search(path))

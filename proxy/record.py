@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 FIRST_FAILED_STATUS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One endpoint that was tried. `reason` is None when it answered, else why the next one was.
 
     Seconds: `waited` is for a place there, `lasted` until its answer began or it failed.
