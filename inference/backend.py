@@ -12,19 +12,24 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from inference.detokenize import Vocabulary
+from inference.disk_cache import DiskCache
 from inference.embedding import EmbeddingQueue
 from inference.encoder import Encoder, load_encoder
-from inference.errors import ModelBroken
+from inference.errors import ModelBroken, ModelError
 from inference.grammars import Grammars
 from inference.kept_state import keeps_every_token
+from inference.kv_file import fingerprint_of
 from inference.loader import LoadedModel, load_chat_model
 from inference.memory import KvCost, budget_bytes
 from inference.prompt_cache import PromptCache
 from inference.room import Room
 from inference.scheduler import Scheduler
+from inference.speculation import Speculation
 from inference.work import EmbeddingJob, Message, Work
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from inference.options import ModelOptions
 
 logger = logging.getLogger(__name__)
@@ -114,6 +119,12 @@ class Backend:
             messages += self._embeddings.step()
         return messages
 
+    def restart(self) -> None:
+        """Forget all work. The models stay."""
+        self._scheduler.restart()
+        if self._embeddings is not None:
+            self._embeddings.clear()
+
     def close(self) -> None:
         self._scheduler.close()
 
@@ -137,10 +148,11 @@ def build(models: ModelOptions) -> Backend:
     mx.set_cache_limit(int(room.budget_bytes * BUFFERS_SHARE))
     scheduler = Scheduler(
         chat.model,
-        prompt_cache=_prompt_cache(chat, room, models.prompt_cache_bytes),
+        prompt_cache=_prompt_cache(chat, room, models),
         max_rows=models.max_rows,
         chunk_tokens=chunk_tokens,
         room=room,
+        speculation=_speculation(chat, models),
     )
     return Backend(chat, encoder, scheduler)
 
@@ -163,8 +175,25 @@ def _within(room: Room, chat: LoadedModel) -> LoadedModel:
     return replace(chat, context_length=longest, context_limit=limit)
 
 
-def _prompt_cache(chat: LoadedModel, room: Room, max_bytes: int | None) -> PromptCache:
-    """With `max_bytes`, or with half of the memory for keys and values when that is None."""
+def _speculation(chat: LoadedModel, models: ModelOptions) -> Speculation | None:
+    if not models.speculates:
+        return None
+    if models.draft_model is None:
+        return Speculation()
+    draft = load_chat_model(models.draft_model, models_dir=models.models_dir)
+    if draft.vocabulary_size != chat.vocabulary_size:
+        raise ModelBroken(
+            f"{draft.path} cannot guess for {chat.path}: it has {draft.vocabulary_size} tokens, and the "
+            f"model has {chat.vocabulary_size}. A draft model has to share the model's vocabulary."
+        )
+    if not keeps_every_token(draft.model):
+        raise ModelBroken(f"{draft.path} cannot guess: a draft model has to be one that can be rewound.")
+    return Speculation(draft.model)
+
+
+def _prompt_cache(chat: LoadedModel, room: Room, models: ModelOptions) -> PromptCache:
+    """With the size that was asked for, or with half of the memory for keys and values."""
+    max_bytes = models.prompt_cache_bytes
     if max_bytes is None:
         max_bytes = int(room.budget_bytes * PROMPT_CACHE_SHARE)
     logger.info(
@@ -172,7 +201,21 @@ def _prompt_cache(chat: LoadedModel, room: Room, max_bytes: int | None) -> Promp
         room.budget_bytes / 1e9,
         max_bytes / 1e9,
     )
-    return PromptCache(max_bytes=max_bytes, cuts_anywhere=keeps_every_token(chat.model))
+    disk = None if models.disk_cache_dir is None else _disk_cache(chat, models.disk_cache_dir, models)
+    return PromptCache(max_bytes=max_bytes, cuts_anywhere=keeps_every_token(chat.model), disk=disk)
+
+
+def _disk_cache(chat: LoadedModel, folder: Path, models: ModelOptions) -> DiskCache:
+    try:
+        disk = DiskCache(
+            folder, max_bytes=models.disk_cache_bytes, fingerprint=fingerprint_of(chat.path, chat.model)
+        )
+    except OSError as error:
+        raise ModelError(
+            f"The prompt cache cannot be kept in {folder}: {error.strerror}. Give another --disk-cache-dir."
+        ) from error
+    logger.info("%d pieces of the prompt cache are in %s.", len(disk), folder)
+    return disk
 
 
 def leave_thread() -> None:

@@ -36,6 +36,10 @@ class EmbeddingQueue:
     def add(self, job: EmbeddingJob) -> None:
         self._jobs.append(job)
 
+    def clear(self) -> None:
+        self._jobs.clear()
+        self._done, self._inputs_done = [], 0
+
     def step(self) -> list[Message]:
         """Encode one batch. Never raises: a job that the model cannot encode fails, the next ones do not."""
         if not self._jobs:

@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 LOADING = "The model is being loaded. Try again in a moment."
 STOPPING = "The server is shutting down. Try again in a moment, or on another one."
+BEGUN_ANEW = "The engine failed while it was working on this request, and has begun anew. Try again."
+MOST_FAILURES = 3
+"""So many steps that fail one after the other, and the engine gives up: /health says so, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Engine:
         self._health = Health("loading", LOADING)
         self._backend: Backend | None = None
         self._step_began: float | None = None
+        self._failures = 0  # steps in a row
         self._stop_at: float | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -198,11 +202,26 @@ class Engine:
     def _generate(self, backend: Backend) -> None:
         while not self._is_over(backend):
             self._take_work(backend)
-            self._step_began = time.monotonic()
-            messages = backend.step()
-            self._step_began = None
-            if messages:
+            if messages := self._step(backend):
                 self._call_loop(self._deliver, messages)
+
+    def _step(self, backend: Backend) -> list[Message]:
+        """One step. When it fails in spite of everything, the engine begins anew, unless it keeps failing."""
+        self._step_began = time.monotonic()
+        try:
+            messages = backend.step()
+            self._failures = 0
+        except Exception:
+            self._failures += 1
+            if self._failures >= MOST_FAILURES:
+                raise
+            logger.exception("The engine has failed, and begins anew.")
+            backend.restart()
+            self._call_loop(self._fail_open, GenerationFailed(BEGUN_ANEW))
+            return []
+        finally:
+            self._step_began = None
+        return messages
 
     def _is_over(self, backend: Backend) -> bool:
         if self._stop_at is None:

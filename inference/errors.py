@@ -18,6 +18,12 @@ InferenceError
 
 from __future__ import annotations
 
+FAILED = "The model failed while it was working on this request. Try again."
+OUT_OF_MEMORY = (
+    "The model server ran out of memory while it was working on this request. Try again, or with a shorter "
+    "prompt. Its operator can lower --kv-cache-bytes or --max-batch-size."
+)
+
 
 class InferenceError(Exception):
     """Its message is a sentence for the person who reads it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
-from mlx_lm.models.cache import KVCache, make_prompt_cache
+from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +113,13 @@ def reads_alone(model: Any) -> bool:
     wrong.
     """
     return type(model).__module__.rpartition(".")[2] in IGNORE_PADDING
+
+
+def can_take_back(cache: Any, tokens: int) -> bool:
+    """Whether so many tokens could be read into a cache of one row and be forgotten again."""
+    if isinstance(cache, RotatingKVCache):
+        return bool(cache.offset + tokens < cache.max_size)
+    return _keeps_tokens(cache)
 
 
 def caches_of(spans: Sequence[Span], state: State | None, *, length: int) -> list[Any]:

@@ -101,6 +101,12 @@ def available_memory() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """MLX has no exception of its own for it: the allocators and Metal say it in words."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "memory" in words or "alloc" in words
+
+
 def _flat(caches: Any) -> list[Any]:
     flat: list[Any] = []
     for cache in caches:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_ROWS = 16
 DEFAULT_MAX_WAITING = 256
 DEFAULT_MAX_BODY_BYTES = 32 * 1024**2
+DEFAULT_DISK_CACHE_BYTES = 10 * 1024**3
 DEFAULT_STUCK_AFTER_SECONDS = 120.0
 
 
@@ -23,6 +24,10 @@ class ModelOptions:
     between two of their steps. `kv_bytes` is what running answers and the prompt cache may hold together,
     and `prompt_cache_bytes` how much of that is kept for the requests to come at the most (0: nothing). None:
     what suits the machine.
+
+    `disk_cache_dir` keeps that of it which was read for other processes to come, within `disk_cache_bytes`.
+    `draft_model` guesses what the model will say; without one the text itself does, and with `speculates`
+    false nobody.
     """
 
     name: str
@@ -36,6 +41,10 @@ class ModelOptions:
     chunk_tokens: int | None = None
     kv_bytes: int | None = None
     prompt_cache_bytes: int | None = None
+    disk_cache_dir: Path | None = None
+    disk_cache_bytes: int = DEFAULT_DISK_CACHE_BYTES
+    draft_model: str | None = None
+    speculates: bool = True
 
 
 @dataclass(frozen=True, slots=True)

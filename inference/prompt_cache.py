@@ -26,6 +26,8 @@ from inference.kept_state import Span, State, caches_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from inference.disk_cache import DiskCache
+
     Tokens = np.ndarray[tuple[int], np.dtype[np.uint32]]
 
 SHORTEST_REUSE_TOKENS = 16
@@ -63,10 +65,12 @@ class Node:
 class PromptCache:
     """At most `max_bytes` of what was read, the least recently used going first; 0 keeps nothing.
 
-    `cuts_anywhere` is false for models that can go on from kept states only.
+    `cuts_anywhere` is false for models that can go on from kept states only. What is kept is also written to
+    `disk`, and found there again.
     """
 
-    def __init__(self, *, max_bytes: int, cuts_anywhere: bool) -> None:
+    def __init__(self, *, max_bytes: int, cuts_anywhere: bool, disk: DiskCache | None = None) -> None:
+        self._disk = disk
         self.max_bytes = max_bytes
         self.cuts_anywhere = cuts_anywhere
         self.nbytes = 0
@@ -85,7 +89,9 @@ class PromptCache:
         get the answer's first.
         """
         self.lookups += 1
-        path, matched = self._walk(_array(prompt[:-1]))
+        sequence = _array(prompt[:-1])
+        self._recall(sequence)
+        path, matched = self._walk(sequence)
         length, state = self._place_to_go_on_from(path, matched)
         parting = matched if not self.cuts_anywhere and matched - length >= SHORTEST_REUSE_TOKENS else 0
         self._touch(path)
@@ -107,20 +113,74 @@ class PromptCache:
         sequence = _array(tokens)
         path, matched = self._walk(sequence)
         state = State.taken_from(caches)
+        self._write(sequence, caches, state)
         if matched == len(sequence) and (state is None or self._has_state_at(path, matched)):
             self._touch(path)
             return
         span = Span.taken_from(caches, start=matched)
-        if span.nbytes + (state.nbytes if state else 0) > self.max_bytes:
+        if self.nbytes_of(span, state) > self.max_bytes:
             return  # it would push out everything else, and then itself
         _compute([span], state)
         self._touch(self._grow(path, sequence, span, state))
         self.make_room(self.max_bytes)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether everything that is to be written has been handed to the disk."""
+        return self._disk is None or not self._disk.has_fresh
+
+    def flush(self) -> None:
+        """Hand what was computed meanwhile to the disk."""
+        if self._disk is not None:
+            self._disk.flush()
+
+    def close(self) -> None:
+        """Let go of everything; what is on the disk stays."""
+        self.clear()
+        if self._disk is not None:
+            self._disk.close()
+
+    def _write(self, sequence: Tokens, caches: Sequence[Any], state: State | None) -> None:
+        if self._disk is None:
+            return
+        covered = self._disk.covers(sequence, whole=not self.cuts_anywhere)
+        if len(sequence) - covered >= SHORTEST_REUSE_TOKENS:
+            span = Span.taken_from(caches, start=covered)
+            _compute([span], state)
+            self._disk.keep(sequence, covered, span, state)
+
+    def _recall(self, sequence: Tokens) -> None:
+        """Bring what the disk knows of `sequence`, and memory does not, into memory."""
+        if self._disk is None or not len(self._disk):
+            return
+        known, _ = self._place_to_go_on_from(*self._walk(sequence))
+        pieces = self._disk.pieces_of(sequence, known=known, whole=not self.cuts_anywhere)
+        if not pieces or pieces[-1].end - known < SHORTEST_REUSE_TOKENS:
+            return
+        for piece in pieces:
+            loaded = self._disk.load(piece)
+            if loaded is None:
+                return
+            self._put_back(sequence[: piece.end], piece.start, *loaded)
+
+    def _put_back(self, sequence: Tokens, start: int, span: Span, state: State | None) -> None:
+        path, matched = self._walk(sequence)
+        if matched == len(sequence) and (state is None or self._has_state_at(path, matched)):
+            return
+        if matched > start:
+            _, span = span.split(matched - start)
+        if self.nbytes_of(span, state) <= self.max_bytes:
+            self._touch(self._grow(path, sequence, span, state))
+            self.make_room(self.max_bytes)
+
     def make_room(self, most_bytes: int) -> None:
         """Hold no more than so many bytes now. Running rows need the rest."""
         while self.nbytes > most_bytes and self._by_use:
             self._drop(next(iter(self._by_use)))
+
+    @staticmethod
+    def nbytes_of(span: Span, state: State | None) -> int:
+        return span.nbytes + (state.nbytes if state else 0)
 
     def clear(self) -> None:
         self._root.children.clear()
@@ -132,7 +192,7 @@ class PromptCache:
         path: list[Node] = []
         node, matched = self._root, 0
         while matched < len(tokens) and (child := node.children.get(int(tokens[matched]))):
-            shared = _shared_length(child.tokens, tokens[matched:])
+            shared = shared_length(child.tokens, tokens[matched:])
             path.append(child)
             matched += shared
             if shared < len(child.tokens):
@@ -175,7 +235,7 @@ class PromptCache:
         if not path:
             return path
         lower = path[-1]
-        place = _shared_length(lower.tokens, sequence[before:])
+        place = shared_length(lower.tokens, sequence[before:])
         if place == len(lower.tokens):
             return path
         first, rest = lower.span.split(place)
@@ -210,7 +270,8 @@ def _array(tokens: Sequence[int]) -> Tokens:
     return np.asarray(tokens, dtype=np.uint32)
 
 
-def _shared_length(one: Tokens, other: Tokens) -> int:
+def shared_length(one: Tokens, other: Tokens) -> int:
+    """How many tokens two sequences begin with alike."""
     size = min(len(one), len(other))
     differing = np.flatnonzero(one[:size] != other[:size])
     return int(differing[0]) if len(differing) else size

@@ -13,11 +13,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
+import numpy as np
 
 from inference.batch import Batch, Made
-from inference.errors import GenerationFailed
+from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.kept_state import can_batch, fresh_caches, reads_alone
+from inference.memory import is_lack_of_memory
 from inference.pace import Pace
+from inference.prompt_cache import shared_length
 from inference.reading import Reader, Reading
 from inference.room import Load
 from inference.seat import Seat
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from inference.prompt_cache import PromptCache
     from inference.room import Room
+    from inference.speculation import Speculation
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ WORTH_WAITING_TOKENS = 64
 
 class Scheduler:
     """Rows in, steps out. `chunk_tokens` is how much of prompts may be read between two steps of running
-    rows. Without `room` memory is never short.
+    rows. Without `room` memory is never short; without `speculation` no step gives more than a token a row.
     """
 
     def __init__(
@@ -49,10 +53,12 @@ class Scheduler:
         max_rows: int,
         chunk_tokens: int,
         room: Room | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         self._model = model
         self._prompt_cache = prompt_cache
         self._room = room
+        self._speculation = speculation
         self._max_rows = max_rows if can_batch(model) else 1
         self._pace = Pace(most_tokens=chunk_tokens)
         self._waiting: deque[Row] = deque()
@@ -78,7 +84,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return bool(self.running or self.waiting)
+        return bool(self.running or self.waiting) or not self._prompt_cache.is_written
 
     def add(self, row: Row) -> None:
         self._waiting.append(row)
@@ -91,21 +97,27 @@ class Scheduler:
         """
         steps: list[tuple[Row, Step]] = []
         try:
+            self._prompt_cache.flush()
             self._drop_cancelled()
             self._give_way()
             steps += self._join()
             if self.running:
                 self._advance(steps)
-        except Exception:
+        except Exception as error:
             logger.exception("A step of the model failed.")
-            steps += self._recover()
+            steps += self._recover(error)
         return steps
 
-    def close(self) -> None:
+    def restart(self) -> None:
+        """Forget all rows, and what was read."""
         self._waiting.clear()
         self._suspects.clear()
         self._prompt_cache.clear()
         self._begin_anew()
+
+    def close(self) -> None:
+        self.restart()
+        self._prompt_cache.close()
 
     def _begin_anew(self) -> None:
         self._batch = Batch(self._model)
@@ -119,10 +131,15 @@ class Scheduler:
         for group in groups:
             self._batch.join(*group)
         if self._batch.seats:
-            self._batch.dispatch()
-            self._finish(self._batch.read(), steps)
+            self._finish(self._decode(), steps)
         if not groups:  # to begin an answer takes a step of its own
             self._pace.note(time.monotonic() - began, decoding=decoding, read_tokens=read)
+
+    def _decode(self) -> list[Made]:
+        if self._speculation is not None:
+            return self._speculation.step(self._batch)
+        self._batch.dispatch()
+        return self._batch.read()
 
     def _drop_cancelled(self) -> None:
         if any(row.cancelled for row in self._waiting):
@@ -257,8 +274,12 @@ class Scheduler:
             logger.exception("What was read could not be kept. The prompt cache is emptied.")
             self._prompt_cache.clear()
 
-    def _recover(self) -> list[tuple[Row, Step]]:
+    def _recover(self, failure: Exception) -> list[tuple[Row, Step]]:
         """Begin a new batch. The end of the rows that must be given up."""
+        what = FAILED
+        if is_lack_of_memory(failure):
+            what = OUT_OF_MEMORY
+            self._prompt_cache.clear()
         running = [seat.row for seat in self._batch.seats]
         running += [reading.seat.row for reading in self._reader.readings]
         guilty, innocent = self._suspects.accuse(running)
@@ -266,7 +287,7 @@ class Scheduler:
         self._waiting.extendleft(reversed(innocent))
         self._begin_anew()
         mx.clear_cache()
-        error = GenerationFailed("The model failed while it was working on this request. Try again.")
+        error = GenerationFailed(what)
         return [(row, Step(error=error)) for row in guilty]
 
 
@@ -274,5 +295,4 @@ def _shared_length(one: list[int], other: list[int], *, at_least: int) -> int:
     """How many tokens two sequences begin with alike; 0 when they are fewer than `at_least`."""
     if one[:at_least] != other[:at_least]:
         return 0
-    pairs = zip(one, other, strict=False)
-    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    return shared_length(np.asarray(one), np.asarray(other))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
 
 from inference.options import (
+    DEFAULT_DISK_CACHE_BYTES,
     DEFAULT_MAX_ROWS,
     DEFAULT_MAX_WAITING,
     DEFAULT_STUCK_AFTER_SECONDS,
@@ -81,6 +83,7 @@ def _add_limits(parser: ArgumentParser) -> None:
         help="how much of --kv-cache-bytes may be kept of what was read, lest it be read again (half); "
         "0 keeps nothing",
     )
+    _add_speed(parser)
     parser.add_argument(
         "--max-queue",
         type=int,
@@ -93,6 +96,34 @@ def _add_limits(parser: ArgumentParser) -> None:
         metavar="SECONDS",
         default=DEFAULT_STUCK_AFTER_SECONDS,
         help="/health fails when one step takes longer than this (%(default)s)",
+    )
+
+
+def _add_speed(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--disk-cache-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="keep what was read here, so that it need not be read again after a restart; prompts can be "
+        "read out of these files",
+    )
+    parser.add_argument(
+        "--disk-cache-bytes",
+        type=int,
+        metavar="BYTES",
+        default=DEFAULT_DISK_CACHE_BYTES,
+        help="most that the files take (%(default)s)",
+    )
+    parser.add_argument(
+        "--draft-model",
+        metavar="MODEL",
+        help="a smaller model with the same vocabulary, which guesses what the model will say to a "
+        "caller who is alone; the answers stay the same",
+    )
+    parser.add_argument(
+        "--no-speculation",
+        action="store_true",
+        help="do not guess either from what the text has said before",
     )
 
 
@@ -109,6 +140,10 @@ def server_options(options: dict[str, Any]) -> ServerOptions:
         chunk_tokens=options["prefill_step_size"],
         kv_bytes=options["kv_cache_bytes"],
         prompt_cache_bytes=options["prompt_cache_bytes"],
+        disk_cache_dir=options["disk_cache_dir"],
+        disk_cache_bytes=options["disk_cache_bytes"],
+        draft_model=options["draft_model"],
+        speculates=not options["no_speculation"],
     )
     return ServerOptions(
         models=models,

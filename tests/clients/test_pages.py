@@ -68,7 +68,7 @@ def test_curl_answers(gateway: Gateway, place: int) -> None:
 def test_javascript_code_answers(gateway: Gateway, tmp_path: Path) -> None:
     node, npm = shutil.which("node") or missing("node"), shutil.which("npm") or missing("npm")
     (tmp_path / "package.json").write_text(json.dumps({"name": "client", "type": "module"}))
-    run(npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "openai@6", folder=tmp_path)
+    run(npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "openai@7", folder=tmp_path)
     (tmp_path / "client.js").write_text(blocks("openai-javascript", "js", gateway)[0])
 
     assert "Paris" in run(node, "client.js", folder=tmp_path)

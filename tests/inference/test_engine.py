@@ -15,7 +15,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from inference.backend import Backend, leave_thread
 from inference.embedding import EmbeddingQueue
-from inference.engine import Engine
+from inference.engine import MOST_FAILURES, Engine
 from inference.errors import EngineNotReady, EngineOverloaded, EngineStopping, GenerationFailed, ModelNotFound
 from inference.loader import LoadedModel
 from inference.scheduler import Scheduler
@@ -114,6 +114,54 @@ async def test_a_failed_step_is_told_to_its_rows_and_the_engine_goes_on(
         row, steps = make_row([1, 2, 3])
         engine.submit([row])
         assert (await last(steps)).finish_reason == "length"
+
+
+class Broken(Scheduler):
+    """A scheduler whose own code fails, where it never should, as often as `failures` says."""
+
+    failures = 0
+
+    def step(self) -> list[tuple[Row, Step]]:
+        if self.waiting and self.failures:
+            self.failures -= 1
+            raise RuntimeError("a mistake of ours")
+        return super().step()
+
+
+@asynccontextmanager
+async def broken_engine(tokenizer: PreTrainedTokenizerFast, failures: int) -> AsyncIterator[Engine]:
+    def break_it(backend: Backend) -> None:
+        scheduler = Broken(backend.chat.model, prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=32)
+        scheduler.failures = failures
+        backend._scheduler = scheduler
+
+    async with engine_of(tokenizer) as engine:
+        break_it(engine.backend)
+        yield engine
+
+
+async def test_an_engine_that_fails_begins_anew(demo_tokenizer: PreTrainedTokenizerFast) -> None:
+    async with broken_engine(demo_tokenizer, failures=1) as engine:
+        lost, lost_steps = make_row([1, 2, 3])
+        engine.submit([lost])
+        error = (await last(lost_steps)).error
+        assert isinstance(error, GenerationFailed)
+        assert "has begun anew" in str(error)
+        assert engine.health().status == "healthy"
+        row, steps = make_row([1, 2, 3])
+        engine.submit([row])
+        assert (await last(steps)).finish_reason == "length"
+
+
+async def test_an_engine_that_only_fails_says_so(demo_tokenizer: PreTrainedTokenizerFast) -> None:
+    async with broken_engine(demo_tokenizer, failures=1000) as engine:
+        for _ in range(MOST_FAILURES):
+            row, steps = make_row([1, 2, 3])
+            engine.submit([row])
+            assert isinstance((await last(steps)).error, GenerationFailed)
+        await engine.ended.wait()
+        assert engine.health().status == "unhealthy"
+        assert "a mistake of ours" in engine.health().reason
 
 
 async def test_health_is_red_for_exactly_as_long_as_a_step_is_stuck(

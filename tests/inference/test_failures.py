@@ -165,6 +165,26 @@ def test_a_model_that_is_broken_fails_every_row_and_ends(
     assert (scheduler.running, scheduler.waiting) == (0, 0)
 
 
+def test_a_lack_of_memory_is_told_as_such_and_the_prompt_cache_goes_first(model: Any) -> None:
+    class Hungry(Poisonable):
+        def __call__(self, inputs: Any, cache: Any = None) -> Any:
+            if (inputs == POISON).any().item():
+                raise RuntimeError("[malloc] Unable to allocate 68719476736 bytes.")  # MLX's own words
+            return self._model(inputs, cache=cache)
+
+    kept = prompt_cache()
+    scheduler = Scheduler(Hungry(model), prompt_cache=kept, max_rows=8, chunk_tokens=16)
+    scheduler.add(row(some_prompt(60, seed=1), 3))
+    until_idle(scheduler)
+    assert kept.nbytes > 0
+    hungry = row([*some_prompt(2, seed=2), POISON], 3)
+    scheduler.add(hungry)
+    error = until_idle(scheduler)[hungry][-1].error
+    assert "ran out of memory" in str(error)
+    assert kept.nbytes == 0
+    scheduler.close()
+
+
 def test_it_goes_on_with_rows_that_come_later(
     model: Any, poisonable: Poisonable, scheduler: Scheduler
 ) -> None:

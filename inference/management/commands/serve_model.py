@@ -50,6 +50,6 @@ def _check(options: dict[str, Any]) -> None:
             raise CommandError(f"--{name.replace('_', '-')} must be at least 1, not {options[name]}.")
     if options["embeddings_only"] and options["embedding_model"]:
         raise CommandError("--embeddings-only takes no --embedding-model: MODEL itself is the one.")
-    for name in ("kv_cache_bytes", "prompt_cache_bytes"):
+    for name in ("kv_cache_bytes", "prompt_cache_bytes", "disk_cache_bytes"):
         if (options[name] or 0) < 0:
             raise CommandError(f"--{name.replace('_', '-')} must not be below 0: {options[name]} is.")
