@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inference.demo_names import CHAT_NAME
-from inference.local import record
+from inference.local import record, wishes
 from inference.local.choices import Kind
 from inference.model_folder import DEMO
 from inference.models import LocalModel
@@ -29,6 +29,10 @@ def ensure(*, chat: str, embedding: str, port: int) -> LocalModel:
     model.full_clean()
     model.save()
     record.status_of(model)
+    if (
+        model.autostart
+    ):  # wished here and not first by the supervisor: whoever waits for it may look before that
+        wishes.start(model)
     return model
 
 
