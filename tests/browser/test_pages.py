@@ -55,7 +55,7 @@ LOW_CONTRAST = """() => {
   const poor = [];
   for (const element of document.querySelectorAll("main *, header *")) {
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (!own || !element.checkVisibility() || element.closest("option, .unseen")) continue;
+    if (!own || !element.checkVisibility() || element.closest("option, .unseen, .skeleton")) continue;
     const pair = [luminance(rgba(getComputedStyle(element).color)), luminance(behind(element))];
     const ratio = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
     if (ratio < 4.5) poor.push(`${element.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
