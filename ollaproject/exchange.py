@@ -1,7 +1,7 @@
 """One request and its answer over a client's connection: what ASGI calls `receive` and `send`.
 
-uvicorn's own costs 20 µs more per request: events, locks, a check of each header by itself, a write for the
-head and one for the body, and a task only to see whether the client leaves.
+uvicorn's own costs 8 µs more per request (36 instead of 28 with a fixed answer): events, locks, a check of
+each header by itself, a write for the head and one for the body.
 """
 
 from __future__ import annotations

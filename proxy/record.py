@@ -43,7 +43,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A request that is over. Times are in seconds; `ttft` is from its arrival to an answer's first byte.
 
-    `charged` is how many tokens it counts for the limits of its `holder`. A struct is made in a tenth of the
+    `charged` is how many tokens it counts for the limits of its `holder`. A struct is made in a fifth of the
     time that a frozen dataclass of so many fields takes.
     """
 

