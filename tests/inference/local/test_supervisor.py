@@ -143,6 +143,7 @@ def test_the_least_used_unpinned_model_makes_room(
     supervisor.until(lambda: status_of(idle).memory_bytes and status_of(pinned).memory_bytes)
     used = sum(status_of(model).memory_bytes or 0 for model in (pinned, idle))
     monkeypatch.setattr(settings, "OLLA_MODEL_MEMORY", used + 10 * 1024**2)
+    monkeypatch.setattr(settings, "OLLA_MAKE_ROOM", True)
 
     newcomer = make_model("newcomer", memory_megabytes=100)
     supervisor.until_state(newcomer, State.READY)
