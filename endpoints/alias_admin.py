@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 
-from endpoints import changes
+from endpoints import aliases
 from endpoints.models import AliasedModel, ModelAlias
 
 if TYPE_CHECKING:
@@ -40,17 +40,14 @@ class ModelAliasAdmin(ModelAliasAdminBase):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
         super().save_related(request, form, formsets, change)
-        models = ", then ".join(one.model for one in form.instance.models.all())
-        changes.record(form.instance, "changed" if change else "added", (f"models: {models}",))
+        aliases.record(form.instance, "changed" if change else "added")
 
-    def delete_model(self, request: HttpRequest, obj: ModelAlias) -> None:
-        changes.record(obj, "deleted")
-        super().delete_model(request, obj)
+    def delete_model(self, request: HttpRequest, obj: ModelAlias) -> None:  # noqa: ARG002
+        aliases.delete([obj])
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ModelAlias]) -> None:
-        for alias in queryset:
-            self.delete_model(request, alias)
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ModelAlias]) -> None:  # noqa: ARG002
+        aliases.delete(queryset)
 
     @admin.display(description="models")
     def in_order(self, alias: ModelAlias) -> str:
-        return ", then ".join(one.model for one in alias.models.all())
+        return aliases.in_order(one.model for one in alias.models.all())

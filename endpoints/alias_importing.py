@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 
-from endpoints import changes
+from endpoints import aliases as stored_aliases
+from endpoints.choices import Outcome
 from endpoints.models import AliasedModel, ModelAlias
 from endpoints.yaml_nodes import Mistake
 
@@ -24,6 +25,12 @@ class ImportedAlias:
     name: str
     models: tuple[str, ...]
     before: tuple[str, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.models == self.before:
+            return Outcome.UNCHANGED
+        return Outcome.CHANGED if self.before else Outcome.ADDED
 
 
 def prepare(entries: Iterable[AliasEntry], mistakes: list[Mistake]) -> tuple[ImportedAlias, ...]:
@@ -42,20 +49,10 @@ def prepare(entries: Iterable[AliasEntry], mistakes: list[Mistake]) -> tuple[Imp
 def store(aliases: Iterable[ImportedAlias]) -> None:
     """Inside the caller's transaction."""
     for one in aliases:
-        if one.models == one.before:
+        if one.outcome == Outcome.UNCHANGED:
             continue
-        alias, made = ModelAlias.objects.get_or_create(name=one.name)
-        changes.record(alias, "added" if made else "changed", (f"models: {', then '.join(one.models)}",))
-        alias.models.all().delete()
-        for position, model in enumerate(one.models):
-            AliasedModel.objects.create(alias=alias, position=position, model=model)
-
-
-def delete(aliases: Iterable[ModelAlias]) -> None:
-    """Inside the caller's transaction."""
-    for alias in aliases:
-        changes.record(alias, "deleted")
-        alias.delete()
+        alias = ModelAlias.objects.filter(name=one.name).first() or ModelAlias(name=one.name)
+        stored_aliases.store(alias, one.models)
 
 
 def _mistakes(entry: AliasEntry) -> list[Mistake]:

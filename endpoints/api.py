@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from endpoints import archive, changes, history, operations
+from endpoints import aliases, archive, changes, history, operations
 from endpoints.api_shapes import ChangeSerializer, CheckSerializer, IncidentSerializer, UptimeSerializer
 from endpoints.choices import Mode, Status
 from endpoints.models import Change, Endpoint, HealthCheck, ModelAlias
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
     from rest_framework.request import Request
-    from rest_framework.serializers import BaseSerializer
 
     EndpointViews = viewsets.ModelViewSet[Endpoint]
     AliasViews = viewsets.ModelViewSet[ModelAlias]
@@ -154,18 +152,8 @@ class AliasViewSet(AliasViews):
     serializer_class = AliasSerializer
     lookup_value_regex = "[0-9]+"
 
-    def perform_create(self, serializer: BaseSerializer[ModelAlias]) -> None:
-        with transaction.atomic():
-            serializer.save()
-
-    def perform_update(self, serializer: BaseSerializer[ModelAlias]) -> None:
-        with transaction.atomic():
-            serializer.save()
-
     def perform_destroy(self, instance: ModelAlias) -> None:
-        with transaction.atomic():
-            changes.record(instance, "deleted")
-            instance.delete()
+        aliases.delete([instance])
 
 
 class ChangeViewSet(mixins.ListModelMixin, ChangeViews):

@@ -12,17 +12,15 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from endpoints import exporting, importing, yaml_io
+from endpoints import aliases, exporting, importing, yaml_io
 from endpoints.api_shapes import ImportSerializer
 from endpoints.errors import EndpointFileError
-from endpoints.importing import Outcome
 from endpoints.models import Endpoint
 from ollaproject.wire import rest
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
 
-    from endpoints.alias_importing import ImportedAlias
     from endpoints.importing import Import
 
 YAML = "application/yaml"
@@ -82,16 +80,10 @@ def _said(request: Request, name: str) -> bool:
 def _told(prepared: Import, *, written: bool) -> dict[str, Any]:
     endpoints = [_row(one.endpoint.name, one.outcome, one.differences) for one in prepared.endpoints]
     endpoints += [_row(gone.name, "deleted") for gone in prepared.gone]
-    aliases = [_row(one.name, _outcome(one), (", then ".join(one.models),)) for one in prepared.aliases]
-    aliases += [_row(gone.name, "deleted") for gone in prepared.gone_aliases]
-    return {"written": written, "endpoints": endpoints, "aliases": aliases, "left_out": prepared.left_out}
+    named = [_row(one.name, one.outcome, (aliases.in_order(one.models),)) for one in prepared.aliases]
+    named += [_row(gone.name, "deleted") for gone in prepared.gone_aliases]
+    return {"written": written, "endpoints": endpoints, "aliases": named, "left_out": prepared.left_out}
 
 
 def _row(name: str, outcome: str, differences: tuple[str, ...] = ()) -> dict[str, Any]:
     return {"name": name, "outcome": str(outcome), "differences": differences}
-
-
-def _outcome(alias: ImportedAlias) -> Outcome:
-    if alias.models == alias.before:
-        return Outcome.UNCHANGED
-    return Outcome.CHANGED if alias.before else Outcome.ADDED

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.utils.html import format_html_join
 
+from endpoints.admin_history import ToLookAt
 from endpoints.models import Change
 
 if TYPE_CHECKING:
@@ -19,14 +20,13 @@ else:
 
 
 @admin.register(Change)
-class ChangeAdmin(ChangeAdminBase):
+class ChangeAdmin(ToLookAt, ChangeAdminBase):
     list_display = ["at", "actor", "action", "kind", "name", "what", "via"]
     list_display_links = None
     list_filter = ["action", "via", "kind"]
     search_fields = ["actor", "name"]
     search_help_text = "Person, endpoint or alias"
     date_hierarchy = "at"
-    list_per_page = 50
 
     @admin.display(description="what")
     def what(self, change: Change) -> SafeString:
@@ -36,12 +36,3 @@ class ChangeAdmin(ChangeAdminBase):
         return request.user.has_perm("endpoints.view_change") or request.user.has_perm(
             "endpoints.view_endpoint"
         )
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return False

@@ -24,11 +24,6 @@ KEY_OF_FIELD: Final = {
     "auth_header": "auth.header",
     "auth_username": "auth.username",
 }
-CREDENTIAL: Final = "encrypted_credential"
-# Set by the checks or by the database, not by a person; `mode` has operations of its own.
-NOT_SET_BY_PEOPLE: Final = frozenset(
-    {"id", "mode", "is_local", "is_closed", "created_at", "edited_at", CREDENTIAL}
-)
 
 
 def save(endpoint: Endpoint) -> tuple[str, ...]:
@@ -79,9 +74,9 @@ def differences(before: Endpoint, after: Endpoint) -> tuple[str, ...]:
 
 
 def person_fields() -> list[str]:
-    """The fields of Endpoint that people set, in its own order."""
-    names = [field.attname for field in Endpoint._meta.concrete_fields]
-    return [name for name in names if name not in NOT_SET_BY_PEOPLE]
+    """The fields of Endpoint that people set, in its own order. `mode` has operations of its own."""
+    fields = [field for field in Endpoint._meta.concrete_fields if field.editable and not field.primary_key]
+    return [field.attname for field in fields if field.attname != "mode"]
 
 
 def difference(name: str, old: Any, new: Any) -> str:

@@ -6,6 +6,7 @@ the routing table cannot disagree.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from django.db import models
@@ -60,3 +61,11 @@ class AuthKind(models.TextChoices):
     BEARER = "bearer", "Bearer token (Authorization: Bearer …)"
     API_KEY = "api_key", "API key in a header"
     BASIC = "basic", "User name and password (Basic)"
+
+
+class Outcome(StrEnum):
+    """What importing a file did, or would do, to an endpoint or an alias."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"

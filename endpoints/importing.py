@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from endpoints import alias_importing, changes, yaml_io
-from endpoints.choices import AuthKind
+from endpoints import alias_importing, aliases, changes, yaml_io
+from endpoints.choices import AuthKind, Outcome
 from endpoints.errors import CredentialError
 from endpoints.import_types import detect_types
 from endpoints.models import Endpoint, ModelAlias
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
 
     from endpoints.alias_importing import ImportedAlias
     from endpoints.yaml_entries import EndpointFile, Entry
-
-
-class Outcome(StrEnum):
-    ADDED = "added"
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ class Import:
             not self.gone
             and not self.gone_aliases
             and all(one.outcome == Outcome.UNCHANGED for one in self.endpoints)
-            and all(one.models == one.before for one in self.aliases)
+            and all(one.outcome == Outcome.UNCHANGED for one in self.aliases)
         )
 
 
@@ -79,10 +72,10 @@ def prepare(file: EndpointFile, *, prune: bool = False) -> Import:
         differences = _apply(entry, endpoint, whole=prune)
         mistakes += [one for one in _mistakes(entry, endpoint) if not _is_unread(one.path, file.mistakes)]
         imported.append(Imported(endpoint, _outcome(endpoint, differences), differences))
-    aliases = alias_importing.prepare(file.aliases, mistakes)
+    named = alias_importing.prepare(file.aliases, mistakes)
     if mistakes:
         raise yaml_io.refusal(file.name, mistakes)
-    prepared = Import(endpoints=tuple(imported), aliases=aliases, left_out=file.left_out)
+    prepared = Import(endpoints=tuple(imported), aliases=named, left_out=file.left_out)
     return _pruning(prepared, known.values()) if prune else prepared
 
 
@@ -94,7 +87,7 @@ def store(prepared: Import) -> None:
                 changes.save(one.endpoint)
         changes.delete(prepared.gone)
         alias_importing.store(prepared.aliases)
-        alias_importing.delete(prepared.gone_aliases)
+        aliases.delete(prepared.gone_aliases)
 
 
 def _pruning(prepared: Import, known: Iterable[Endpoint]) -> Import:

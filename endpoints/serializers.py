@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from endpoints import changes, profiles, yaml_io
+from endpoints import aliases, changes, profiles, yaml_io
 from endpoints.choices import AuthKind, Mode, Status
 from endpoints.durations import format_duration, parse_duration
 from endpoints.errors import DurationError
@@ -177,18 +177,11 @@ class AliasSerializer(rest.StrictSerializer, serializers.ModelSerializer[ModelAl
     def _stored(self, alias: ModelAlias, values: dict[str, Any]) -> ModelAlias:
         models = values.get("models")
         alias.name = values.get("name", alias.name)
-        action = "added" if alias.pk is None else "changed"
         try:
             alias.full_clean()
             for position, name in enumerate(models or ()):
                 AliasedModel(alias=alias, position=position, model=name).clean_fields(exclude={"alias"})
         except ValidationError as mistakes:
             rest.refuse(mistakes, {"model": "models"})
-        alias.save()
-        if models is not None:
-            alias.models.all().delete()
-            for position, name in enumerate(dict.fromkeys(models)):
-                AliasedModel.objects.create(alias=alias, position=position, model=name)
-        found = [one.model for one in alias.models.all()]
-        changes.record(alias, action, (f"models: {', then '.join(found)}",))
+        aliases.store(alias, models)
         return ModelAlias.objects.prefetch_related("models").get(pk=alias.pk)

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 
+from endpoints.admin_history import ToLookAt
 from proxy import key_admin  # noqa: F401 - registers itself
 from proxy.models import ModelPrice, RequestRecord, UsageTotal
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
-
     RecordAdmin = admin.ModelAdmin[RequestRecord]
     TotalAdmin = admin.ModelAdmin[UsageTotal]
     PriceAdmin = admin.ModelAdmin[ModelPrice]
 else:
     RecordAdmin = TotalAdmin = PriceAdmin = admin.ModelAdmin
-
-
-class ToLookAt:
-    """Nobody adds, changes or deletes what was counted."""
-
-    list_per_page = 50
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return False
 
 
 @admin.register(RequestRecord)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpoints import changes, exporting, importing, yaml_io
+from endpoints.choices import Mode
 from endpoints.errors import EndpointFileError
 from endpoints.models import AliasedModel, Change, Endpoint, ModelAlias
 from ollaproject.wire.acting import Actor, acting
+from ollaproject.wire.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +137,26 @@ def test_pruning_deletes_what_the_file_does_not_name_but_not_this_machines_own_m
     assert "- old  http://127.0.0.1:9\n" in run("import_endpoints", path, prune=True)
 
     assert set(Endpoint.objects.values_list("name", "priority")) == {("kept", None), ("local", None)}
+
+
+def test_pruning_leaves_what_is_not_configured_as_it_is(
+    make_endpoint: Callable[..., Endpoint], tmp_path: Path
+) -> None:
+    endpoint = make_endpoint(name="kept")
+    until = now() + timedelta(hours=1)
+    Endpoint.objects.filter(pk=endpoint.pk).update(mode=Mode.MAINTENANCE, maintenance_until=until)
+    path = tmp_path / "fleet.yaml"
+    run("export_endpoints", path)
+
+    run("import_endpoints", path, prune=True, check=True)
+    path.write_text("endpoints: [{name: kept, url: 'http://kept.test'}]")
+    run("import_endpoints", path, prune=True)
+
+    assert Endpoint.objects.values_list("url", "mode", "maintenance_until").get() == (
+        "http://kept.test",
+        Mode.MAINTENANCE,
+        until,
+    )
 
 
 def test_a_credential_is_not_kept_for_another_way_of_signing_in(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 
-from endpoints import importing, yaml_io
+from endpoints import aliases, importing, yaml_io
+from endpoints.choices import Outcome
 from endpoints.errors import EndpointFileError
-from endpoints.importing import Outcome
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -111,9 +111,8 @@ class Command(BaseCommand):
             self.stderr.write(f"Not about endpoints, left out: {', '.join(prepared.left_out)}.")
 
     def _show_alias(self, alias: ImportedAlias) -> None:
-        outcome = Outcome.CHANGED if alias.before else Outcome.ADDED
-        mark = MARKS[Outcome.UNCHANGED if alias.models == alias.before else outcome]
-        self.stdout.write(f"{mark} alias {alias.name}  {', then '.join(alias.models)}")
+        models = aliases.in_order(alias.models)
+        self.stdout.write(f"{MARKS[alias.outcome]} alias {alias.name}  {models}")
 
     def _show(self, one: Imported) -> None:
         self.stdout.write(f"{MARKS[one.outcome]} {one.endpoint.name}  {one.endpoint.url}")

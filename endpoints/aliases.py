@@ -1,0 +1,44 @@
+"""Stores and deletes model aliases and keeps who did it. The admin, files and the REST API all do it here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from endpoints import changes
+from endpoints.models import AliasedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from endpoints.models import ModelAlias
+
+
+def store(alias: ModelAlias, models: Iterable[str] | None = None) -> None:
+    """Store an alias that was checked before, and its models in their order. None: those that it has stay."""
+    with transaction.atomic():
+        action = "added" if alias.pk is None else "changed"
+        alias.save()
+        if models is not None:
+            alias.models.all().delete()
+            for position, model in enumerate(dict.fromkeys(models)):
+                AliasedModel.objects.create(alias=alias, position=position, model=model)
+        record(alias, action)
+
+
+def delete(aliases: Iterable[ModelAlias]) -> None:
+    with transaction.atomic():
+        for alias in aliases:
+            changes.record(alias, "deleted")
+            alias.delete()
+
+
+def record(alias: ModelAlias, action: str) -> None:
+    """Note that whoever is acting did `action` to an alias, which has its models by now."""
+    changes.record(alias, action, (f"models: {in_order(alias.models.values_list('model', flat=True))}",))
+
+
+def in_order(models: Iterable[str]) -> str:
+    """The models of an alias in words."""
+    return ", then ".join(models)
