@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('host', models.CharField(blank=True, help_text='The machine that runs it; empty: any that has room for it.', max_length=100)),
                 ('port', models.PositiveIntegerField(blank=True, help_text='The port of its own server; empty: any that is free.', null=True, validators=[django.core.validators.MinValueValidator(1024), django.core.validators.MaxValueValidator(65535)])),
                 ('autostart', models.BooleanField(default=True, help_text='Whether it is started when the gateway is.', verbose_name='start with the gateway')),
-                ('keep_alive_seconds', models.PositiveIntegerField(blank=True, help_text='Seconds without a request after which it is unloaded. The next request loads it again. Empty: it stays.', null=True, verbose_name='unload after')),
+                ('keep_alive_seconds', models.PositiveIntegerField(blank=True, help_text='Seconds without a request after which it is unloaded. Requests get 503 until it is started again. Empty: it stays.', null=True, verbose_name='unload after')),
                 ('pinned', models.BooleanField(default=False, help_text='Never unloaded, neither when idle nor to make room for another model.')),
                 ('max_concurrent', models.PositiveSmallIntegerField(blank=True, help_text='How many are generated side by side; empty: 16.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1024)], verbose_name='answers at once')),
                 ('prompt_cache_megabytes', models.PositiveIntegerField(blank=True, help_text='Memory for prompts that were read before; 0 keeps none, empty: what suits the machine.', null=True, verbose_name='prompt cache (MB)')),
