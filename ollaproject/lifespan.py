@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from endpoints import watch
 from ollaproject.parent import end_with_parent
-from proxy import ledger, request_log
+from proxy import ledger, request_log, shared_counts
+from proxy.routes import gateway
 
 if TYPE_CHECKING:
     from ollaproject.wire.asgi import Receive, Scope, Send
@@ -25,6 +26,7 @@ async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
                 end_with_parent()
                 watch.start()
                 await watch.ready()
+                gateway.counted.start()
             except Exception as error:  # noqa: BLE001 - the server is told and stops
                 await send(
                     {"type": "lifespan.startup.failed", "message": f"The routing table did not load: {error}"}
@@ -35,5 +37,6 @@ async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
             watch.stop()
             request_log.write_all()
             await asyncio.to_thread(ledger.stop_writers)
+            await asyncio.to_thread(shared_counts.stop_sharing)
             await send({"type": "lifespan.shutdown.complete"})
             return

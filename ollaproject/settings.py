@@ -78,6 +78,7 @@ OLLA_USAGE_TOTALS = env_bool("OLLA_USAGE_TOTALS", default=True)
 OLLA_REQUEST_ADDRESSES = env_choice("OLLA_REQUEST_ADDRESSES", ["full", "hashed", "none"], "hashed")
 OLLA_STREAM_USAGE = env_bool("OLLA_STREAM_USAGE", default=True)
 OLLA_EMBEDDING_BATCH_SIZE = env_int("OLLA_EMBEDDING_BATCH_SIZE", 256)
+OLLA_SHARED_COUNTS = env_bool("OLLA_SHARED_COUNTS", default=True)
 OLLA_LOAD_BALANCER = env_choice(
     "OLLA_LOAD_BALANCER",
     ["cache-aware", "priority", "round-robin", "least-connections", "least-latency"],

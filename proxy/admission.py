@@ -36,11 +36,12 @@ PLACES_BY_PRIORITY = 8  # of so many, the last one goes to whoever's turn it is
 class Slot:
     """The right to one request at an endpoint. Whoever has it calls `leave`, once."""
 
-    __slots__ = ("_admission", "candidate")
+    __slots__ = ("_admission", "candidate", "waited")
 
-    def __init__(self, admission: Admission, candidate: Candidate) -> None:
+    def __init__(self, admission: Admission, candidate: Candidate, *, waited: float = 0.0) -> None:
         self._admission = admission
         self.candidate = candidate
+        self.waited = waited  # seconds in the queue
         candidate.load.in_flight += 1
 
     @property
@@ -69,16 +70,6 @@ class Waiter:
     since: float = field(default_factory=time.perf_counter)
 
 
-@dataclass(slots=True)
-class QueueFigures:
-    """What the queue has done since the process started. `wait_sum` and `wait_max` are in seconds."""
-
-    admitted: int = 0
-    refused: int = 0
-    wait_sum: float = 0.0
-    wait_max: float = 0.0
-
-
 class Admission:
     """The queue of one process. `max_wait` is in seconds; 0 lets nobody wait."""
 
@@ -90,7 +81,7 @@ class Admission:
         self._seen: Snapshot | None = None
         self._given = 0
         self.waiting = 0
-        self.figures = QueueFigures()
+        self.refused = 0  # since the process started
 
     async def enter(self, plan: Plan, caller: str, priority: int = 0) -> Slot | None:
         """A slot at the best candidate that was not tried, None when all were. Higher priority goes first.
@@ -144,13 +135,13 @@ class Admission:
         except BaseException as error:
             self._gone(waiter)
             if isinstance(error, TimeoutError):
-                self.figures.refused += 1
+                self.refused += 1
                 raise self._overloaded(plan) from None
             raise
 
     def _line_up(self, waiter: Waiter) -> None:
         if not self._max_wait:
-            self.figures.refused += 1
+            self.refused += 1
             raise self._overloaded(waiter.plan)
         if self.waiting >= self.max_waiting:
             self._make_place(waiter)
@@ -165,7 +156,7 @@ class Admission:
 
         The newcomer is refused when that would be itself.
         """
-        self.figures.refused += 1
+        self.refused += 1
         lines = self._lines.values()
         longest = max(lines, key=lambda line: (-line[0].priority, len(line)), default=deque[Waiter]())
         lower = bool(longest) and longest[0].priority < newcomer.priority
@@ -180,10 +171,7 @@ class Admission:
         self._remove(waiter)
         self._given += 1
         waited = time.perf_counter() - waiter.since
-        self.figures.admitted += 1
-        self.figures.wait_sum += waited
-        self.figures.wait_max = max(self.figures.wait_max, waited)
-        waiter.future.set_result(Slot(self, candidate))
+        waiter.future.set_result(Slot(self, candidate, waited=waited))
 
     def _gone(self, waiter: Waiter) -> None:
         """It waits no longer. A slot that it was given in the same moment goes to the next."""

@@ -66,6 +66,9 @@ class Call:
         self.sends_events = False  # whether the answer that has begun is an event stream
         self.status = 0  # of our answer, 0 until it has begun
         self.ttft: float | None = None
+        self.overhead: float | None = (
+            None  # seconds from its arrival to its first attempt, without the queue's
+        )
         self.error_code: str | None = None
         self.client_left = False
         self.routing: tuple[str, str, str] | None = None  # strategy, decision and reason
@@ -236,6 +239,7 @@ class Call:
             routing=self.routing,
             holder=self.holder,
             charged=charged(self, tokens, self.permit.guess if self.permit else NONE),
+            overhead=self.overhead,
         )
 
 

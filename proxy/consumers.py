@@ -19,7 +19,18 @@ from endpoints import watch
 from endpoints.snapshot import snapshot
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
-from proxy import anthropic_models, batches, errors, estimate, headers, intake, model_list, needs, usage
+from proxy import (
+    anthropic_models,
+    batches,
+    errors,
+    estimate,
+    headers,
+    intake,
+    model_catalogue,
+    model_list,
+    needs,
+    usage,
+)
 from proxy.call import Call
 from proxy.dialects import ANTHROPIC
 from proxy.messages import Messages, MessagesTap
@@ -49,6 +60,7 @@ READ_METHODS = ("GET", "HEAD")
 HARMLESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MODELS = b"/v1/models"
 HEALTH = b"/health"
+CATALOGUE = b"/olla/models"
 
 
 async def routing_table_loaded() -> None:
@@ -124,6 +136,9 @@ class ApiConsumer(GatewayConsumer):
         """Answer a caller who is known, by what `path` asks for."""
         if has_dot_segments(path):
             raise errors.invalid_path()
+        if path == CATALOGUE or path.startswith(CATALOGUE + b"/"):
+            await self._catalogue(call, path)
+            return
         place = place_of(path)
         if place is None:
             raise errors.not_found(unquote_to_bytes(path).decode("utf-8", "replace"))
@@ -133,6 +148,20 @@ class ApiConsumer(GatewayConsumer):
             await self._health(call, place)
         else:
             await self._forward(call, place)
+
+    async def _catalogue(self, call: Call, path: bytes) -> None:
+        """Every model of the fleet, or one by its name or alias. Names contain slashes."""
+        if call.method not in READ_METHODS:
+            raise errors.method_not_allowed(call.method, READ_METHODS)
+        name = unquote_to_bytes(path[len(CATALOGUE) :]).decode("utf-8", "replace").strip("/")
+        if not name:
+            await call.respond_json(200, model_catalogue.listing(call.scope["query_string"], call.holder))
+            return
+        found = model_catalogue.one(name, call.holder)
+        if found is None:
+            known = [each.name for each in model_catalogue.known_models(call.holder)]
+            raise errors.model_not_found(name, known)
+        await call.respond_json(200, found)
 
     async def _models(self, call: Call, place: Place) -> None:
         """The list, or one of its entries. Ids contain slashes."""

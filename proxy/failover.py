@@ -53,6 +53,8 @@ class Failover:
         while (slot := await self._admission.enter(plan, line, priority)) is not None:
             target = _place(call, plan, slot.candidate)
             running = self._records.attempt(slot)
+            if call.overhead is None:
+                call.overhead = call.elapsed - slot.waited
             try:
                 begun = await self._attempt(
                     target, for_candidate(outgoing, slot.candidate), running, repeatable=repeatable

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
@@ -20,11 +21,15 @@ from proxy.record import Records
 from proxy.rediscovery import Rediscovery
 from proxy.revocations import Revocations
 from proxy.routing import COMPATIBLE, DISCOVERY, STRICT, Router
+from proxy.shared_counts import Present, SharedCounts, Traffic
 from proxy.shared_limits import SharedLimits
 from proxy.sharing import Sharing
 from proxy.sticky import Sticky, StickyRules
 from proxy.translators import Translators
 from proxy.upstream import Upstream
+
+if TYPE_CHECKING:
+    from proxy.counts import Counts
 
 
 @dataclass(slots=True)
@@ -46,12 +51,14 @@ class Gateway:
     ledger: Ledger | None = None
     limiter: Limiter = field(default_factory=Limiter)
     revocations: Revocations | None = None
+    share_counts: bool = False
     upstream: Upstream = field(default_factory=Upstream)
     records: Records = field(init=False)
     router: Router = field(init=False)
     admission: Admission = field(init=False)
     failover: Failover = field(init=False)
     translators: Translators = field(default_factory=Translators)
+    counted: SharedCounts = field(init=False)
 
     def __post_init__(self) -> None:
         self.records = Records(self.doubts, self.ledger)
@@ -60,6 +67,24 @@ class Gateway:
         )
         self.admission = Admission(max_waiting=self.queue_size, max_wait=self.queue_timeout)
         self.failover = Failover(self.upstream, self.records, self.admission)
+        self.counted = SharedCounts(self._take, self._present, in_database=self.share_counts)
+        self.records.changed = self.counted.touch
+
+    def _take(self) -> Counts:
+        taken = self.records.take()
+        taken.named.update(self.translators.take())
+        if self.sticky is not None and (newly := self.sticky.take()):
+            taken.named["sticky"] = newly
+        return taken
+
+    def _present(self) -> Present:
+        return Present(self.records.in_flight(), self.admission.waiting, self.limiter.blocked_addresses)
+
+    async def traffic(self) -> Traffic:
+        """What was counted and what is under way, of all processes. Reads the database."""
+        self.counted.gather()
+        found: Traffic = await database_sync_to_async(self.counted.read)()
+        return found
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -83,6 +108,7 @@ class Gateway:
             queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
             doubts=feedback.doubts,
             ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES, rows=rows) if written else None,
+            share_counts=settings.OLLA_SHARED_COUNTS,
             ask_for_usage=settings.OLLA_STREAM_USAGE,
             embedding_batch_size=settings.OLLA_EMBEDDING_BATCH_SIZE,
             revocations=Revocations() if settings.OLLA_REVOKED_STREAMS == "cut" else None,

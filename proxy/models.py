@@ -199,6 +199,37 @@ class RequestRecord(Attributed):
         return self.request_id
 
 
+class TrafficTotal(models.Model):
+    """What all web processes have counted, in one row of JSON: `proxy.counts.Counts`."""
+
+    SINGLETON = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON)
+    counts = models.TextField()
+
+    def __str__(self) -> str:
+        return "What was counted"
+
+
+class WebProcess(models.Model):
+    """A web process that lives, as long as it is seen, and what is under way in it.
+
+    `in_flight` is by the id of an endpoint, as text.
+    """
+
+    id = models.CharField(primary_key=True, max_length=32)
+    host = models.CharField(max_length=100)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    in_flight = models.JSONField(default=dict)
+    waiting = models.PositiveIntegerField(default=0)
+    blocked = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.host}, {self.pid}"
+
+
 class UsageTotal(Attributed):
     """What was used on a day (UTC), summed up as the rows of requests are written, in the same transaction.
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from channels.db import database_sync_to_async
 
-from proxy import conditional, errors, readiness, status, version
+from proxy import (
+    conditional,
+    errors,
+    headers,
+    metrics,
+    model_status,
+    process_status,
+    readiness,
+    status,
+    version,
+)
 from proxy.consumers import READ_METHODS, GatewayConsumer, routing_table_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from proxy.call import Call
+    from proxy.shared_counts import Traffic
+    from proxy.status import EndpointState
 
 HEALTHY = {"status": "healthy"}
 
@@ -49,6 +62,13 @@ class OperatorConsumer(GatewayConsumer):
         return {
             b"/internal/status": self._status,
             b"/internal/status/endpoints": self._endpoints,
+            b"/internal/status/models": self._models,
+            b"/internal/stats/models": self._model_stats,
+            b"/internal/stats/translators": self._translator_stats,
+            b"/internal/stats/sticky": self._sticky_stats,
+            b"/internal/process": self._process,
+            b"/internal/metrics": self._metrics,
+            b"/metrics": self._metrics,
         }
 
     async def _alive(self, call: Call) -> None:
@@ -64,11 +84,49 @@ class OperatorConsumer(GatewayConsumer):
         await call.respond_json(200, version.describe())
 
     async def _status(self, call: Call) -> None:
-        states = await database_sync_to_async(status.fleet)()
+        states, traffic = await self._known()
         gateway = self.gateway
-        payload = status.overview(states, gateway.records, gateway.admission, gateway.limiter)
+        payload = status.overview(states, traffic, gateway.admission, gateway.limiter)
         await conditional.respond(call, payload)
 
     async def _endpoints(self, call: Call) -> None:
-        states = await database_sync_to_async(status.fleet)()
-        await conditional.respond(call, status.endpoint_list(states, self.gateway.records))
+        states, traffic = await self._known()
+        await conditional.respond(call, status.endpoint_list(states, traffic))
+
+    async def _models(self, call: Call) -> None:
+        """`?detailed=true&group=family`."""
+        asked = dict(parse_qsl(call.scope["query_string"].decode("latin-1")))
+        seen = await database_sync_to_async(model_status.last_seen)()
+        payload = model_status.models(
+            seen, detailed=asked.get("detailed") == "true", grouped=asked.get("group") == "family"
+        )
+        await conditional.respond(call, payload)
+
+    async def _model_stats(self, call: Call) -> None:
+        await conditional.respond(call, model_status.model_stats(await self.gateway.traffic()))
+
+    async def _translator_stats(self, call: Call) -> None:
+        await conditional.respond(call, model_status.translator_stats(await self.gateway.traffic()))
+
+    async def _sticky_stats(self, call: Call) -> None:
+        sticky = self.gateway.sticky
+        if sticky is None:
+            await conditional.respond(call, {"enabled": False})
+            return
+        traffic = await self.gateway.traffic()
+        figures = sticky.figures_of_all(traffic.counts.named.get("sticky", {}))
+        await conditional.respond(call, dict(figures))
+
+    async def _process(self, call: Call) -> None:
+        await call.respond_json(200, process_status.describe())
+
+    async def _metrics(self, call: Call) -> None:
+        states, traffic = await self._known()
+        accept = headers.value(call.headers, b"accept").decode("latin-1")
+        body, content_type = metrics.render(states, traffic, accept=accept)
+        await call.respond(200, body, [(b"content-type", content_type.encode())])
+
+    async def _known(self) -> tuple[list[EndpointState], Traffic]:
+        """The fleet, and what was counted of it."""
+        traffic = await self.gateway.traffic()
+        return await database_sync_to_async(status.fleet)(), traffic

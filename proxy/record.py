@@ -6,21 +6,23 @@ leaves is neither its success nor its failure.
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ollaproject.wire import clock
+from proxy.counts import NEVER, EndpointCounts, add
+from proxy.meter import Meter
 from proxy.request_log import RequestLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from endpoints.doubts import Doubts
     from proxy.admission import Slot
+    from proxy.counts import Counts
     from proxy.key_table import Holder
     from proxy.ledger import Ledger
     from proxy.usage import Tokens
@@ -43,8 +45,9 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A request that is over. Times are in seconds; `ttft` is from its arrival to an answer's first byte.
 
-    `charged` is how many tokens it counts for the limits of its `holder`. A struct is made in a fifth of the
-    time that a frozen dataclass of so many fields takes.
+    `charged` is how many tokens it counts for the limits of its `holder`. `overhead` is what passed between
+    its arrival and its first attempt, without its time in the queue. A struct is made in a fifth of the time
+    that a frozen dataclass of so many fields takes.
     """
 
     ended_at: datetime
@@ -68,6 +71,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     routing: tuple[str, str, str] | None = None
     holder: Holder | None = None
     charged: int = 0
+    overhead: float | None = None
 
 
 @dataclass(slots=True)
@@ -81,18 +85,21 @@ class Tally:
     bytes_out: int = 0
     answered: int = 0
     latency_sum: float = 0.0
-    latency_min: float = math.inf
+    latency_min: float = NEVER
     latency_max: float = 0.0
 
-    @property
-    def success_rate(self) -> float | None:
-        """Between 0 and 1, None while nothing has ended."""
-        ended = self.successes + self.failures
-        return self.successes / ended if ended else None
-
-    @property
-    def latency_average(self) -> float | None:
-        return self.latency_sum / self.answered if self.answered else None
+    def since(self, before: Tally) -> EndpointCounts:
+        """What came to it since it was as `before`. The extremes are those of all its time."""
+        return EndpointCounts(
+            requests=self.requests - before.requests,
+            successes=self.successes - before.successes,
+            failures=self.failures - before.failures,
+            bytes_out=self.bytes_out - before.bytes_out,
+            answered=self.answered - before.answered,
+            latency_sum=self.latency_sum - before.latency_sum,
+            latency_min=self.latency_min,
+            latency_max=self.latency_max,
+        )
 
     def time(self, seconds: float) -> None:
         self.answered += 1
@@ -159,26 +166,53 @@ class Records:
         self._doubts = doubts
         self._ledger = ledger
         self._log = RequestLog()
-        self.started_at = clock.now()
+        self._meter = Meter()
         self.total = Tally()
-        self.size_violations = 0
         self._by_endpoint: dict[int, Tally] = {}
+        self._taken: dict[int, Tally] = {}
+        self.changed: Callable[[], None] = _nobody_asks
 
     def of(self, endpoint_id: int) -> Tally:
         """The counters of an endpoint, all zero when it has had no request."""
         return self._by_endpoint.get(endpoint_id) or Tally()
 
     def attempt(self, slot: Slot) -> Running:
+        self.changed()
+        if slot.waited:
+            self._meter.waited(slot.waited)
         number = slot.target.id
         tally = self._by_endpoint.get(number)
         if tally is None:
             tally = self._by_endpoint[number] = Tally()
         return Running((tally, self.total), slot, self._doubts)
 
+    def take(self) -> Counts:
+        """What was counted since the last time."""
+        taken = self._meter.take()
+        for number, tally in self._by_endpoint.items():
+            before = self._taken.get(number)
+            if tally == before:
+                continue
+            newly = tally.since(before or Tally())
+            self._taken[number] = replace(tally)
+            taken.endpoints[str(number)] = newly
+            add(taken.attempts, newly)
+        return taken
+
+    def in_flight(self) -> dict[str, int]:
+        """How many attempts are under way, by endpoint."""
+        return {
+            str(number): tally.in_flight for number, tally in self._by_endpoint.items() if tally.in_flight
+        }
+
     def close(self, outcome: Outcome) -> None:
         """Take note of a request that is over."""
-        if outcome.error_code == "request_too_large":
-            self.size_violations += 1
+        self.changed()
+        self._meter.close(outcome)
         if self._ledger is not None:
             self._ledger.add(outcome)
         self._log.add(outcome)
+
+
+def _nobody_asks() -> None:
+    """What happens when something was counted, unless a gateway says so."""

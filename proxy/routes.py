@@ -24,12 +24,12 @@ def routes(gateway: Gateway) -> list[URLPattern]:
         re_path(r"^(?:olla|v1)(?:/|$)", ApiConsumer.as_asgi(gateway=gateway)),
         re_path(r"^playground/api/", PlaygroundConsumer.as_asgi(gateway=gateway)),
         re_path(
-            r"^(?:internal(?:/|$)|(?:version|livez|readyz|health)/?$)",
+            r"^(?:internal(?:/|$)|(?:version|livez|readyz|health|metrics)/?$)",
             OperatorConsumer.as_asgi(gateway=gateway),
         ),
     ]
 
 
-_gateway = Gateway.from_settings()
-api = ApiConsumer.as_asgi(gateway=_gateway)
-http_urlpatterns = routes(_gateway)
+gateway = Gateway.from_settings()
+api = ApiConsumer.as_asgi(gateway=gateway)
+http_urlpatterns = routes(gateway)

@@ -1,11 +1,12 @@
 """The status JSON (contract, section 6): the fleet as the database has it, the traffic as we counted it.
 
-Figures of traffic are since this process started, which `start_time` says.
+Figures of traffic are of all web processes, since counting began, which `counting_since` says.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -20,11 +21,10 @@ from proxy import figures
 from proxy.version import COMMIT
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from proxy.admission import Admission
+    from proxy.counts import EndpointCounts
     from proxy.limiter import Limiter
-    from proxy.record import Records, Tally
+    from proxy.shared_counts import Traffic
 
 # Olla's rules for what is worth a word.
 MANY_FAILURES = 3
@@ -87,49 +87,55 @@ def _state(row: Any) -> EndpointState:
 
 
 def overview(
-    states: list[EndpointState], records: Records, admission: Admission, limiter: Limiter
+    states: list[EndpointState], traffic: Traffic, admission: Admission, limiter: Limiter
 ) -> dict[str, Any]:
     """`/internal/status`."""
     now = clock.now()
     return {
         "timestamp": stamp(now),
         "proxy": {"engine": "ollaproject", "profile": "streaming", "balancer": settings.OLLA_LOAD_BALANCER},
-        "endpoints": [_in_overview(state, records.of(state.id), now) for state in states],
-        "security": _security(records, limiter),
-        "queue": _queue(admission),
-        "system": {
-            **_system(states, records, now),
-            "security_violations": records.size_violations + limiter.refused,
-        },
+        "endpoints": [_in_overview(state, traffic, now) for state in states],
+        "security": _security(traffic, limiter),
+        "queue": _queue(traffic, admission.max_waiting),
+        "system": _system(states, traffic, now),
     }
 
 
-def _security(records: Records, limiter: Limiter) -> dict[str, Any]:
+def _security(traffic: Traffic, limiter: Limiter) -> dict[str, Any]:
     """`limits_counted_by` says whether limits hold for all processes together or for each by itself."""
-    violations = records.size_violations + limiter.refused
+    violations = _violations(traffic)
     return {
-        "status": "elevated" if violations > ELEVATED_VIOLATIONS else "normal",
-        "blocked_ips": limiter.blocked_addresses,
-        "violations": {"rate_limits": limiter.refused, "size_limits": records.size_violations},
+        "status": "elevated" if sum(violations.values()) > ELEVATED_VIOLATIONS else "normal",
+        "blocked_ips": traffic.blocked,
+        "violations": violations,
         "limits_counted_by": limiter.counted_by,
     }
 
 
-def _queue(admission: Admission) -> dict[str, Any]:
-    """Requests that had to wait because every endpoint that could serve them was full."""
-    counted = admission.figures
-    average = counted.wait_sum / counted.admitted if counted.admitted else None
+def _violations(traffic: Traffic) -> dict[str, int]:
+    errors = traffic.counts.errors
     return {
-        "waiting": admission.waiting,
-        "max_waiting": admission.max_waiting,
-        "admitted": counted.admitted,
-        "refused": counted.refused,
-        "avg_wait_ms": figures.milliseconds(average),
-        "max_wait_ms": figures.milliseconds(counted.wait_max) if counted.admitted else None,
+        "rate_limits": errors.get("rate_limit_exceeded", 0) + errors.get("insufficient_quota", 0),
+        "size_limits": errors.get("request_too_large", 0),
     }
 
 
-def _in_overview(state: EndpointState, tally: Tally, now: datetime) -> dict[str, Any]:
+def _queue(traffic: Traffic, max_waiting: int) -> dict[str, Any]:
+    """Requests that had to wait because every endpoint that could serve them was full."""
+    waits = traffic.counts.queue_wait
+    admitted = sum(waits.counts)
+    return {
+        "waiting": traffic.waiting,
+        "max_waiting": max_waiting,
+        "admitted": admitted,
+        "refused": traffic.counts.errors.get("overloaded", 0),
+        "avg_wait_ms": figures.milliseconds(waits.total / admitted if admitted else None),
+        "max_wait_ms": figures.milliseconds(traffic.counts.queue_wait_max) if admitted else None,
+    }
+
+
+def _in_overview(state: EndpointState, traffic: Traffic, now: datetime) -> dict[str, Any]:
+    tally = traffic.of(state.id)
     return {
         "id": str(state.id),
         "name": state.name,
@@ -140,7 +146,7 @@ def _in_overview(state: EndpointState, tally: Tally, now: datetime) -> dict[str,
         "avg_latency": figures.latency(tally.latency_average),
         **_latencies(tally),
         "traffic": figures.size(tally.bytes_out),
-        "connections": tally.in_flight,
+        "connections": traffic.in_flight_at(state.id),
         "requests": tally.requests,
         "last_check": figures.ago(state.checked_at, now),
         "health_check_at": stamp(state.checked_at),
@@ -151,7 +157,7 @@ def _in_overview(state: EndpointState, tally: Tally, now: datetime) -> dict[str,
     }
 
 
-def endpoint_list(states: list[EndpointState], records: Records) -> dict[str, Any]:
+def endpoint_list(states: list[EndpointState], traffic: Traffic) -> dict[str, Any]:
     """`/internal/status/endpoints`."""
     now = clock.now()
     return {
@@ -159,11 +165,12 @@ def endpoint_list(states: list[EndpointState], records: Records) -> dict[str, An
         "total_count": len(states),
         "healthy_count": sum(state.status in ROUTABLE for state in states),
         "routable_count": sum(state.routable for state in states),
-        "endpoints": [_in_list(state, records.of(state.id), now) for state in states],
+        "endpoints": [_in_list(state, traffic, now) for state in states],
     }
 
 
-def _in_list(state: EndpointState, tally: Tally, now: datetime) -> dict[str, Any]:
+def _in_list(state: EndpointState, traffic: Traffic, now: datetime) -> dict[str, Any]:
+    tally = traffic.of(state.id)
     return {
         "id": str(state.id),
         "name": state.name,
@@ -175,7 +182,7 @@ def _in_list(state: EndpointState, tally: Tally, now: datetime) -> dict[str, Any
         "request_count": tally.requests,
         "success_rate": figures.percent(tally.success_rate),
         **_latencies(tally),
-        "active_connections": tally.in_flight,
+        "active_connections": traffic.in_flight_at(state.id),
         "health_check": figures.ago(state.checked_at, now),
         "health_check_at": stamp(state.checked_at),
         "next_check_at": stamp(state.next_check_at),
@@ -186,7 +193,7 @@ def _in_list(state: EndpointState, tally: Tally, now: datetime) -> dict[str, Any
     }
 
 
-def _latencies(tally: Tally) -> dict[str, int | None]:
+def _latencies(tally: EndpointCounts) -> dict[str, int | None]:
     """In milliseconds, None before the first answer."""
     answered = tally.answered > 0
     return {
@@ -196,7 +203,7 @@ def _latencies(tally: Tally) -> dict[str, int | None]:
     }
 
 
-def issues(state: EndpointState, tally: Tally) -> str:
+def issues(state: EndpointState, tally: EndpointCounts) -> str:
     """What is wrong with an endpoint, in Olla's words, empty when nothing is."""
     rate, average = tally.success_rate, tally.latency_average
     found = {
@@ -208,8 +215,8 @@ def issues(state: EndpointState, tally: Tally) -> str:
     return ", ".join(words for words, applies in found.items() if applies)
 
 
-def _system(states: list[EndpointState], records: Records, now: datetime) -> dict[str, Any]:
-    total = records.total
+def _system(states: list[EndpointState], traffic: Traffic, now: datetime) -> dict[str, Any]:
+    total = traffic.counts.attempts
     up = sum(state.status in ROUTABLE for state in states)
     return {
         "status": system_status(up, len(states), total.success_rate),
@@ -217,15 +224,22 @@ def _system(states: list[EndpointState], records: Records, now: datetime) -> dic
         "success_rate": figures.percent(total.success_rate),
         "avg_latency": figures.latency(total.latency_average),
         "total_traffic": figures.size(total.bytes_out),
-        "uptime": figures.span(now, records.started_at),
-        "start_time": stamp(records.started_at),
+        "uptime": figures.span(now, traffic.started_at),
+        "start_time": stamp(traffic.started_at),
+        "counting_since": stamp(_counting_since(traffic)),
         "version": VERSION,
         "commit": COMMIT,
-        "active_connections": total.in_flight,
+        "active_connections": sum(traffic.in_flight.values()),
+        "security_violations": sum(_violations(traffic).values()),
         "total_requests": total.requests,
         "total_failures": total.failures,
         "has_traffic": total.requests > 0,
     }
+
+
+def _counting_since(traffic: Traffic) -> datetime:
+    since = traffic.counts.since
+    return datetime.fromtimestamp(since, UTC) if since else traffic.started_at
 
 
 def system_status(up: int, count: int, success_rate: float | None) -> str:

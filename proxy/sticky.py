@@ -11,12 +11,12 @@ import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from proxy import headers as header_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from proxy.headers import Pair
     from proxy.prefix import Prompt
@@ -70,6 +70,15 @@ class StickyFigures(TypedDict):
     evictions: int
     max_sessions: int
     idle_ttl_seconds: float
+
+
+COUNTED: tuple[Literal["insertions", "hits", "misses", "repins", "evictions"], ...] = (
+    "insertions",
+    "hits",
+    "misses",
+    "repins",
+    "evictions",
+)
 
 
 class Session:
@@ -131,6 +140,7 @@ class Sticky:
         self.heard: deque[tuple[int, int, float]] = deque(maxlen=rules.max_sessions)
         self._insertions = self._evictions = 0
         self._counts = {"hit": 0, "miss": 0, "repin": 0}
+        self._taken: dict[str, float] = {}
 
     def session_of(self, asker: Asker) -> Session:
         if self._sharing is not None:
@@ -182,6 +192,18 @@ class Sticky:
             "max_sessions": self.rules.max_sessions,
             "idle_ttl_seconds": self.rules.idle_ttl,
         }
+
+    def take(self) -> dict[str, float]:
+        """What was counted since the last time, empty when nothing was."""
+        figures = self.figures()
+        now: dict[str, float] = {name: figures[name] for name in COUNTED}
+        newly = {name: number - self._taken.get(name, 0.0) for name, number in now.items()}
+        self._taken = now
+        return newly if any(newly.values()) else {}
+
+    def figures_of_all(self, counted: Mapping[str, float]) -> StickyFigures:
+        """The figures with the counts of all processes. Sessions are those that this one knows."""
+        return {**self.figures(), **{name: int(counted.get(name, 0)) for name in COUNTED}}  # type: ignore[typeddict-item]
 
     def _keep(self, key: int, endpoint_id: int, used_at: float) -> None:
         self._pins[key] = Pin(endpoint_id, used_at, used_at)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from proxy.messages import Counting, Messages
 from proxy.responses import Responses
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from proxy.call import Call
     from proxy.translation import Translation
 
@@ -72,12 +74,37 @@ class TranslatorFigures:
         return self.latency_sum / self.requests if self.requests else None
 
 
+COUNTED = frozenset(each.name for each in fields(TranslatorFigures)) - {"latency_sum"}
+PREFIX = "translator:"
+
+
 class Translators:
     """The figures of every format, by name."""
 
     def __init__(self) -> None:
         self.figures = {kind.name: TranslatorFigures() for kind in BY_PATH.values()}
+        self._taken: dict[str, dict[str, float]] = {}
 
     def count(self, call: Call) -> None:
         if call.translation is not None:
             self.figures[call.translation.name].count(call, call.translation)
+
+    def take(self) -> dict[str, dict[str, float]]:
+        """What was counted since the last time, by the name that `figures_in` knows it by."""
+        newly: dict[str, dict[str, float]] = {}
+        for name, figures in self.figures.items():
+            now, before = asdict(figures), self._taken.get(name, {})
+            if now != before and figures.requests:
+                newly[PREFIX + name] = {key: number - before.get(key, 0) for key, number in now.items()}
+                self._taken[name] = now
+        return newly
+
+
+def figures_in(named: Mapping[str, Mapping[str, float]]) -> dict[str, TranslatorFigures]:
+    """The figures of every format, out of what all processes have counted."""
+    found: dict[str, TranslatorFigures] = {}
+    for kind in BY_PATH.values():
+        sums = named.get(PREFIX + kind.name, {})
+        whole = {key: int(number) for key, number in sums.items() if key in COUNTED}
+        found[kind.name] = TranslatorFigures(**whole, latency_sum=sums.get("latency_sum", 0.0))
+    return found

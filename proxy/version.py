@@ -12,6 +12,21 @@ from ollaproject.wire.release import VERSION
 
 COMMIT = env_str("OLLA_COMMIT", "unknown")
 BUILD_DATE = env_str("OLLA_BUILD_DATE", "unknown")
+# Olla's words where there is one.
+CAPABILITIES = (
+    "load_balancing",
+    "health_checking",
+    "rate_limiting",
+    "model_unification",
+    "endpoint_discovery",
+    "message_translation",
+    "translation_anthropic",
+    "passthrough_anthropic",
+    "failover",
+    "streaming",
+    "api_keys",
+    "prometheus_metrics",
+)
 
 
 def describe() -> dict[str, Any]:
@@ -26,7 +41,8 @@ def describe() -> dict[str, Any]:
             "python_version": platform.python_version(),
             "platform": f"{sys.platform}-{platform.machine()}",
         },
-        "capabilities": ["load_balancing", "health_checking", "endpoint_discovery", "failover", "streaming"],
+        "capabilities": list(CAPABILITIES),
+        "capabilities_experimental": [],
         "supported_backends": [each.name for each in profiles()],
         "api": {
             "version": "v1",
@@ -34,8 +50,11 @@ def describe() -> dict[str, Any]:
                 "health": "/internal/health",
                 "status": "/internal/status",
                 "endpoints": "/internal/status/endpoints",
+                "models": "/internal/status/models",
+                "metrics": "/internal/metrics",
+                "process": "/internal/process",
                 "version": "/version",
             },
         },
-        "links": {},
+        "links": {"documentation": "/api/docs/"},
     }

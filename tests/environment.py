@@ -18,4 +18,5 @@ os.environ.setdefault("OLLA_MODELS_DIR", str(Path(__file__).resolve().parent.par
 # Rows are written by a thread with a connection of its own, past the transactions of the tests that serve the
 # whole application. Those that are about rows make their own writer.
 os.environ.setdefault("OLLA_REQUEST_HISTORY_DAYS", "0")
+os.environ.setdefault("OLLA_SHARED_COUNTS", "false")
 os.environ.setdefault("OLLA_USAGE_TOTALS", "false")

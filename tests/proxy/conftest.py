@@ -156,7 +156,7 @@ def open_guard(
 
 PLACING = (
     *("balancer", "queue_size", "queue_timeout", "ledger", "limiter", "revocations", "sticky"),
-    *("model_routing", "model_fallback", "rediscovery"),
+    *("model_routing", "model_fallback", "rediscovery", "share_counts"),
 )
 
 

@@ -183,7 +183,7 @@ async def test_a_full_queue_refuses_with_the_time_that_it_will_take(table: Table
 
     assert (refused.value.status, refused.value.code) == (503, "overloaded")
     assert refused.value.headers["Retry-After"] == "20"
-    assert desk.admission.figures.refused == 1
+    assert desk.admission.refused == 1
     for slot in slots:
         slot.leave()
     await asyncio.gather(*waiting[:2])
@@ -276,7 +276,7 @@ def test_an_endpoint_never_has_more_than_its_share_and_everyone_is_served(
     assert asyncio.run(crowd(served.url)) == [200] * 40
     assert upstream.accepted_connections == 3  # each carries one request at a time
     assert served.gateway.router.loads.of(1).in_flight == 0
-    assert served.gateway.admission.figures.refused == 0
+    assert served.gateway.admission.refused == 0
 
 
 def test_a_refusal_comes_with_retry_after(

@@ -86,7 +86,7 @@ def test_a_body_over_the_limit_is_refused_by_its_length(serve: Serve, upstream: 
 
     assert head.startswith(b"HTTP/1.1 413")
     assert json.loads(body)["error"]["code"] == "request_too_large"
-    assert served.gateway.records.size_violations == 1
+    assert served.gateway.records.take().errors == {"request_too_large": 1}
 
 
 def test_a_body_over_the_limit_is_refused_while_it_is_read(serve: Serve, upstream: FakeUpstream) -> None:

@@ -1,0 +1,233 @@
+"""Adds what this process counts to what all have counted, in the database, and reads that.
+
+Every process hands in differences, a second after something happened: so the sums are the same whichever
+process answers, go on after a restart, and lose no more than that second when one is killed. What is true
+only now (requests under way) stands in a row of each process, and counts while that is seen to live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import socket
+import threading
+import uuid
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
+
+from ollaproject.wire import clock
+from proxy.counts import Counts, EndpointCounts, add
+from proxy.models import TrafficTotal, WebProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+logger = logging.getLogger(__name__)
+
+WRITE_INTERVAL_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
+LIVES = timedelta(seconds=20)  # a process that was not seen for so long is gone
+
+_decode = msgspec.json.Decoder(Counts).decode
+_encode = msgspec.json.Encoder().encode
+_started: list[SharedCounts] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What is true of one process now: requests under way by endpoint, requests in the queue, and how many
+    addresses it would refuse.
+    """
+
+    in_flight: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    blocked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What was counted, and what is under way: of all processes that share it, or of one alone."""
+
+    counts: Counts
+    in_flight: dict[str, int]
+    waiting: int
+    blocked: int
+    started_at: datetime
+    processes: int
+
+    def of(self, endpoint_id: int) -> EndpointCounts:
+        """The counts of an endpoint, all zero when it has had no request."""
+        return self.counts.endpoints.get(str(endpoint_id)) or EndpointCounts()
+
+    def in_flight_at(self, endpoint_id: int) -> int:
+        return self.in_flight.get(str(endpoint_id), 0)
+
+
+@atexit.register  # Daphne has no lifespan protocol
+def stop_sharing() -> None:
+    """Hand in what this process still has, and take its row away. At its end."""
+    while _started:
+        _started.pop().stop()
+
+
+class SharedCounts:
+    """One process's part. `take` gives what it has counted since the last time, `present` what is under way.
+
+    Both are called in the event loop's thread, as is everything here but `read` and the thread's own.
+    """
+
+    def __init__(
+        self, take: Callable[[], Counts], present: Callable[[], Present], *, in_database: bool
+    ) -> None:
+        self._in_database = in_database
+        self._take = take
+        self._present = present
+        self._id = uuid.uuid4().hex
+        self._started_at = clock.now()
+        self._lock = threading.Lock()  # never held on the way of a request
+        self._unsent = Counts()
+        self._now = Present()
+        self._last: Traffic | None = None
+        self._due = threading.Event()
+        self._stopping = False
+        self._scheduled = False
+        self._failing = False
+        self._thread: threading.Thread | None = None
+
+    def touch(self) -> None:
+        """Something happened: hand it in soon."""
+        if self._in_database and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_later(WRITE_INTERVAL_SECONDS, self._hand_over)
+
+    def start(self) -> None:
+        """Let the other processes know of this one."""
+        if self._in_database and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="shared-counts", daemon=True)
+            self._thread.start()
+            _started.append(self)
+
+    def gather(self) -> None:
+        """Put what was counted until now where `read` finds it."""
+        taken, present = self._take(), self._present()
+        with self._lock:
+            add(self._unsent, taken)
+            self._now = present
+
+    def read(self) -> Traffic:
+        """Everything, as of now. From any thread but the event loop's; with the database away, what is known.
+
+        Call `gather` before.
+        """
+        if not self._in_database:
+            return self._without_database()
+        try:
+            self._write()
+            self._last = self._read()
+        except (DatabaseError, InterfaceError) as error:
+            self._note_failure(error)
+            return self._without_database()
+        return self._last
+
+    def stop(self) -> None:
+        """From any thread, when nothing is counted any more."""
+        self._stopping = True
+        self._due.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _hand_over(self) -> None:
+        self._scheduled = False
+        self.gather()
+        self.start()
+        self._due.set()
+        if self._now != Present():
+            self.touch()  # what is under way ends sometime, or waits in the queue
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                close_old_connections()
+                self._write()
+            except (DatabaseError, InterfaceError) as error:
+                self._note_failure(error)
+            self._due.wait(HEARTBEAT_SECONDS)
+            self._due.clear()
+        self._end()
+        connection.close()
+
+    def _end(self) -> None:
+        self._now = Present()
+        try:
+            self._write()
+            WebProcess.objects.filter(pk=self._id).delete()
+        except (DatabaseError, InterfaceError) as error:
+            self._note_failure(error)
+
+    def _note_failure(self, error: Exception) -> None:
+        connection.close()
+        if not self._failing:
+            logger.error("What was counted cannot be written, it waits: %s", error)
+        self._failing = True
+
+    def _write(self) -> None:
+        with self._lock:
+            unsent, now = self._unsent, self._now
+            with transaction.atomic():
+                if unsent != Counts(since=unsent.since):
+                    total = _stored(lock=True)
+                    add(total, unsent)
+                    TrafficTotal.objects.update_or_create(
+                        pk=TrafficTotal.SINGLETON, defaults={"counts": _encode(total).decode()}
+                    )
+                self._tell_of_us(now)
+            self._unsent = Counts()
+            self._failing = False
+
+    def _tell_of_us(self, now: Present) -> None:
+        seen = {"seen_at": clock.now(), **asdict(now)}
+        if WebProcess.objects.filter(pk=self._id).update(**seen):
+            return
+        WebProcess.objects.filter(seen_at__lt=clock.now() - LIVES).delete()
+        WebProcess.objects.create(
+            id=self._id, host=socket.gethostname()[:100], pid=os.getpid(), started_at=self._started_at, **seen
+        )
+
+    def _read(self) -> Traffic:
+        counts = _stored(lock=False)
+        living = list(WebProcess.objects.filter(seen_at__gte=clock.now() - LIVES))
+        in_flight: dict[str, int] = {}
+        for process in living:
+            for number, count in process.in_flight.items():
+                in_flight[number] = in_flight.get(number, 0) + count
+        return Traffic(
+            counts=counts,
+            in_flight=in_flight,
+            waiting=sum(process.waiting for process in living),
+            blocked=max((process.blocked for process in living), default=0),
+            started_at=min((process.started_at for process in living), default=self._started_at),
+            processes=len(living),
+        )
+
+    def _without_database(self) -> Traffic:
+        last = self._last
+        counts = Counts()
+        if last is not None:
+            add(counts, last.counts)
+        with self._lock:
+            add(counts, self._unsent)
+            now = self._now
+        return Traffic(counts, **asdict(now), started_at=self._started_at, processes=1)
+
+
+def _stored(*, lock: bool) -> Counts:
+    rows = TrafficTotal.objects.select_for_update() if lock else TrafficTotal.objects
+    text = rows.filter(pk=TrafficTotal.SINGLETON).values_list("counts", flat=True).first()
+    return _decode(text) if text else Counts()
