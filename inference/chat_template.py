@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jinja2 import TemplateError
 
 from inference.fields import BAD_REQUEST, Fields, invalid_type, invalid_value
+from inference.options import RESERVED_ARGUMENTS
 from ollaproject.wire.openai_errors import ApiError
 
 Ending = Literal["generation_prompt", "nothing", "continuation"]
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TOOL_ROLES = {"tool": "tool"}
 PASSED_ON = ("tool_call_id", "name", "reasoning_content")
-RESERVED_ARGUMENTS = {
-    "add_generation_prompt",
-    "chat_template",
-    "continue_final_message",
-    "conversation",
-    "tokenize",
-    "tools",
-}
 
 
 def prompt_tokens(

@@ -11,7 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from inference.local import validation
-from inference.local.choices import Kind, State, Wanted
+from inference.local.choices import Kind, Link, State, Wanted
 from ollaproject import sealed
 
 MAX_NAME_LENGTH = 200
@@ -80,6 +80,61 @@ class LocalModel(models.Model):
         blank=True,
         help_text="Memory for prompts that were read before; 0 keeps none, empty: what suits the machine.",
     )
+    disk_cache_megabytes = models.PositiveIntegerField(
+        "prompt cache on disk (MB)",
+        null=True,
+        blank=True,
+        help_text="Disk for prompts that were read before, so that a restart does not forget them. "
+        "Prompts can be read out of these files. Empty or 0: none.",
+    )
+    context_limit = models.PositiveIntegerField(
+        "longest context (tokens)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(16)],
+        help_text="Prompt and answer together; longer ones are refused. Empty: what the model was made for.",
+    )
+    draft_source = models.CharField(
+        "draft model",
+        max_length=500,
+        blank=True,
+        help_text="A smaller model with the same vocabulary, named like the source, which guesses what this "
+        "one will say to a caller who is alone. The answers stay the same.",
+    )
+    adapter_path = models.CharField(
+        "adapter (LoRA)",
+        max_length=500,
+        blank=True,
+        help_text="The folder of an adapter that mlx-lm has trained for this model, by its whole path.",
+    )
+    chat_template_options = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What the chat template is given when a request says nothing else, such as "
+        '{"enable_thinking": false}.',
+    )
+    runs_own_code = models.BooleanField(
+        "run the model's own code",
+        default=False,
+        help_text="Let Python code that comes with the model's files run, with all rights of this program. "
+        "Only for code that you have read.",
+    )
+    spread_over = models.JSONField(
+        "machines together",
+        default=list,
+        blank=True,
+        help_text="For a model that is too large for one machine: the addresses of all that run it together, "
+        "the one that answers first. Empty: one machine.",
+    )
+    spread_through = models.CharField(
+        "connected by", max_length=5, choices=Link, default=Link.RING, help_text="How those machines talk."
+    )
+    spread_hostfile = models.CharField(
+        "host file",
+        max_length=500,
+        blank=True,
+        help_text="The file that mlx.distributed_config has written for these machines. JACCL needs one.",
+    )
     memory_megabytes = models.PositiveIntegerField(
         "memory budget (MB)",
         null=True,
@@ -99,6 +154,7 @@ class LocalModel(models.Model):
     wanted_at = models.DateTimeField(null=True, editable=False)
     files_unwanted = models.BooleanField(default=False, editable=False)
     restart_asked_at = models.DateTimeField(null=True, editable=False)
+    update_asked_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -122,6 +178,7 @@ class LocalModel(models.Model):
 class LocalModelStatus(models.Model):
     """How a local model is. Written by inference.local.record, for the supervisor, and by nobody else.
 
+    `commit` is the revision that was fetched, `running_commit` the one that answers now.
     `done` of `total` is how far a download (bytes) or the loading (milliseconds, by the last time) has come.
     """
 
@@ -138,7 +195,10 @@ class LocalModelStatus(models.Model):
     folder = models.CharField(max_length=1000, blank=True)
     embedding_folder = models.CharField(max_length=1000, blank=True)
     commit = models.CharField(max_length=64, blank=True)
-    fetched_for = models.CharField(max_length=1200, blank=True)
+    draft_folder = models.CharField(max_length=1000, blank=True)
+    fetched_for = models.CharField(max_length=2000, blank=True)
+    fetched_at = models.DateTimeField(null=True)
+    running_commit = models.CharField(max_length=64, blank=True)
     facts = models.JSONField(default=dict)
     pid = models.PositiveIntegerField(null=True)
     pid_began = models.FloatField(null=True)

@@ -13,6 +13,17 @@ DEFAULT_MAX_WAITING = 256
 DEFAULT_MAX_BODY_BYTES = 32 * 1024**2
 DEFAULT_DISK_CACHE_BYTES = 10 * 1024**3
 DEFAULT_STUCK_AFTER_SECONDS = 120.0
+# What each request decides about the chat template's arguments, and nobody else.
+RESERVED_ARGUMENTS = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "tokenize",
+        "tools",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,13 @@ class Kind(models.TextChoices):
     BOTH = "both", "Chat, with an embedding model beside it"
 
 
+class Link(models.TextChoices):
+    """How machines that run one model together talk: MLX's backends."""
+
+    RING = "ring", "Ring (TCP)"
+    JACCL = "jaccl", "JACCL (RDMA over Thunderbolt)"
+
+
 class Wanted(models.TextChoices):
     """What a person, or the idle clock, wants. The supervisor makes it so."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import ValidationError
 
 from inference import server_arguments
-from inference.local.choices import Kind
+from inference.local.choices import Kind, Link
 from inference.model_folder import DEMO, HUB_ID
+from inference.options import RESERVED_ARGUMENTS
 
 if TYPE_CHECKING:
     from inference.models import LocalModel
@@ -24,7 +26,15 @@ OUR_OPTIONS = {
     "--embedding-model": "the field for the embedding model",
     "--max-batch-size": "the field for answers at once",
     "--prompt-cache-bytes": "the field for the prompt cache",
+    "--disk-cache-dir": "the field for the prompt cache on disk",
+    "--disk-cache-bytes": "the field for the prompt cache on disk",
+    "--context-length": "the field for the longest context",
+    "--draft-model": "the field for the draft model",
+    "--adapter": "the field for the adapter",
+    "--chat-template-options": "the field for the chat template's options",
+    "--runs-own-code": "the field for the model's own code",
 }
+ADDRESS = re.compile(r"[A-Za-z0-9@:_.-]+")
 
 
 def validate_name(name: str) -> None:
@@ -55,6 +65,11 @@ def validate_local_model(model: LocalModel) -> None:
         "embedding_source": _problem_beside(model),
         "revision": _problem_of_revision(model),
         "aliases": _problem_of_aliases(model.aliases),
+        "draft_source": _problem_of_draft(model),
+        "adapter_path": _problem_of_adapter(model),
+        "chat_template_options": _problem_of_template_options(model.chat_template_options),
+        "spread_over": _problem_of_machines(model),
+        "spread_hostfile": _problem_of_hostfile(model),
     }
     mistakes = {field: [problem] for field, problem in checks.items() if problem}
     if mistakes:
@@ -81,6 +96,55 @@ def _problem_of_aliases(aliases: object) -> str:
     if isinstance(aliases, list) and all(isinstance(name, str) and name.strip() for name in aliases):
         return ""
     return "Aliases are a list of names."
+
+
+def _problem_of_draft(model: LocalModel) -> str:
+    if not model.draft_source:
+        return ""
+    if model.kind == Kind.EMBEDDING:
+        return "An embedding model says nothing that could be guessed: leave this empty."
+    if model.spread_over:
+        return "A model that several machines run together has no draft model: leave this empty."
+    return problem_of_source(model.draft_source)
+
+
+def _problem_of_adapter(model: LocalModel) -> str:
+    if not model.adapter_path:
+        return ""
+    if model.kind == Kind.EMBEDDING:
+        return "Only chat models take an adapter: leave this empty."
+    if not Path(model.adapter_path).expanduser().is_absolute():
+        return "Give the whole path of the adapter's folder, from the root on."
+    return ""
+
+
+def _problem_of_template_options(options: object) -> str:
+    if not isinstance(options, dict):
+        return 'Options are a JSON object, such as {"enable_thinking": false}.'
+    taken = sorted(RESERVED_ARGUMENTS & options.keys())
+    return f"{taken[0]!r} is decided by the server for each request." if taken else ""
+
+
+def _problem_of_machines(model: LocalModel) -> str:
+    machines = model.spread_over
+    if not isinstance(machines, list) or not all(
+        isinstance(name, str) and ADDRESS.fullmatch(name) for name in machines
+    ):
+        return "Machines are a list of host names or addresses."
+    if len(machines) == 1:
+        return "One machine alone needs no entry here: name two or more, or none."
+    if machines and model.kind != Kind.CHAT:
+        return "Several machines can run a chat model together, and no other kind."
+    return ""
+
+
+def _problem_of_hostfile(model: LocalModel) -> str:
+    if not model.spread_hostfile:
+        needed = model.spread_over and model.spread_through == Link.JACCL
+        return "JACCL needs the file that mlx.distributed_config --backend jaccl writes." if needed else ""
+    if not Path(model.spread_hostfile).expanduser().is_absolute():
+        return "Give the whole path of the file, from the root on."
+    return ""
 
 
 def problem_of_source(source: str) -> str:

@@ -40,6 +40,13 @@ def restart(model: LocalModel) -> None:
     _wish(model, Wanted.RUNNING)
 
 
+def update(model: LocalModel) -> None:
+    """Look for what its revision is now, and have it run with that. The one that runs serves until then."""
+    model.update_asked_at = clock.now()
+    LocalModel.objects.filter(pk=model.pk).update(update_asked_at=model.update_asked_at)
+    _wish(model, Wanted.RUNNING)
+
+
 def delete_files(model: LocalModel) -> None:
     """Stop it and remove what was downloaded for it. A folder that a person gave stays as it is."""
     LocalModel.objects.filter(pk=model.pk).update(files_unwanted=True)
