@@ -15,7 +15,7 @@ import mlx.core as mx
 
 from inference.kept_state import can_take_back
 from inference.sampling import Draw, draw, logprobs_of, top_tokens
-from inference.schema import Sampling
+from inference.work import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ import mlx.core as mx
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from inference.schema import Sampling
+    from inference.work import Sampling
 
     LogitsProcessor = Callable[[Any, Any], Any]  # tokens so far, logits [1, vocabulary] -> logits
 

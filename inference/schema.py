@@ -13,6 +13,7 @@ from inference.fields import Fields, invalid_type, invalid_value, unsupported
 from inference.refused import REFUSED, REFUSED_ON_COMPLETIONS, refuse
 from inference.structure import Structure, read_structure
 from inference.tools import Tools, read_tools
+from inference.work import Sampling
 
 if TYPE_CHECKING:
     from inference.chat_template import Ending
@@ -29,21 +30,6 @@ LARGEST_SEED = 2**63 - 1
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 DEFAULT_COMPLETION_TOKENS = 16
 """What OpenAI's /v1/completions generates when `max_tokens` is not given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the next token is chosen. The defaults are OpenAI's."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    seed: int | None = None
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    repetition_penalty: float = 1.0
-    logit_bias: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import statistics
 import time
@@ -19,6 +20,9 @@ ANSWER_TOKENS = 48
 PROMPT_TOKENS, SHARED_TOKENS, LONG_PROMPT_TOKENS = 500, 400, 1200
 RUNNING_ANSWER_TOKENS = 600
 GAP_WARM_UP_CHUNKS = 12
+MIXED_REQUESTS, MIXED_PER_SECOND = 60, 20
+MIXED_PROMPT_TOKENS = (10, 10, 40, 40, 150)
+MIXED_ANSWER_TOKENS = (8, 16, 32)
 WORDS = ("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school")
 
 
@@ -78,15 +82,51 @@ def story(seed: object) -> str:
     return f"Write a long story about {words(3, seed=seed)}. Tell every detail."
 
 
-async def total_rate(server: Server, streams: int, seed: str) -> float:
-    """Tokens per second of so many streams together."""
+async def at_once(server: Server, streams: int, seed: str) -> dict[str, float]:
+    """So many streams together: tokens per second of all, seconds to first tokens and between later ones."""
     async with new_client() as client:
         began = time.perf_counter()
         asked = [
             ask(client, server, story(f"{seed} {place}"), ANSWER_TOKENS, Stream()) for place in range(streams)
         ]
         done = await asyncio.gather(*asked)
-        return sum(stream.tokens for stream in done) / (time.perf_counter() - began)
+        return summary(done, time.perf_counter() - began)
+
+
+async def mixed(server: Server, seed: str) -> dict[str, float]:
+    """Requests of all sizes that come at random moments, 20 a second, whoever is still being answered."""
+    chosen = random.Random(seed)  # noqa: S311 -- no secret
+    began = time.perf_counter()
+    async with new_client() as client, asyncio.TaskGroup() as group:
+        tasks = []
+        for number in range(MIXED_REQUESTS):
+            await asyncio.sleep(chosen.expovariate(MIXED_PER_SECOND))
+            prompt = words(chosen.choice(MIXED_PROMPT_TOKENS), seed=f"{seed} {number}")
+            answer = chosen.choice(MIXED_ANSWER_TOKENS)
+            tasks.append(group.create_task(ask(client, server, prompt, answer, Stream())))
+    return summary([task.result() for task in tasks], time.perf_counter() - began)
+
+
+def summary(streams: list[Stream], seconds: float) -> dict[str, float]:
+    firsts = [stream.first_token_seconds for stream in streams if stream.times]
+    between = [
+        after - before
+        for stream in streams
+        for before, after in zip(stream.times, stream.times[1:], strict=False)
+    ]
+    return {
+        "tok/s": sum(stream.tokens for stream in streams) / seconds,
+        "first token p50, s": percentile(firsts, 50),
+        "first token p99, s": percentile(firsts, 99),
+        "between tokens p50, s": percentile(between, 50),
+        "between tokens p99, s": percentile(between, 99),
+    }
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """The nearest rank; 0 of nothing."""
+    ranked = sorted(values)
+    return ranked[max(math.ceil(len(ranked) * percent / 100) - 1, 0)] if ranked else 0.0
 
 
 async def first_tokens(server: Server, seed: str) -> dict[str, float]:

@@ -58,21 +58,34 @@ def dense_copy(source: Path, folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def ours(folder: Path, *arguments: str) -> Iterator[Server]:
+def ours(folder: Path, environment: dict[str, str]) -> Iterator[Server]:
     port = _free_port()
     command = [sys.executable, "manage.py", "serve_model", str(folder), "--port", str(port)]
-    with _running([*command, "--served-model-name", "bench", *arguments], {}, port):
+    limits = ["--served-model-name", "bench", "--max-batch-size", "32", "--no-speculation"]
+    with _running([*command, *limits], environment, port):
         yield Server("ours", f"http://127.0.0.1:{port}", "bench")
 
 
 @contextlib.contextmanager
-def mlx_lm_server(folder: Path, python: Path, blas: Path | None, threads: str) -> Iterator[Server]:
-    """mlx_lm.server of the virtual environment that `python` belongs to."""
+def peer(name: str, folder: Path, python: Path, environment: dict[str, str]) -> Iterator[Server]:
+    """Another server, of the virtual environment that `python` belongs to, as its own pages start it."""
     port = _free_port()
-    command = [str(python), "-m", "mlx_lm", "server", "--model", str(folder), "--port", str(port)]
-    preload = {"LD_PRELOAD": str(blas)} if blas else {}
-    with _running(command, {**preload, "OPENBLAS_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}, port):
-        yield Server("mlx_lm.server", f"http://127.0.0.1:{port}", str(folder))
+    bin_dir = python.parent
+    commands = {
+        "mlx_lm.server": [python, "-m", "mlx_lm", "server", "--model", folder],
+        "vllm-mlx": [bin_dir / "vllm-mlx", "serve", folder, "--continuous-batching"],
+        "mlx-openai-server": [
+            bin_dir / "mlx-openai-server",
+            "launch",
+            "--model-path",
+            folder,
+            "--model-type",
+            "lm",
+        ],
+    }
+    command = [*map(str, commands[name]), "--port", str(port)]
+    with _running(command, {**environment, "HF_HUB_OFFLINE": "1"}, port):
+        yield Server(name, f"http://127.0.0.1:{port}", str(folder))
 
 
 @contextlib.contextmanager

@@ -19,8 +19,7 @@ from inference.engine import MOST_FAILURES, Engine
 from inference.errors import EngineNotReady, EngineOverloaded, EngineStopping, GenerationFailed, ModelNotFound
 from inference.loader import LoadedModel
 from inference.scheduler import Scheduler
-from inference.schema import Sampling
-from inference.work import EmbeddingJob, Row, Step, Vectors
+from inference.work import EmbeddingJob, Row, Sampling, Step, Vectors
 from tests.inference.tiny_models import CONTEXT_LENGTH, VOCABULARY_SIZE, prompt_cache, tiny_model
 
 if TYPE_CHECKING:

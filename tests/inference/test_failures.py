@@ -12,9 +12,9 @@ from llguidance import LLMatcher
 from inference.errors import GenerationFailed
 from inference.grammars import Grammars
 from inference.scheduler import Scheduler
-from inference.schema import Sampling
 from inference.structure import Structure
 from inference.suspects import MOST_RESTARTS
+from inference.work import Sampling
 from tests.inference.test_scheduler import alone, row, some_prompt, tokens, until_idle
 from tests.inference.tiny_models import VOCABULARY_SIZE, prompt_cache, tiny_model
 

@@ -18,8 +18,7 @@ from mlx_lm.generate import generate_step
 from inference.kept_state import keeps_every_token
 from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler
-from inference.schema import Sampling
-from inference.work import Row
+from inference.work import Row, Sampling
 from tests.inference.families import FAMILIES, VOCABULARY, WINDOW, family_model
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.sampling import NUCLEUS_LIMIT, Draw, draw, processors_for, seed_of, top_tokens
-from inference.schema import Sampling
+from inference.work import Sampling
 
 VOCABULARY = 5000
 DRAWS = 4000

@@ -14,8 +14,7 @@ from mlx_lm.generate import generate_step
 
 from inference.errors import GenerationFailed
 from inference.scheduler import Scheduler
-from inference.schema import Sampling
-from inference.work import Row, Step
+from inference.work import Row, Sampling, Step
 from tests.inference.tiny_models import VOCABULARY_SIZE, prompt_cache, tiny_model
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from inference.fields import read_object
-from inference.schema import Sampling, read_chat, read_completion, read_embedding
+from inference.schema import read_chat, read_completion, read_embedding
+from inference.work import Sampling
 from ollaproject.wire.openai_errors import ApiError
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

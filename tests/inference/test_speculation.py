@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.scheduler import Scheduler
-from inference.schema import Sampling
 from inference.speculation import FIRST_PAUSE_TOKENS, TRIALS, Lookup, Speculation
+from inference.work import Sampling
 from tests.inference.families import FAMILIES
 from tests.inference.test_prompt_cache import alone, answers, model_of, row, text
 from tests.inference.tiny_models import prompt_cache
