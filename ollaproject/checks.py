@@ -13,6 +13,7 @@ from django.core import checks
 
 LAST_GOOD_REDIS_MAJOR = 7
 BROKEN_CHANNELS_REDIS = "4.3.0"
+MIN_PEPPER_LENGTH = 32
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Found = list[checks.CheckMessage]
@@ -43,6 +44,20 @@ def encryption_keys_are_keys(**_kwargs: Any) -> Found:
                     hint="Make one with: python -c 'from cryptography.fernet import Fernet; "
                     "print(Fernet.generate_key().decode())'",
                     id="olla.E002",
+                )
+            ]
+    return []
+
+
+@checks.register
+def peppers_are_secrets(**_kwargs: Any) -> Found:
+    for position, pepper in enumerate(settings.OLLA_KEY_PEPPERS, 1):
+        if len(pepper) < MIN_PEPPER_LENGTH:
+            return [
+                checks.Error(
+                    f"Pepper {position} of OLLA_KEY_PEPPERS has fewer than {MIN_PEPPER_LENGTH} characters.",
+                    hint="Make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'",
+                    id="olla.E005",
                 )
             ]
     return []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from channels.db import database_sync_to_async
 from django.db.models import Count, Q, Sum
 
 from proxy import key_table
@@ -131,7 +132,7 @@ async def test_rows_totals_and_endpoints_agree_after_thousands_of_mixed_requests
             await asyncio.sleep(0.02)
     await asyncio.to_thread(ledger.stop)
 
-    await asyncio.to_thread(compare, counting, sum(len(fake.requests) for fake in fakes))
+    await database_sync_to_async(compare)(counting, sum(len(fake.requests) for fake in fakes))
     assert gateway.records.total.requests == sum(counting.statuses.values())
 
 

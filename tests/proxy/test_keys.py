@@ -20,7 +20,7 @@ from ollaproject.wire import clock
 from ollaproject.wire.openai_errors import ApiError
 from proxy import key_table, keys
 from proxy.expiry import parse_expiry
-from proxy.models import ApiKey
+from proxy.models import ApiKey, UsageTotal
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, target_for
 from tests.proxy.test_access import FORWARDED, request_from
 
@@ -412,3 +412,22 @@ def test_a_key_ends_when_people_say(text: str, moment: str) -> None:
     now = clock.now().replace(2027, 1, 1, 12, 0, 0, 0)
 
     assert parse_expiry(text, now=now).isoformat() == moment
+
+
+def test_budgets_go_on_after_a_restart_from_what_the_totals_say(settings: Settings) -> None:
+    settings.OLLA_TEAM_LIMITS = {"tokens-per-day": 5000}
+    team = Group.objects.create(name="red")
+    with_budget = keys.create(name="ann", team=team, tokens_per_month=1000).key
+    without = keys.create(name="bob", team=team).key
+    today = clock.now().date()
+    first, before = today.replace(day=1), today.replace(day=1) - timedelta(days=1)
+    for day in {today, first, before}:
+        for key in (with_budget, without):
+            UsageTotal.objects.create(day=day, key_id=key.pk, team_id=team.pk, charged_tokens=100)
+
+    spent = key_table.build().spent
+
+    of_month = 100 * len({today, first})
+    assert set(spent) == {f"key {with_budget.pk}", f"team {team.pk}"}
+    assert spent[f"key {with_budget.pk}"][1:] == (100, of_month)
+    assert spent[f"team {team.pk}"][1:] == (200, 2 * of_month)
