@@ -7,7 +7,6 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render, resolve_url
@@ -24,7 +23,9 @@ from endpoints.live import SIGNED_OUT
 from endpoints.models import Endpoint, EndpointHealth, Revision
 from endpoints.overview import by_attention, card_of, counted, summary
 from endpoints.profiles import profile
+from ollaproject.wire import roles
 from ollaproject.wire.clock import now
+from ollaproject.wire.roles import needs, sees_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,16 +41,16 @@ CHECKS_STOPPED_AFTER = timedelta(seconds=15)
 
 
 def may_act(user: User | AnonymousUser) -> bool:
-    """Whether this person may press the buttons: staff who may change endpoints."""
-    return user.is_staff and user.has_perm("endpoints.change_endpoint")
+    """Whether this person may press the buttons."""
+    return user.has_perm(roles.CHANGE_ENDPOINTS)
 
 
 def may_add(user: User | AnonymousUser) -> bool:
-    return user.is_staff and user.has_perm("endpoints.add_endpoint")
+    return roles.enters_admin(user) and user.has_perm("endpoints.add_endpoint")
 
 
 @require_safe
-@login_required
+@needs(sees_fleet)
 def page(request: HttpRequest) -> HttpResponse:
     response = render(request, "endpoints/dashboard.html", fleet(request) | {"signed_out_code": SIGNED_OUT})
     patch_cache_control(response, private=True, no_store=True)
@@ -75,9 +76,16 @@ def current_fragment(request: HttpRequest) -> HttpResponse:
 @require_safe
 def fragment(request: HttpRequest) -> HttpResponse:
     """The fleet alone. Someone who was signed out meanwhile is sent to the sign-in page."""
+    return refusal(request) or current_fragment(request)
+
+
+def refusal(request: HttpRequest) -> HttpResponse | None:
+    """The answer to whoever may not see the fleet, None when they may. Raises PermissionDenied."""
     if not request.user.is_authenticated:
         return sign_in_first()
-    return current_fragment(request)
+    if not sees_fleet(request.user):
+        raise PermissionDenied
+    return None
 
 
 def sign_in_first() -> HttpResponse:

@@ -6,7 +6,6 @@ import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.cache import patch_cache_control
@@ -18,7 +17,9 @@ from endpoints.durations import format_duration
 from endpoints.live import SIGNED_OUT, count_down
 from endpoints.models import Endpoint, HealthCheck
 from endpoints.overview import card_of
+from ollaproject.wire import roles
 from ollaproject.wire.clock import now
+from ollaproject.wire.roles import needs, sees_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ CHECKS_SHOWN: Final = 20
 
 
 @require_safe
-@login_required
+@needs(sees_fleet)
 def page(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     shown = content(request, found(endpoint_id))
     response = render(request, "endpoints/endpoint.html", shown | {"signed_out_code": SIGNED_OUT})
@@ -66,9 +67,7 @@ def current_fragment(request: HttpRequest, endpoint_id: int) -> HttpResponse:
 @require_safe
 def fragment(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     """What the page shows, alone. Someone who was signed out meanwhile is sent to the sign-in page."""
-    if not request.user.is_authenticated:
-        return dashboard.sign_in_first()
-    return current_fragment(request, endpoint_id)
+    return dashboard.refusal(request) or current_fragment(request, endpoint_id)
 
 
 @require_POST
@@ -87,7 +86,7 @@ def found(endpoint_id: int) -> Endpoint:
 
 
 def may_see_settings(request: HttpRequest) -> bool:
-    return request.user.is_staff and request.user.has_perm("endpoints.view_endpoint")
+    return roles.enters_admin(request.user) and request.user.has_perm(roles.SEE_ENDPOINTS)
 
 
 def content(request: HttpRequest, endpoint: Endpoint) -> dict[str, Any]:

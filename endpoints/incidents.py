@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
@@ -15,6 +14,7 @@ from django.views.decorators.http import require_safe
 from endpoints import archive, history
 from endpoints.models import Endpoint
 from ollaproject.wire.clock import now
+from ollaproject.wire.roles import needs, sees_fleet
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,7 +37,7 @@ class Entry:
 
 
 @require_safe
-@login_required
+@needs(sees_fleet)
 def page(request: HttpRequest) -> HttpResponse:
     entries = Paginator(timeline(now()), PER_PAGE).get_page(request.GET.get("page"))
     response = render(request, "endpoints/incidents.html", {"entries": entries, "days": SHOWN.days})

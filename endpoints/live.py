@@ -24,6 +24,7 @@ from django.urls import path
 from endpoints import watch
 from endpoints.overview import needs_attention
 from endpoints.snapshot import snapshot
+from ollaproject.wire.roles import sees_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,10 +48,10 @@ async def may_watch(session_key: str | None) -> bool:
 
 
 def session_stands(session_key: str | None) -> bool:
-    """Whether the session still stands and its user is still active, read anew: sockets live long."""
+    """Whether the session still stands and its user may still see the fleet, read anew: sockets live long."""
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    return bool(get_user(request).is_authenticated)
+    return sees_fleet(get_user(request))
 
 
 class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]

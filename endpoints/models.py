@@ -60,6 +60,7 @@ class Endpoint(models.Model):
 
     class Meta:
         ordering = ["name"]
+        permissions = [("view_fleet", "Can view the fleet on its pages")]
 
     def __str__(self) -> str:
         return self.name

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from django.apps import AppConfig
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.contrib.auth.management import create_permissions
+from django.db.models.signals import post_migrate
 
 
 class OllaprojectConfig(AppConfig):
@@ -14,3 +18,16 @@ class OllaprojectConfig(AppConfig):
         from ollaproject.local_fleet import show_change  # noqa: PLC0415
 
         changed.connect(show_change, dispatch_uid="local_models.changed")
+        post_migrate.connect(install_roles, dispatch_uid="roles.install")
+
+
+def install_roles(app_config: AppConfig, apps: Any = apps, using: str = "default", **_: Any) -> None:
+    """After an app was migrated: its permissions, and what the roles have of them."""
+    from ollaproject.wire import roles  # noqa: PLC0415 - apps load first
+
+    try:
+        apps.get_model("auth", "Group")
+    except LookupError:  # `migrate` was asked for some apps only, and auth is none of them
+        return
+    create_permissions(app_config, verbosity=0, using=using, apps=apps)
+    roles.install(app_config.label, apps)

@@ -8,26 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from ollaproject.wire.roles import calls_models, enters_admin, sees_fleet, signed_in
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.contrib.auth.models import AnonymousUser, User
-
-    Person = User | AnonymousUser
-    Rule = Callable[[Person], bool]
-
-
-def signed_in(user: Person) -> bool:
-    return bool(user.is_authenticated)
-
-
-def staff(user: Person) -> bool:
-    return user.is_staff
-
-
-def holding(permission: str) -> Rule:
-    """For whoever has a permission such as `proxy.view_requestrecord`."""
-    return lambda user: user.has_perm(permission)
+    from ollaproject.wire.roles import Person, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +34,12 @@ class Link:
 
 
 ENTRIES: Final = (
-    Entry(_("Fleet"), "dashboard", below=("/endpoints/",)),
-    Entry(_("Models"), "models"),
-    Entry(_("Playground"), "playground"),
+    Entry(_("Fleet"), "dashboard", shown_to=sees_fleet, below=("/endpoints/",)),
+    Entry(_("Models"), "models", shown_to=sees_fleet),
+    Entry(_("Playground"), "playground", shown_to=calls_models),
     Entry(_("Requests"), "requests"),
-    Entry(_("Incidents"), "incidents"),
-    Entry(_("Admin"), "admin:index", shown_to=staff),
+    Entry(_("Incidents"), "incidents", shown_to=sees_fleet),
+    Entry(_("Admin"), "admin:index", shown_to=enters_admin),
 )
 
 

@@ -130,7 +130,7 @@ INSTALLED_APPS = [
     "endpoints",
     "proxy",
     "inference",
-    "django.contrib.admin",
+    "ollaproject.admin_app.GatewayAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",

@@ -14,6 +14,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ollaproject.wire import roles
 from proxy import keys, usage_csv, usage_question, usage_report
 from proxy.api_shapes import (
     IssuedSerializer,
@@ -133,7 +134,8 @@ class MeView(APIView):
         key = ApiKey.objects.select_related("owner", "team").get(pk=holder.id) if holder else None
         me = {
             "user": user.get_username() if user else None,
-            "teams": sorted(user.groups.values_list("name", flat=True)) if user else [],
+            "teams": sorted(roles.teams_of(user).values_list("name", flat=True)) if user else [],
+            "roles": roles.roles_of(user) if user else [],
             "key": key,
             "permissions": sorted(user.get_all_permissions()) if user and holder is None else [],
         }

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
-from ollaproject.wire import clock, rest
+from ollaproject.wire import clock, rest, roles
 from proxy import keys
 from proxy.models import ApiKey, ModelPrice
 
@@ -23,7 +23,7 @@ class KeySerializer(rest.StrictSerializer, serializers.ModelSerializer[ApiKey]):
         slug_field="username", queryset=User.objects.all(), required=False, allow_null=True
     )
     team = serializers.SlugRelatedField(
-        slug_field="name", queryset=Group.objects.all(), required=False, allow_null=True
+        slug_field="name", queryset=Group.objects.filter(roles.are_teams()), required=False, allow_null=True
     )
     state = serializers.SerializerMethodField()
     allowed_models = serializers.ListField(child=serializers.CharField(), required=False)
@@ -153,5 +153,6 @@ class MeSerializer(rest.SerializerBase):
 
     user = serializers.CharField(allow_null=True)
     teams = serializers.ListField(child=serializers.CharField())
+    roles = serializers.ListField(child=serializers.CharField())
     key = KeySerializer(allow_null=True)
     permissions = serializers.ListField(child=serializers.CharField())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.contrib.auth.decorators import login_required
 from django.http import JsonResponse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
+from ollaproject.wire.roles import needs, sees_fleet
 from proxy import pulse
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @require_safe
-@login_required
+@needs(sees_fleet)
 def figures(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     response = JsonResponse(pulse.current())
     patch_cache_control(response, private=True, no_store=True)

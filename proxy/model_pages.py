@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
 from endpoints.snapshot import install, snapshot
 from endpoints.strategies import STRATEGIES
+from ollaproject.wire.roles import needs, sees_fleet
 from proxy import catalogue
 from proxy.explain import explain
 from proxy.paths import openai_surface
@@ -27,7 +27,7 @@ MAX_LENGTH = 300
 
 
 @require_safe
-@login_required
+@needs(sees_fleet)
 def listing(request: HttpRequest) -> HttpResponse:
     table = current_table()
     every = catalogue.models(table, catalogue.used())
@@ -58,7 +58,7 @@ def fits(model: Model, wanted: str, capability: str) -> bool:
 
 
 @require_safe
-@login_required
+@needs(sees_fleet)
 def detail(request: HttpRequest, name: str) -> HttpResponse:
     """A model or an alias. One that nobody has gets a page too: it says why a request would be refused."""
     table = current_table()

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
+from ollaproject.wire import roles
 from proxy.patterns import Networks
 
 ROUTE_LENGTH = 300
@@ -50,7 +51,14 @@ class ApiKey(Limited):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
     )
-    team = models.ForeignKey(Group, on_delete=models.PROTECT, null=True, blank=True, related_name="api_keys")
+    team = models.ForeignKey(
+        Group,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="api_keys",
+        limit_choices_to=roles.are_teams,
+    )
     digest = models.CharField(max_length=64, editable=False)
     pepper = models.CharField(max_length=8, editable=False)
     previous_digest = models.CharField(max_length=64, blank=True, editable=False)
@@ -75,6 +83,11 @@ class ApiKey(Limited):
 
     class Meta:
         verbose_name = "API key"
+        permissions: ClassVar = [
+            ("call_models", "Can call models from the playground"),
+            ("manage_own_keys", "Can make, rotate and revoke keys of their own"),
+            ("manage_team_keys", "Can make, rotate and revoke keys of the own teams"),
+        ]
         ordering: ClassVar = ["name"]
 
     def __str__(self) -> str:
@@ -103,7 +116,9 @@ def _is_list_of_words(value: object) -> bool:
 class TeamLimits(Limited):
     """What the keys of a team may use together."""
 
-    team = models.OneToOneField(Group, on_delete=models.CASCADE, related_name="limits")
+    team = models.OneToOneField(
+        Group, on_delete=models.CASCADE, related_name="limits", limit_choices_to=roles.are_teams
+    )
 
     class Meta:
         verbose_name = "limits of a team"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from django.contrib.auth.decorators import login_required
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
 from django.views.decorators.csrf import ensure_csrf_cookie
@@ -13,6 +12,7 @@ from django.views.decorators.http import require_safe
 from endpoints.choices import Mode
 from endpoints.overview import MODE_WORDS
 from endpoints.snapshot import is_pattern
+from ollaproject.wire.roles import calls_models, needs
 from proxy.tables import current_table
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Choice(TypedDict):
 
 
 @require_safe
-@login_required
+@needs(calls_models)
 @ensure_csrf_cookie
 def page(request: HttpRequest) -> HttpResponse:
     response = render(request, "proxy/playground.html", {"choices": choices(current_table())})

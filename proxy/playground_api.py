@@ -19,7 +19,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
-from ollaproject.wire import asgi
+from ollaproject.wire import asgi, roles
 from ollaproject.wire.openai_errors import ApiError
 from proxy import errors
 from proxy.consumers import ApiConsumer, routing_table_loaded
@@ -61,7 +61,7 @@ class PlaygroundConsumer(ApiConsumer):
 def holder_of(scope: Scope) -> Holder:
     """Whoever is signed in, as if by a key of their own. Its id is the person's, below zero as no key's is.
 
-    Raises ApiError: 401 for nobody, 403 for a request that our own page has not sent.
+    Raises ApiError: 401 for nobody, 403 for a request that our own page has not sent and for who may not.
     """
     user = person(scope)
     only = unquote(asgi.header(scope, ONLY_ENDPOINT) or "")
@@ -81,7 +81,7 @@ def holder_of(scope: Scope) -> Holder:
 def team_of(user: User) -> Team | None:
     """The team whose limits count for a person: the first, by name, that has any, else the first."""
     limits = {row.team_id: row for row in TeamLimits.objects.filter(team__user=user)}
-    groups = sorted(user.groups.all(), key=lambda group: (group.pk not in limits, group.name))
+    groups = sorted(roles.teams_of(user), key=lambda group: (group.pk not in limits, group.name))
     if not groups:
         return None
     first = groups[0]
@@ -98,6 +98,8 @@ def person(scope: Scope) -> User:
         raise signed_out()
     if is_forged(request):
         raise forged()
+    if not roles.calls_models(user):
+        raise not_allowed()
     return user
 
 
@@ -110,6 +112,11 @@ def is_forged(request: HttpRequest) -> bool:
 
 def signed_out() -> ApiError:
     return ApiError(401, "signed_out", "You are signed out. Reload the page and sign in again.")
+
+
+def not_allowed() -> ApiError:
+    message = "Your account may not call models. Ask an administrator for the role of a member."
+    return ApiError(403, "permission_denied", message)
 
 
 def forged() -> ApiError:

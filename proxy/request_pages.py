@@ -17,6 +17,7 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
 from endpoints.models import Endpoint, EndpointModel
+from ollaproject.wire import roles
 from proxy.models import Came, RequestRecord
 from proxy.request_search import SPANS, asked_for, page_of
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
     from django.http import HttpRequest, HttpResponse
 
-PERMISSION: Final = "proxy.view_requestrecord"
 NAMESAKES_SHOWN: Final = 20
 SPAN_WORDS: Final = {"1h": "the last hour", "24h": "the last 24 h", "7d": "the last 7 days"}
 
@@ -43,7 +43,7 @@ class Step:
 
 def seen_by(user: User | AnonymousUser) -> int | None:
     """Whose requests this person may see: their own, None for everyone's."""
-    return None if user.has_perm(PERMISSION) else user.pk
+    return None if roles.sees_all_requests(user) else user.pk
 
 
 @require_safe

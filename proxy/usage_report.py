@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Q, Sum
 
-from ollaproject.wire import clock
+from ollaproject.wire import clock, roles
 from proxy.models import UsageTotal
 from proxy.prices import PriceList
 
@@ -52,8 +52,6 @@ COUNTS: Final = (
     "bytes_out",
 )
 TIMES: Final = ("duration_ms", "ttft_ms", "begun")
-SEES_ALL: Final = "proxy.view_usagetotal"
-SEES_TEAM: Final = "proxy.view_team_usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +142,14 @@ def visible_to(user: User | AnonymousUser, *, holder: Holder | None = None) -> Q
     A key without an owner sees what was used with it.
     """
     everything = UsageTotal.objects.all()
-    if user.is_authenticated and user.has_perm(SEES_ALL):
+    if roles.sees_all_usage(user):
         return everything
     own = Q(pk__in=())
     if holder is not None:
         own |= Q(key_id=holder.id)
     if user.is_authenticated:
         own |= Q(user_id=user.pk)
-        if user.has_perm(SEES_TEAM):
-            own |= Q(team_id__in=list(user.groups.values_list("pk", flat=True)))
+        own |= Q(team_id__in=list(roles.led_by(user).values_list("pk", flat=True)))
     return everything.filter(own)
 
 

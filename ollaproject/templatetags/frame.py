@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 
 from ollaproject import navigation
+from ollaproject.wire import roles
 
 register = template.Library()
 
@@ -19,3 +20,8 @@ def navigation_links(context: template.Context) -> dict[str, Any]:
     if request is None or user is None:
         return {"links": []}
     return {"links": navigation.links(user, request.path)}
+
+
+@register.filter
+def enters_admin(user: roles.Person) -> bool:
+    return roles.enters_admin(user)

@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
-from tests.pages.conftest import member, onlooker, operator
+from tests.pages.conftest import member, onlooker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.contrib.auth.models import User
+__all__ = ["member", "onlooker"]
 
-__all__ = ["member", "onlooker", "operator"]
+
+@pytest.fixture
+def operator(db: None) -> User:
+    """Someone who may add, change and delete endpoints, and not even look at anything else."""
+    names = ("add_endpoint", "change_endpoint", "delete_endpoint", "view_endpoint")
+    user = User.objects.create_user("ada")
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    return user
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from django.test import Client
 from playwright.sync_api import sync_playwright
 
 from endpoints.models import Revision
+from ollaproject.wire import roles
 from tests.services import free_port, missing
 
 if TYPE_CHECKING:
@@ -196,4 +197,6 @@ def operator(web: WebServer) -> User:
 
 @pytest.fixture
 def member(web: WebServer) -> User:
-    return User.objects.create_user("grace")
+    user = User.objects.create_user("grace")
+    roles.grant(user, roles.MEMBER)
+    return user

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
+from ollaproject.wire import roles
 from tests.pages.fleet import PASSWORD, add_endpoint
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def test_every_control_has_a_name_and_every_page_a_heading(
 
 
 def test_signing_in_needs_only_a_keyboard(open_page: OpenPage, web: WebServer) -> None:
-    User.objects.create_user("grace", password=PASSWORD)
+    roles.grant(User.objects.create_user("grace", password=PASSWORD), roles.VIEWER)
     page = open_page()
     page.goto("/")
     page.keyboard.type("grace")

@@ -8,22 +8,25 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from ollaproject.wire import roles
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 @pytest.fixture
 def member(db: None) -> User:
-    """Someone who may sign in, and no more."""
-    return User.objects.create_user("grace")
+    """Someone who may look at the fleet and use it, and no more."""
+    user = User.objects.create_user("grace")
+    roles.grant(user, roles.MEMBER)
+    return user
 
 
 @pytest.fixture
 def operator(db: None) -> User:
-    """Staff who may add, change and delete endpoints, but is no superuser."""
-    user = User.objects.create_user("ada", is_staff=True)
-    names = ("add_endpoint", "change_endpoint", "delete_endpoint", "view_endpoint")
-    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    """Who has the fleet in their hands, but is neither staff nor a superuser."""
+    user = User.objects.create_user("ada")
+    roles.grant(user, roles.OPERATOR)
     return user
 
 
@@ -31,7 +34,7 @@ def operator(db: None) -> User:
 def onlooker(db: None) -> User:
     """Staff who may look at endpoints in the admin, but not touch them."""
     user = User.objects.create_user("alan", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename="view_endpoint"))
+    user.user_permissions.set(Permission.objects.filter(codename__in=("view_endpoint", "call_models")))
     return user
 
 

@@ -151,17 +151,17 @@ def test_the_fleet_costs_the_same_few_queries_however_large(
         client.get(FRAGMENT)
     # Session, user, counters, what is overdue (for the ETag and for the page), endpoints with health, models,
     # flips of the last day and the last before it. Latency is kept in memory.
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(11):
         client.get(FRAGMENT)
 
 
-def test_an_unchanged_fleet_costs_four_queries(
+def test_an_unchanged_fleet_costs_six_queries(
     signed_in: SignIn, member: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     add_endpoint("mini-1")
     client = signed_in(member)
     etag = client.get(FRAGMENT).headers["ETag"]
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(6):
         client.get(FRAGMENT, headers={"if-none-match": etag})
 
 

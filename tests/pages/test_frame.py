@@ -11,7 +11,6 @@ from django.views.defaults import server_error
 
 from endpoints.choices import Status
 from ollaproject import navigation
-from ollaproject.navigation import Entry
 from ollaproject.wire.clock import now
 from proxy.models import RequestRecord
 from tests.pages.fleet import add_endpoint, set_health
@@ -31,12 +30,6 @@ pytestmark = pytest.mark.django_db
 def test_the_bar_shows_to_each_person_what_they_may_open(member: User, operator: User) -> None:
     assert "/admin/" not in [link.url for link in navigation.links(member, "/")]
     assert "/admin/" in [link.url for link in navigation.links(operator, "/")]
-
-
-def test_an_entry_may_ask_for_a_permission(member: User, operator: User) -> None:
-    entry = Entry("Endpoints", "dashboard", shown_to=navigation.holding("endpoints.view_endpoint"))
-    assert not entry.shown_to(member)
-    assert entry.shown_to(operator)
 
 
 @pytest.mark.parametrize(

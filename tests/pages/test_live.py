@@ -17,6 +17,7 @@ from django.test import Client
 from endpoints import watch
 from endpoints.choices import Status
 from endpoints.live import SIGNED_OUT, routes
+from ollaproject.wire import roles
 from tests.pages.fleet import add_endpoint, set_health
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ class OpenPage:
 def client_of(name: str | None) -> Client:
     client = Client()
     if name:
-        client.force_login(User.objects.get_or_create(username=name)[0])
+        user = User.objects.get_or_create(username=name)[0]
+        roles.grant(user, roles.VIEWER)
+        client.force_login(user)
     return client
 
 
@@ -137,6 +140,13 @@ async def test_deactivating_the_user_closes_the_socket(endpoint: Endpoint) -> No
         assert await page.wait_for_close() == SIGNED_OUT
 
 
+async def test_taking_the_role_away_closes_the_socket(endpoint: Endpoint) -> None:
+    async with OpenPage(await client_of("grace")) as page:
+        await page.wait_for(lambda _: True)
+        await sync_to_async(clear_roles)("grace")
+        assert await page.wait_for_close() == SIGNED_OUT
+
+
 async def test_changing_the_password_closes_the_sockets_of_old_sessions(endpoint: Endpoint) -> None:
     async with OpenPage(await client_of("grace")) as page:
         await page.wait_for(lambda _: True)
@@ -150,3 +160,7 @@ async def test_a_closed_page_is_forgotten_by_the_watcher(endpoint: Endpoint) -> 
         await page.wait_for(lambda _: True)
         assert len(watch._watcher._subscribers) == len(before) + 1
     assert watch._watcher._subscribers == before
+
+
+def clear_roles(name: str) -> None:
+    User.objects.get(username=name).groups.clear()

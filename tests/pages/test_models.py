@@ -131,5 +131,5 @@ def test_the_catalogue_costs_the_same_few_queries_however_large(
     load()
     client = signed_in(member)
     # Session, user, and what was used; the routing table is in memory.
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(5):
         assert len(client.get("/models/").content) < 250_000

@@ -68,5 +68,5 @@ def test_many_pages_cost_the_database_one_reading(
 ) -> None:
     client = signed_in(member)
     client.get("/figures/")
-    with django_assert_num_queries(2):  # session and user
+    with django_assert_num_queries(4):  # session, user, their rights and those of their groups
         client.get("/figures/")

@@ -36,14 +36,14 @@ def auditor(member: User) -> User:
 
 
 def test_everyone_sees_their_own_and_an_auditor_sees_all(
-    signed_in: SignIn, operator: User, member: User
+    signed_in: SignIn, onlooker: User, member: User
 ) -> None:
-    own = record(user_id=operator.pk, user_name="ada")
+    own = record(user_id=onlooker.pk, user_name="ada")
     other = record(user_id=member.pk, user_name="grace")
-    html = signed_in(operator).get(LIST).content.decode()
+    html = signed_in(onlooker).get(LIST).content.decode()
     assert own.request_id in html
     assert other.request_id not in html
-    assert signed_in(operator).get(f"{LIST}{other.request_id}/").status_code == 404
+    assert signed_in(onlooker).get(f"{LIST}{other.request_id}/").status_code == 404
     member.user_permissions.add(Permission.objects.get(codename="view_requestrecord"))
     html = signed_in(member).get(LIST).content.decode()
     assert own.request_id in html

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from ollaproject.wire import roles
 from tests.pages.fleet import PASSWORD
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def person(settings: Settings) -> User:
     settings.PASSWORD_HASHERS = [
         "django.contrib.auth.hashers.MD5PasswordHasher"
     ]  # fast; what is tested is the page
-    return User.objects.create_user("grace", password=PASSWORD)
+    user = User.objects.create_user("grace", password=PASSWORD)
+    roles.grant(user, roles.VIEWER)
+    return user
 
 
 def test_signing_in_leads_to_the_page_that_was_asked_for(person: User) -> None:

@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.middleware.csrf import _get_new_csrf_string
 from django.test import Client
 
+from ollaproject.wire import roles
 from proxy.models import TeamLimits
 from proxy.playground_api import team_of
 from tests.proxy.conftest import chat_body, target_for
@@ -30,7 +31,9 @@ URL = "/playground/api/v1/chat/completions"
 
 @pytest.fixture
 def person(transactional_db: None) -> User:
-    return User.objects.create_user("grace")
+    user = User.objects.create_user("grace")
+    roles.grant(user, roles.MEMBER)
+    return user
 
 
 def browser_of(user: User | None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from ollaproject.wire import clock
+from ollaproject.wire import clock, roles
 from proxy import keys
 from proxy.expiry import parse_expiry
 from proxy.limits import WORDS
@@ -115,7 +115,11 @@ def _owner(name: str | None) -> User | None:
 
 
 def _team(name: str | None) -> Group | None:
-    return None if name is None else Group.objects.get_or_create(name=name)[0]
+    if name is None:
+        return None
+    if name.startswith(roles.PREFIX):
+        raise CommandError(f"{name} is a role, and no team.")
+    return Group.objects.get_or_create(name=name)[0]
 
 
 def _sentences(error: ValidationError) -> list[str]:
