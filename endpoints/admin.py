@@ -16,6 +16,7 @@ from endpoints import (
     change_admin,  # noqa: F401 - registers itself
     changes,
 )
+from endpoints.admin_operating import QUESTIONS, asking_action, bulk_action, page, url_of
 from endpoints.buttons import BUTTONS, press
 from endpoints.choices import SET_ASIDE, Mode, Status
 from endpoints.forms import EndpointForm
@@ -24,7 +25,7 @@ from endpoints.overview import MODE_WORDS, card_of
 from endpoints.templatetags.fleet import clock, mode_pill, status_pill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from django.db.models import QuerySet
     from django.http import HttpRequest
@@ -72,17 +73,6 @@ def health_of(endpoint: Endpoint) -> EndpointHealth | None:
     return cast("EndpointHealth | None", getattr(endpoint, "health", None))
 
 
-def bulk_action(name: str) -> Callable[..., None]:
-    """The admin action of a button, for the endpoints that are ticked."""
-
-    @admin.action(description=f"{BUTTONS[name].label}: selected endpoints", permissions=["change"])
-    def act(model_admin: EndpointAdmin, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
-        model_admin.message_user(request, press(name, list(queryset)), messages.SUCCESS)
-
-    act.__name__ = name
-    return act
-
-
 @admin.register(Endpoint)
 class EndpointAdmin(EndpointModelAdmin):
     form = EndpointForm
@@ -102,7 +92,7 @@ class EndpointAdmin(EndpointModelAdmin):
     search_help_text = "Name, URL, type or model"
     ordering = ["name"]
     save_on_top = False
-    actions = [bulk_action(name) for name in BUTTONS]
+    actions = [bulk_action(name) for name in ("check", "activate")] + [*map(asking_action, QUESTIONS)]
     fieldsets = [
         (None, {"fields": ["name", "url", "type", "mode"]}),
         (
@@ -229,6 +219,7 @@ class EndpointAdmin(EndpointModelAdmin):
                 "buttons": [
                     (name, button) for name, button in BUTTONS.items() if endpoint.mode in button.modes
                 ],
+                "maintain_url": url_of("maintain", [endpoint]),
                 "checks": HealthCheck.objects.filter(endpoint=endpoint)[:CHECKS_SHOWN],
                 "transitions": Transition.objects.filter(endpoint=endpoint)[:TRANSITIONS_SHOWN],
             }
@@ -257,7 +248,12 @@ class EndpointAdmin(EndpointModelAdmin):
             self.admin_site.admin_view(self.press_view),
             name="endpoints_endpoint_press",
         )
-        return [pressed, *super().get_urls()]
+        operate = path(
+            "operate/<str:action>/",
+            self.admin_site.admin_view(lambda request, action: page(request, self.admin_site, action)),
+            name="endpoints_endpoint_operate",
+        )
+        return [pressed, operate, *super().get_urls()]
 
     def press_view(self, request: HttpRequest, endpoint_id: int, action: str) -> HttpResponse:
         if request.method != "POST":

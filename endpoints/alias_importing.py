@@ -1,4 +1,4 @@
-"""The model aliases of an endpoint file: a known one gets the file's models, others are added."""
+"""The model aliases of an endpoint file: a known one becomes as the file says, others are added."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from endpoints import aliases as stored_aliases
 from endpoints.choices import Outcome
 from endpoints.models import AliasedModel, ModelAlias
+from endpoints.snapshot import Alias
 from endpoints.yaml_nodes import Mistake
 
 if TYPE_CHECKING:
@@ -20,29 +21,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImportedAlias:
-    """An alias as the file has it. `before` are the models that are stored, empty for a new one."""
+    """An alias as the file has it. `before` is what is stored, None for a new one."""
 
     name: str
-    models: tuple[str, ...]
-    before: tuple[str, ...]
+    says: Alias
+    before: Alias | None
 
     @property
     def outcome(self) -> Outcome:
-        if self.models == self.before:
-            return Outcome.UNCHANGED
-        return Outcome.CHANGED if self.before else Outcome.ADDED
+        if self.before is None:
+            return Outcome.ADDED
+        return Outcome.UNCHANGED if self.says == self.before else Outcome.CHANGED
+
+    @property
+    def words(self) -> str:
+        return stored_aliases.in_words(self.says.models, self.says.strategy)
 
 
-def prepare(entries: Iterable[AliasEntry], mistakes: list[Mistake]) -> tuple[ImportedAlias, ...]:
-    """Compare with what is stored; what no alias may be is added to `mistakes`."""
+def prepare(
+    entries: Iterable[AliasEntry], mistakes: list[Mistake], *, prune: bool
+) -> tuple[ImportedAlias, ...]:
+    """Compare with what is stored; what no alias may be is added to `mistakes`.
+
+    A load balancer that the file leaves out stays, and with `prune` goes back to that of the deployment.
+    """
     stored = {
-        alias.name: tuple(one.model for one in alias.models.all())
+        alias.name: Alias(tuple(one.model for one in alias.models.all()), alias.strategy)
         for alias in ModelAlias.objects.prefetch_related("models")
     }
     imported = []
     for entry in entries:
         mistakes += _mistakes(entry)
-        imported.append(ImportedAlias(entry.name, entry.models, stored.get(entry.name, ())))
+        before = stored.get(entry.name)
+        strategy = entry.strategy
+        if strategy is None:
+            strategy = before.strategy if before and not prune else ""
+        imported.append(ImportedAlias(entry.name, Alias(entry.models, strategy), before))
     return tuple(imported)
 
 
@@ -52,7 +66,8 @@ def store(aliases: Iterable[ImportedAlias]) -> None:
         if one.outcome == Outcome.UNCHANGED:
             continue
         alias = ModelAlias.objects.filter(name=one.name).first() or ModelAlias(name=one.name)
-        stored_aliases.store(alias, one.models)
+        alias.strategy = one.says.strategy
+        stored_aliases.store(alias, one.says.models)
 
 
 def _mistakes(entry: AliasEntry) -> list[Mistake]:

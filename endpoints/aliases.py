@@ -36,9 +36,16 @@ def delete(aliases: Iterable[ModelAlias]) -> None:
 
 def record(alias: ModelAlias, action: str) -> None:
     """Note that whoever is acting did `action` to an alias, which has its models by now."""
-    changes.record(alias, action, (f"models: {in_order(alias.models.values_list('model', flat=True))}",))
+    models = in_order(alias.models.values_list("model", flat=True))
+    strategy = (f"load balancer: {alias.strategy}",) if alias.strategy else ()
+    changes.record(alias, action, (f"models: {models}", *strategy))
 
 
 def in_order(models: Iterable[str]) -> str:
     """The models of an alias in words."""
     return ", then ".join(models)
+
+
+def in_words(models: Iterable[str], strategy: str) -> str:
+    """All of an alias in words."""
+    return f"{in_order(models)}{f', by {strategy}' if strategy else ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -12,6 +13,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from endpoints import aliases, archive, changes, history, operations
+from endpoints.api_hosts import MaintenanceSerializer
 from endpoints.api_shapes import ChangeSerializer, CheckSerializer, IncidentSerializer, UptimeSerializer
 from endpoints.choices import Mode, Status
 from endpoints.models import Change, Endpoint, HealthCheck, ModelAlias
@@ -78,25 +80,33 @@ class EndpointViewSet(EndpointViews):
         changes.delete([instance])
 
     @extend_schema(request=None, responses=EndpointSerializer)
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], permission_classes=[rest.ChangePermissions])
     def activate(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Put it in service. It is checked at once."""
         return self._operated(operations.activate)
 
     @extend_schema(request=None, responses=EndpointSerializer)
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], permission_classes=[rest.ChangePermissions])
     def drain(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Let running requests finish and send no new ones."""
         return self._operated(operations.drain)
 
     @extend_schema(request=None, responses=EndpointSerializer)
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], permission_classes=[rest.ChangePermissions])
     def pause(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Send it no requests and no checks."""
         return self._operated(operations.pause)
 
+    @extend_schema(request=MaintenanceSerializer, responses=EndpointSerializer)
+    @action(detail=True, methods=["post"], permission_classes=[rest.ChangePermissions])
+    def maintain(self, request: Request, pk: str) -> Response:  # noqa: ARG002
+        """Pause it until a time. It comes back into service by itself."""
+        asked = MaintenanceSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        return self._operated(partial(operations.maintain, until=asked.validated_data["until"]))
+
     @extend_schema(request=None, responses={202: EndpointSerializer})
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], permission_classes=[rest.ChangePermissions])
     def check(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Check it now. The result is there within seconds: read the endpoint again."""
         endpoint = self.get_object()

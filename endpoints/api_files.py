@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from endpoints import aliases, exporting, importing, yaml_io
+from endpoints import exporting, importing, yaml_io
 from endpoints.api_shapes import ImportSerializer
 from endpoints.errors import EndpointFileError
 from endpoints.models import Endpoint
@@ -80,7 +80,7 @@ def _said(request: Request, name: str) -> bool:
 def _told(prepared: Import, *, written: bool) -> dict[str, Any]:
     endpoints = [_row(one.endpoint.name, one.outcome, one.differences) for one in prepared.endpoints]
     endpoints += [_row(gone.name, "deleted") for gone in prepared.gone]
-    named = [_row(one.name, one.outcome, (aliases.in_order(one.models),)) for one in prepared.aliases]
+    named = [_row(one.name, one.outcome, (one.words,)) for one in prepared.aliases]
     named += [_row(gone.name, "deleted") for gone in prepared.gone_aliases]
     return {"written": written, "endpoints": endpoints, "aliases": named, "left_out": prepared.left_out}
 

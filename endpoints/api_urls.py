@@ -7,6 +7,7 @@ from rest_framework.routers import SimpleRouter
 
 from endpoints.api import AliasViewSet, ChangeViewSet, EndpointViewSet
 from endpoints.api_files import ExportView, ImportView
+from endpoints.api_hosts import HostView
 
 router = SimpleRouter()
 router.register("endpoints", EndpointViewSet)
@@ -15,6 +16,7 @@ router.register("changes", ChangeViewSet)
 
 urlpatterns = [
     path("export/", ExportView.as_view(), name="export"),
+    path("hosts/<str:host>/", HostView.as_view(), name="host"),
     path("import/", ImportView.as_view(), name="import"),
     *router.urls,
 ]

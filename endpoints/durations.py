@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from endpoints.errors import DurationError
 
@@ -23,6 +24,28 @@ def parse_duration(text: str) -> float:
         raise DurationError(f"{word[:MAX_TEXT_LENGTH]!r} is not a duration. {ADVICE}")
     seconds = sum(float(number) * SECONDS_OF_UNIT[unit] for number, unit in PART.findall(word))
     return round(seconds, 6)
+
+
+def parse_until(text: str, *, now: datetime) -> datetime:
+    """A moment to come, as people write it: `2h` from now on, or `2026-12-01T08:00` (UTC without a zone).
+
+    Raises DurationError.
+    """
+    try:
+        return now + timedelta(seconds=parse_duration(text))
+    except DurationError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise DurationError(
+            f"{text[:MAX_TEXT_LENGTH]!r} is neither a time nor a duration. "
+            "Write 2h, or 2026-12-01T08:00 (UTC)."
+        ) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment <= now:
+        raise DurationError(f"{text[:MAX_TEXT_LENGTH]} is over already.")
+    return moment
 
 
 def format_duration(seconds: float) -> str:

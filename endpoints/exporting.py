@@ -40,7 +40,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The same as plain values."""
     found: dict[str, Any] = {"endpoints": [entry(endpoint) for endpoint in endpoints]}
     aliases = {
-        alias.name: [one.model for one in alias.models.all()]
+        alias.name: alias_entry([one.model for one in alias.models.all()], alias.strategy)
         for alias in ModelAlias.objects.prefetch_related("models")
     }
     return found | ({"model_aliases": _escaped(aliases)} if aliases else {})
@@ -60,6 +60,11 @@ def entry(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.auth_kind != AuthKind.NONE:
         found["auth"] = _auth(endpoint)
     return {key: _escaped(value) for key, value in found.items()}
+
+
+def alias_entry(models: list[str], strategy: str) -> list[str] | dict[str, Any]:
+    """The models of an alias; with its own load balancer, when it has one."""
+    return {"models": models, "strategy": strategy} if strategy else models
 
 
 def _auth(endpoint: Endpoint) -> dict[str, str]:

@@ -72,7 +72,7 @@ def prepare(file: EndpointFile, *, prune: bool = False) -> Import:
         differences = _apply(entry, endpoint, whole=prune)
         mistakes += [one for one in _mistakes(entry, endpoint) if not _is_unread(one.path, file.mistakes)]
         imported.append(Imported(endpoint, _outcome(endpoint, differences), differences))
-    named = alias_importing.prepare(file.aliases, mistakes)
+    named = alias_importing.prepare(file.aliases, mistakes, prune=prune)
     if mistakes:
         raise yaml_io.refusal(file.name, mistakes)
     prepared = Import(endpoints=tuple(imported), aliases=named, left_out=file.left_out)

@@ -15,7 +15,7 @@ from endpoints.choices import SET_ASIDE, Mode
 from endpoints.models import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,16 @@ def maintain(*, endpoint: Endpoint, until: datetime) -> None:
         _set_mode(endpoint, Mode.MAINTENANCE)
         health.forget(endpoint=endpoint, reason=f"maintenance until {until:%Y-%m-%d %H:%M} UTC")
         changes.record(endpoint, "in maintenance", (f"until: {until:%Y-%m-%d %H:%M} UTC",))
+
+
+def named(name: str, *, until: datetime | None = None) -> Callable[..., None]:
+    """The operation of that name: `activate`, `drain`, `pause`; `maintain` needs to know until when.
+
+    Raises KeyError.
+    """
+    if name == "maintain" and until is not None:
+        return partial(maintain, until=until)
+    return {"activate": activate, "drain": drain, "pause": pause}[name]
 
 
 def end_maintenance(now: datetime) -> int:

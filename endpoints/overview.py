@@ -73,6 +73,7 @@ class Card:
     latency_ms: int | None
     models: tuple[str, ...]
     flapping: bool = False
+    maintenance_until: datetime | None = None
     drawn: Drawings | None = None
     max_concurrent: int = 0
 
@@ -83,6 +84,11 @@ class Card:
     @property
     def down(self) -> bool:
         return needs_attention(self.mode, self.status)
+
+    @property
+    def set_aside(self) -> bool:
+        """Whether an operator has taken it out altogether: it gets neither requests nor checks."""
+        return self.mode in SET_ASIDE
 
     @property
     def serves(self) -> bool:
@@ -134,6 +140,7 @@ def card_of(
         else None,
         models=tuple(model.name for model in endpoint.models.all()),
         flapping=bool(health and health.flapping),
+        maintenance_until=endpoint.maintenance_until,
         drawn=drawn,
         max_concurrent=endpoint.max_concurrent or default_concurrent,
     )

@@ -16,6 +16,7 @@ from endpoints.choices import AuthKind, Mode, Status
 from endpoints.durations import format_duration, parse_duration
 from endpoints.errors import DurationError
 from endpoints.models import AliasedModel, Endpoint, EndpointModel, ModelAlias
+from endpoints.strategies import STRATEGIES
 from ollaproject.wire import rest
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
 
     type = serializers.CharField(required=False, help_text="A backend type, such as `vllm-mlx` or `openai`.")
     mode = serializers.ChoiceField(
-        choices=Mode.choices, read_only=True, help_text="Set by drain, pause and activate."
+        choices=Mode.choices, read_only=True, help_text="Set by drain, pause, maintain and activate."
     )
     check_interval = duration(source="check_interval_seconds", required=False)
     check_timeout = duration(source="check_timeout_seconds", required=False)
@@ -112,8 +113,18 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
 
     class Meta:
         model = Endpoint
-        fields = ("id", *yaml_io.KEYS, "mode", "is_local", "created_at", "edited_at", "health", "models")
-        read_only_fields = ("is_local",)
+        fields = (
+            "id",
+            *yaml_io.KEYS,
+            "mode",
+            "maintenance_until",
+            "is_local",
+            "created_at",
+            "edited_at",
+            "health",
+            "models",
+        )
+        read_only_fields = ("is_local", "maintenance_until")
         # The model's own rules say more than REST framework's would, in the words of the forms.
         extra_kwargs: ClassVar[dict[str, Any]] = {
             name: {"validators": []} for name in ("name", "url", "priority", "weight", "max_concurrent")
@@ -159,24 +170,33 @@ class AliasSerializer(rest.StrictSerializer, serializers.ModelSerializer[ModelAl
     """A name for an ordered list of models: the first that can be served is used."""
 
     models = serializers.ListField(child=serializers.CharField(), allow_empty=False, min_length=1)
+    strategy = serializers.ChoiceField(
+        choices=list(STRATEGIES),
+        required=False,
+        allow_blank=True,
+        help_text="Its own load balancer. Empty: that of the deployment.",
+    )
 
     class Meta:
         model = ModelAlias
-        fields = ("id", "name", "models")
+        fields = ("id", "name", "models", "strategy")
 
     def to_representation(self, instance: ModelAlias) -> dict[str, Any]:
         names = [one.model for one in instance.models.all()]
-        return {"id": instance.pk, "name": instance.name, "models": names}
+        return {"id": instance.pk, "name": instance.name, "models": names, "strategy": instance.strategy}
 
     def create(self, validated_data: dict[str, Any]) -> ModelAlias:
         return self._stored(ModelAlias(), validated_data)
 
     def update(self, instance: ModelAlias, validated_data: dict[str, Any]) -> ModelAlias:
+        if not self.partial:  # PUT: what is left out is at its default
+            validated_data.setdefault("strategy", "")
         return self._stored(instance, validated_data)
 
     def _stored(self, alias: ModelAlias, values: dict[str, Any]) -> ModelAlias:
         models = values.get("models")
         alias.name = values.get("name", alias.name)
+        alias.strategy = values.get("strategy", alias.strategy)
         try:
             alias.full_clean()
             for position, name in enumerate(models or ()):

@@ -35,12 +35,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class AliasEntry:
-    """A model alias of a file: its name, its models in order, and where it stands."""
+    """A model alias of a file: its name, its models in order, and where it stands.
+
+    `strategy` is its own load balancer, empty for that of the deployment; None when the file does not say.
+    """
 
     line: int
     path: str
     name: str
     models: tuple[str, ...]
+    strategy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

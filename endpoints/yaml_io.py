@@ -15,7 +15,9 @@ from endpoints import profiles
 from endpoints.choices import AuthKind
 from endpoints.durations import parse_duration
 from endpoints.errors import DurationError, EndpointFileError
-from endpoints.yaml_entries import AliasEntry, EndpointFile, Entry
+from endpoints.yaml_aliases import SECTION as ALIASES
+from endpoints.yaml_aliases import read_aliases
+from endpoints.yaml_entries import EndpointFile, Entry
 from endpoints.yaml_nodes import Mistake, Reader, line_of
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ OTHER_SECTIONS = (
     "server",
     "translators",
 )
-SECTIONS = ("endpoints", "discovery", "model_aliases", *OTHER_SECTIONS)
+SECTIONS = ("endpoints", "discovery", ALIASES, *OTHER_SECTIONS)
 OTHER_DISCOVERY_KEYS = ("health_check", "model_discovery", "refresh_interval", "type")
 
 # Who signs in how: the key of the secret (or, with `_file`, of the file that holds it), and the other keys.
@@ -151,7 +153,7 @@ class _FileReading:
         listed = [(sections["endpoints"], "endpoints")] if "endpoints" in sections else []
         if "discovery" in sections:
             listed += self._olla_list(sections["discovery"], left_out)
-        aliases = self._aliases(sections["model_aliases"]) if "model_aliases" in sections else []
+        aliases = read_aliases(self.reader, sections[ALIASES]) if ALIASES in sections else []
         if not listed and not aliases and not self.reader.mistakes:
             self.reader.refuse(root, "", "There is no list called endpoints (or discovery.static.endpoints).")
         entries = [entry for node, path in listed for entry in self._entries(node, path)]
@@ -159,17 +161,6 @@ class _FileReading:
         return EndpointFile(
             self._name, tuple(entries), tuple(aliases), tuple(left_out), tuple(self.reader.mistakes)
         )
-
-    def _aliases(self, node: yaml.Node) -> list[AliasEntry]:
-        found = []
-        for name, listed in (self.reader.mapping(node, "model_aliases", known=None) or {}).items():
-            path = f"model_aliases.{name}"
-            models = self.reader.texts(listed, path)
-            if models == []:
-                self.reader.refuse(listed, path, "An alias needs at least one model.")
-            if models:
-                found.append(AliasEntry(line_of(listed), path, name, tuple(dict.fromkeys(models))))
-        return found
 
     def _olla_list(self, node: yaml.Node, left_out: list[str]) -> list[tuple[yaml.Node, str]]:
         keys = self.reader.mapping(node, "discovery", known=("static", *OTHER_DISCOVERY_KEYS)) or {}

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from django.conf import settings
 from django.db.models import Count, F, Func, IntegerField, Q, Sum
 
 from endpoints import sparkline
 from ollaproject.wire.clock import now
 from proxy.models import Came, RequestRecord
+from proxy.shared_counts import under_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +67,10 @@ class Line(TypedDict):
 
 
 class Figures(TypedDict):
-    """Rates per second over the last minute, times in milliseconds; `tokens_at` is tok/s at an endpoint."""
+    """Rates per second over the last minute, times in milliseconds; `tokens_at` is tok/s at an endpoint.
+
+    `running_at` are the requests under way by the id of their endpoint; None when each process counts alone.
+    """
 
     requests: Line
     tokens: Line
@@ -73,6 +78,7 @@ class Figures(TypedDict):
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
     tokens_at: dict[str, float]
+    running_at: dict[str, int] | None
 
 
 _lock = threading.Lock()
@@ -98,7 +104,7 @@ def forget() -> None:
 
 
 def read(at: datetime) -> Figures:
-    """The figures at a time. Two queries."""
+    """The figures at a time. Three queries."""
     sums = history(at)
     recent = sums[-WINDOW_BUCKETS:]
     tokens_at: dict[str, float] = defaultdict(float)
@@ -113,6 +119,7 @@ def read(at: datetime) -> Figures:
         "ttft_p50_ms": median,
         "ttft_p95_ms": slow,
         "tokens_at": {endpoint: round(rate, 1) for endpoint, rate in tokens_at.items()},
+        "running_at": under_way() if settings.OLLA_SHARED_COUNTS else None,
     }
 
 

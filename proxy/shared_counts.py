@@ -26,7 +26,7 @@ from proxy.counts import Counts, EndpointCounts, add
 from proxy.models import TrafficTotal, WebProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
 logger = logging.getLogger(__name__)
@@ -202,14 +202,10 @@ class SharedCounts:
 
     def _read(self) -> Traffic:
         counts = _stored(lock=False)
-        living = list(WebProcess.objects.filter(seen_at__gte=clock.now() - LIVES))
-        in_flight: dict[str, int] = {}
-        for process in living:
-            for number, count in process.in_flight.items():
-                in_flight[number] = in_flight.get(number, 0) + count
+        living = _living()
         return Traffic(
             counts=counts,
-            in_flight=in_flight,
+            in_flight=_sums(living),
             waiting=sum(process.waiting for process in living),
             blocked=max((process.blocked for process in living), default=0),
             started_at=min((process.started_at for process in living), default=self._started_at),
@@ -225,6 +221,23 @@ class SharedCounts:
             add(counts, self._unsent)
             now = self._now
         return Traffic(counts, **asdict(now), started_at=self._started_at, processes=1)
+
+
+def under_way() -> dict[str, int]:
+    """Requests under way by the id of their endpoint, of all processes that live. One query."""
+    return _sums(_living())
+
+
+def _living() -> list[WebProcess]:
+    return list(WebProcess.objects.filter(seen_at__gte=clock.now() - LIVES))
+
+
+def _sums(living: Iterable[WebProcess]) -> dict[str, int]:
+    in_flight: dict[str, int] = {}
+    for process in living:
+        for number, count in process.in_flight.items():
+            in_flight[number] = in_flight.get(number, 0) + count
+    return in_flight
 
 
 def _stored(*, lock: bool) -> Counts:

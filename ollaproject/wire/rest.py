@@ -49,6 +49,12 @@ class ModelPermissions(permissions.DjangoModelPermissions):
         return super().has_permission(request, view)
 
 
+class ChangePermissions(ModelPermissions):
+    """For calls that change what is there and add nothing: as the buttons, they need no right to add."""
+
+    perms_map = {**ModelPermissions.perms_map, "POST": ["%(app_label)s.change_%(model_name)s"]}
+
+
 class Pages(pagination.PageNumberPagination):
     """`?page=2&page_size=50`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,6 +148,39 @@ def test_operations_are_those_of_the_buttons(client: APIClient, action: str, mod
     assert (change.actor, change.via, change.name) == ("ada", "REST API", "mini-1")
 
 
+def test_maintenance_has_an_end(client: APIClient) -> None:
+    url = f"{ENDPOINTS}{add_endpoint('mini-1').pk}/maintain/"
+    assert client.post(url, {}).json()["error"]["param"] == "until"
+    assert "over already" in client.post(url, {"until": "2001-01-01T00:00Z"}).json()["error"]["message"]
+    said = client.post(url, {"until": "2h"}).json()
+    assert said["mode"] == Mode.MAINTENANCE
+    assert datetime.fromisoformat(said["maintenance_until"]) > now() + timedelta(minutes=119)
+
+
+def test_a_whole_host_is_operated_at_once(client: APIClient) -> None:
+    add_endpoint("chat", url="http://studio.local:8000")
+    add_endpoint("embed", url="http://studio.local:8001")
+    add_endpoint("other")
+    said = client.post("/api/hosts/studio.local/", {"action": "drain"}).json()
+    assert [(one["name"], one["mode"]) for one in said] == [
+        ("chat", Mode.DRAINING),
+        ("embed", Mode.DRAINING),
+    ]
+    assert Endpoint.objects.get(name="other").mode == Mode.ACTIVE
+    assert client.post("/api/hosts/studio.local/", {"action": "maintain"}).json()["error"]["param"] == "until"
+    assert client.post("/api/hosts/nowhere/", {"action": "drain"}).status_code == 404
+
+
+def test_who_may_change_endpoints_may_operate_them(signed_in: SignIn, operator: User) -> None:
+    url = f"{ENDPOINTS}{add_endpoint('mini-1').pk}/drain/"
+    operator.user_permissions.set(
+        operator.user_permissions.filter(codename__in=("change_endpoint", "view_endpoint"))
+    )
+    assert signed_in(operator).post(url).status_code == 200
+    operator.user_permissions.set(operator.user_permissions.filter(codename="view_endpoint"))
+    assert signed_in(operator).post(url).status_code == 403
+
+
 def test_its_past_can_be_read(client: APIClient) -> None:
     endpoint = add_endpoint("mini-1")
     at = now() - timedelta(days=2)
@@ -184,10 +217,14 @@ def test_aliases_keep_their_order_and_need_permissions_of_their_own(
     assert made["models"] == ["qwen", "llama"]
     url = f"/api/aliases/{made['id']}/"
     assert client.patch(url, {"models": []}).json()["error"]["param"] == "models"
-    assert client.patch(url, {"models": ["llama"]}).json()["models"] == ["llama"]
+    assert client.patch(url, {"strategy": "luck"}).json()["error"]["param"] == "strategy"
+    assert client.patch(url, {"strategy": "least-latency"}).json()["strategy"] == "least-latency"
+    changed = client.patch(url, {"models": ["llama"]}).json()
+    assert (changed["models"], changed["strategy"]) == (["llama"], "least-latency")
+    assert "load balancer: least-latency" in Change.objects.all()[0].differences
     assert client.delete(url).status_code == 204
     assert not ModelAlias.objects.exists()
-    assert [one.action for one in Change.objects.all()] == ["deleted", "changed", "added"]
+    assert [one.action for one in Change.objects.all()] == ["deleted", "changed", "changed", "added"]
 
 
 def test_a_file_goes_in_and_out(client: APIClient, operator: User) -> None:

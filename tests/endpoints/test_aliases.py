@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from endpoints import routing_table
+from endpoints import routing_table, yaml_io
 from endpoints.models import ModelAlias, Revision
 from endpoints.snapshot import Alias
 
@@ -55,6 +55,30 @@ def test_the_file_says_all_of_a_known_alias_and_nothing_of_others(tmp_path: Path
         "gpt-4o-mini": Alias(("llama", "gemma")),
         "other": Alias(("phi",)),
     }
+
+
+def test_a_file_can_give_an_alias_its_own_load_balancer(tmp_path: Path) -> None:
+    said = "model_aliases: {gpt-4o-mini: {models: [qwen], strategy: round-robin}}"
+    assert "+ alias gpt-4o-mini  qwen, by round-robin" in imported(tmp_path, said)
+    assert routing_table.build(1).aliases == {"gpt-4o-mini": Alias(("qwen",), "round-robin")}
+
+    # Left out, it stays as it is.
+    imported(tmp_path, "model_aliases: {gpt-4o-mini: [llama]}")
+    assert routing_table.build(1).aliases == {"gpt-4o-mini": Alias(("llama",), "round-robin")}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("{strategy: priority}", "model_aliases.a: An alias needs a list of models."),
+        ("{models: []}", "model_aliases.a.models: An alias needs at least one model."),
+        ("{models: [m], strategy: luck}", "model_aliases.a.strategy: There is no load balancer 'luck'."),
+        ("{models: [m], weight: 3}", "model_aliases.a.weight: This key is not known."),
+    ],
+)
+def test_what_an_alias_cannot_be_is_said(said: str, words: str) -> None:
+    mistakes = yaml_io.read_text(f"model_aliases: {{a: {said}}}".encode(), name="f").mistakes
+    assert words in "".join(f"{one.path}: {one.sentence}" for one in mistakes)
 
 
 def test_the_same_file_twice_changes_nothing(tmp_path: Path) -> None:

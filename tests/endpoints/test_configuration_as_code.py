@@ -59,7 +59,7 @@ def fleet(make_endpoint: Callable[..., Endpoint]) -> list[Endpoint]:
         first_byte_timeout_seconds=3600,
         idle_timeout_seconds=61.5,
     )
-    alias = ModelAlias.objects.create(name="gpt-4o-mini")
+    alias = ModelAlias.objects.create(name="gpt-4o-mini", strategy="round-robin")
     for position, model in enumerate(("qwen", "llama")):
         AliasedModel.objects.create(alias=alias, position=position, model=model)
     return [full, make_endpoint(name="plain")]
@@ -80,6 +80,7 @@ def test_what_is_exported_imports_to_the_same_fleet(fleet: list[Endpoint], tmp_p
     assert list(Endpoint.objects.values(*changes.person_fields())) == before
     assert Endpoint.objects.get(name="rack 4: mini").credential() == SECRET
     assert [one.model for one in AliasedModel.objects.all()] == ["qwen", "llama"]
+    assert ModelAlias.objects.get().strategy == "round-robin"
 
 
 def test_every_key_of_a_file_is_exported(fleet: list[Endpoint]) -> None:
@@ -108,6 +109,7 @@ DRIFTS: dict[str, Callable[[], object]] = {
     "an endpoint more": lambda: Endpoint.objects.create(name="new", url="http://new.test"),
     "an alias less": lambda: ModelAlias.objects.all().delete(),
     "an alias more": lambda: ModelAlias.objects.create(name="another"),
+    "the load balancer of an alias": lambda: ModelAlias.objects.update(strategy=""),
     "the order of an alias": lambda: AliasedModel.objects.filter(model="qwen").update(position=9),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -286,21 +287,47 @@ def test_what_checks_write_cannot_be_edited_by_hand(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "mode", "words"),
+    ("action", "words"),
     [
-        ("pause", Mode.PAUSED, "Paused a: no requests and no checks. 1 left as it was."),
-        ("drain", Mode.DRAINING, "Draining 2 endpoints"),
-        ("activate", Mode.ACTIVE, "Put b in service. It is checked now. 1 left as it was."),
-        ("check", Mode.ACTIVE, "Checking a now. 1 left as it was."),
+        ("activate", "Put b in service. It is checked now. 1 left as it was."),
+        ("check", "Checking a now. 1 left as it was."),
     ],
 )
-def test_a_bulk_action_acts_where_it_makes_sense_and_says_so(
-    client: Client, action: str, mode: Mode, words: str
-) -> None:
+def test_a_bulk_action_acts_where_it_makes_sense_and_says_so(client: Client, action: str, words: str) -> None:
     chosen = [add_endpoint("a").pk, add_endpoint("b", mode=Mode.PAUSED).pk]
     response = client.post(LIST, {"action": action, "_selected_action": chosen}, follow=True)
     assert words in response.content.decode()
-    assert Endpoint.objects.get(name="a").mode == (mode if action != "activate" else Mode.ACTIVE)
+    assert Endpoint.objects.get(name="a").mode == Mode.ACTIVE
+
+
+def test_taking_out_of_service_asks_first_and_takes_whole_hosts_if_wanted(client: Client) -> None:
+    chat = add_endpoint("chat", url="http://studio.local:8000")
+    add_endpoint("embed", url="http://studio.local:8001")
+    add_endpoint("other")
+    asked = client.post(LIST, {"action": "maintain", "_selected_action": [chat.pk]}, follow=True)
+    html = asked.content.decode()
+    assert "Also embed." in html
+    assert set(Endpoint.objects.values_list("mode", flat=True)) == {Mode.ACTIVE}
+
+    url = asked.redirect_chain[-1][0]
+    assert "neither a time nor a duration" in client.post(url, {"until": "soon"}).content.decode()
+    done = client.post(url, {"until": "90m", "whole_host": "on"}, follow=True).content.decode()
+
+    assert "2 endpoints in maintenance until" in done
+    modes = dict(Endpoint.objects.values_list("name", "mode"))
+    assert modes == {"chat": Mode.MAINTENANCE, "embed": Mode.MAINTENANCE, "other": Mode.ACTIVE}
+    chat.refresh_from_db()
+    assert chat.maintenance_until is not None
+    assert now() + timedelta(minutes=89) < chat.maintenance_until < now() + timedelta(minutes=91)
+
+
+def test_one_that_has_its_host_for_itself_is_drained_after_one_question(client: Client) -> None:
+    chosen = add_endpoint("mini-1")
+    asked = client.post(LIST, {"action": "drain", "_selected_action": [chosen.pk]}, follow=True)
+    assert "All endpoints of these hosts" not in asked.content.decode()
+    assert "Draining mini-1" in client.post(asked.redirect_chain[-1][0], follow=True).content.decode()
+    assert Endpoint.objects.get().mode == Mode.DRAINING
+    assert client.get(f"{LIST}operate/delete/?ids={chosen.pk}").status_code == 404
 
 
 def test_a_button_of_the_form_acts_says_so_and_is_logged(client: Client) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ollaproject.wire.clock import now
 from proxy import pulse
-from proxy.models import Came
+from proxy.models import Came, WebProcess
 from tests.pages.records import record
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
     from django.test import Client
-    from pytest_django import DjangoAssertNumQueries
+    from pytest_django import DjangoAssertNumQueries, Settings
 
     SignIn = Callable[[User | None], Client]
 
@@ -50,6 +50,19 @@ def test_the_figures_are_those_of_the_last_minute() -> None:
 def test_a_quiet_gateway_has_figures_too() -> None:
     found = pulse.read(now())
     assert (found["requests"]["value"], found["ttft_p50_ms"], found["tokens_at"]) == (0, None, {})
+
+
+def test_what_runs_now_is_that_of_all_living_processes(settings: Settings) -> None:
+    settings.OLLA_SHARED_COUNTS = True
+    for name, seen_at, in_flight in (
+        ("a", now(), {"1": 2}),
+        ("b", now(), {"1": 1, "2": 4}),
+        ("gone", now() - timedelta(minutes=1), {"1": 9}),
+    ):
+        WebProcess.objects.create(
+            id=name, host="here", pid=1, started_at=seen_at, seen_at=seen_at, in_flight=in_flight
+        )
+    assert pulse.read(now())["running_at"] == {"1": 3, "2": 4}
 
 
 def test_ten_seconds_that_are_over_are_read_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:

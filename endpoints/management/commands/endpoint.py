@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils.timezone import is_naive, make_aware
 
 from endpoints import operations
-from endpoints.durations import parse_duration
+from endpoints.durations import parse_until
 from endpoints.errors import DurationError
 from endpoints.models import Endpoint
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from django.core.management.base import CommandParser
 
@@ -60,9 +58,7 @@ class Command(BaseCommand):
 
 
 def _operation(action: str, until: datetime | None) -> Callable[..., None]:
-    if until is not None:
-        return partial(operations.maintain, until=until)
-    return {"drain": operations.drain, "pause": operations.pause, "resume": operations.activate}[action]
+    return operations.named("activate" if action == "resume" else action, until=until)
 
 
 def _chosen(names: list[str], host: str | None) -> list[Endpoint]:
@@ -84,14 +80,6 @@ def _until(text: str | None) -> datetime:
     if not text:
         raise CommandError("Maintenance needs --until: a time, or how long.")
     try:
-        return clock.now() + timedelta(seconds=parse_duration(text))
-    except DurationError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"--until is neither a time nor a duration: {text!r}.") from None
-    moment = make_aware(moment) if is_naive(moment) else moment
-    if moment <= clock.now():
-        raise CommandError(f"--until is over already: {text}.")
-    return moment
+        return parse_until(text, now=clock.now())
+    except DurationError as error:
+        raise CommandError(f"--until: {error}") from None

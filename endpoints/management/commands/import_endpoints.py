@@ -34,6 +34,7 @@ endpoints.yaml:
 
   model_aliases:
     gpt-4o-mini: [mlx-community/Qwen2.5-3B-Instruct-4bit, mlx-community/Llama-3.2-3B-Instruct-4bit]
+    fast: {models: [mlx-community/Qwen2.5-3B-Instruct-4bit], strategy: least-latency}
 
 An Olla configuration works too: its discovery.static.endpoints are read. Endpoints are told apart by name.
 A key that the file leaves out keeps its value, and a stored credential stays when `auth` gives none. With
@@ -111,8 +112,9 @@ class Command(BaseCommand):
             self.stderr.write(f"Not about endpoints, left out: {', '.join(prepared.left_out)}.")
 
     def _show_alias(self, alias: ImportedAlias) -> None:
-        models = aliases.in_order(alias.models)
-        self.stdout.write(f"{MARKS[alias.outcome]} alias {alias.name}  {models}")
+        self.stdout.write(f"{MARKS[alias.outcome]} alias {alias.name}  {alias.words}")
+        if alias.outcome == Outcome.CHANGED and alias.before is not None:
+            self.stdout.write(f"    before: {aliases.in_words(alias.before.models, alias.before.strategy)}")
 
     def _show(self, one: Imported) -> None:
         self.stdout.write(f"{MARKS[one.outcome]} {one.endpoint.name}  {one.endpoint.url}")

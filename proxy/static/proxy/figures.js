@@ -1,6 +1,7 @@
 /**
- * The live figures of the dashboard: how busy the gateway is, and each endpoint on its card. They come with the
- * messages of the live channel; without it they are asked for.
+ * The live figures: on the dashboard how busy the gateway is; on each card and on an endpoint's own page what runs
+ * there, so that a draining one counts down. They come with the messages of the live channel; without it they are
+ * asked for.
  */
 
 const POLL_MS = 2000;
@@ -24,6 +25,11 @@ const WORDS = {
 function show(figures) {
   last = figures;
   heardAt = Date.now();
+  if (strip) showOnStrip(figures);
+  showOnCards();
+}
+
+function showOnStrip(figures) {
   for (const [name, words] of Object.entries(WORDS)) {
     const figure = strip.querySelector(`[data-figure=${name}]`);
     const value = figure.querySelector(".value");
@@ -32,23 +38,24 @@ function show(figures) {
     figure.querySelector("path")?.setAttribute("d", figures[name].path);
   }
   strip.querySelector("[data-figure=errors]").classList.toggle("is-bad", figures.errors.value > 0);
-  showOnCards();
 }
 
 function showOnCards() {
   // A fleet without endpoints has nothing to measure; its first one may come while the page is open.
-  strip.hidden = !fleet.querySelector(".cards");
+  if (strip) strip.hidden = !fleet.querySelector(".cards");
   if (!last) return;
-  for (const card of fleet.querySelectorAll(".card")) {
-    const speed = card.querySelector("[data-speed]");
-    if (speed) speed.textContent = rate(last.tokens_at[speed.dataset.speed] ?? 0);
+  for (const speed of fleet.querySelectorAll("[data-speed]")) {
+    speed.textContent = rate(last.tokens_at[speed.dataset.speed] ?? 0);
+  }
+  for (const place of fleet.querySelectorAll("[data-running]")) {
+    place.textContent = last.running_at ? (last.running_at[place.dataset.running] ?? 0).toLocaleString() : "–";
   }
 }
 
 async function poll() {
   if (document.hidden || Date.now() - heardAt < 2 * POLL_MS) return;
   try {
-    const response = await fetch(strip.dataset.url, { headers: { Accept: "application/json" } });
+    const response = await fetch(fleet.dataset.figures, { headers: { Accept: "application/json" } });
     if (response.ok && !response.redirected) show(await response.json());
   } catch {
     // The dashboard says by itself that nothing answers.
