@@ -140,8 +140,10 @@ class Speech:
             self.elsewhere -= 0 if self._manner.calls_only else len(start)
             return shown
         self.elsewhere += len(shown) - (0 if self._manner.calls_only else len(start))
+        is_cut = last and self._growing is not None and not self._growing.is_closed
         self._growing = None
-        self._state = "content" if self._manner.parallel and not self._manner.calls_only else "over"
+        wants_more = self._manner.parallel and not self._manner.calls_only
+        self._state = "content" if wants_more or is_cut else "over"
         return ""
 
     def _grow(self, raw: str) -> bool:

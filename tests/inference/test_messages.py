@@ -152,6 +152,22 @@ def test_calls_are_streamed_as_they_grow(calling: anthropic.Anthropic) -> None:
     assert json.loads("".join(pieces)) == call.input
 
 
+def test_a_call_that_the_limit_cuts_is_an_answer_all_the_same(calling: anthropic.Anthropic) -> None:
+    asked: Any = {"model": MODEL, "messages": HELLO, "tools": [WEATHER], "extra_body": COLD}
+    forced: Any = {"type": "tool", "name": "weather"}
+
+    messages = [
+        calling.messages.create(max_tokens=limit, tool_choice=forced, **asked)
+        for limit in (4, 32, 40, 48, 56, 300)
+    ]
+
+    cut = [message for message in messages if message.stop_reason == "max_tokens"]
+    inputs = [block.input for message in cut for block in message.content if block.type == "tool_use"]
+    assert {} in inputs
+    assert all(given.keys() <= {"city", "sunny"} for given in inputs if isinstance(given, dict))
+    assert messages[-1].stop_reason == "tool_use"
+
+
 def test_several_calls_and_their_results_go_back_and_forth(calling: anthropic.Anthropic) -> None:
     history: list[MessageParam] = [
         *HELLO,

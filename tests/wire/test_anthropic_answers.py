@@ -96,6 +96,27 @@ def test_arguments_that_are_no_object_are_an_error() -> None:
         whole({"tool_calls": [call]})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "whole_ones"),
+    [
+        ("", {}),
+        ('{"ci', {}),
+        ('{"city": "Be', {}),
+        ('{"city": "Bern", "days": 1', {"city": "Bern"}),
+        (' {"city": "Bern" , "at": {"lat": 46.9, "lon": [7, {', {"city": "Bern"}),
+        ('{"city": "Bern", "days": 12}', {"city": "Bern", "days": 12}),
+        ('["Bern", ', {}),
+    ],
+)
+def test_a_call_that_the_limit_of_tokens_has_cut_has_what_is_whole(arguments: str, whole_ones: Json) -> None:
+    call = {"id": "c", "function": {"name": "look", "arguments": arguments}}
+
+    message = whole({"tool_calls": [call]}, "length")
+
+    assert message["content"] == [{"type": "tool_use", "id": "c", "name": "look", "input": whole_ones}]
+    assert message["stop_reason"] == "max_tokens"
+
+
 def test_a_stream_without_an_end_is_an_error() -> None:
     stream = MessageStream(model="m")
     stream.feed(chunk_of({"choices": [{"delta": {"content": "half"}}]}))

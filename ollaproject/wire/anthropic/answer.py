@@ -6,6 +6,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from ollaproject.wire.anthropic.cut_call import whole_members
 from ollaproject.wire.blocks import Block, Kind, whole_blocks
 from ollaproject.wire.chat import TranslationError
 
@@ -23,13 +24,19 @@ STOP_REASONS = {
 
 
 def message_of(completion: Completion, *, model: str, hides_thoughts: bool = False) -> Json:
-    """Raises TranslationError when the arguments of a call are no JSON object."""
+    """Raises TranslationError when the arguments of a call are no JSON object, unless the limit of tokens has
+    cut them: then the call has those that are whole.
+    """
     choice = completion.choices[0]
     blocks = whole_blocks(choice.message)
+    is_cut = choice.finish_reason == "length"
     reason, sequence = stopped(choice, called=any(block.kind is Kind.CALL for block in blocks))
     return {
         **opening(model),
-        "content": [_content(block, hides_thoughts=hides_thoughts) for block in blocks],
+        "content": [
+            _content(block, hides_thoughts=hides_thoughts, may_be_cut=is_cut and block is blocks[-1])
+            for block in blocks
+        ],
         "stop_reason": reason,
         "stop_sequence": sequence,
         "usage": usage_of(completion.usage),
@@ -69,19 +76,20 @@ def usage_of(usage: Usage | None) -> Json:
     }
 
 
-def _content(block: Block, *, hides_thoughts: bool) -> Json:
+def _content(block: Block, *, hides_thoughts: bool, may_be_cut: bool) -> Json:
     if block.kind is Kind.TEXT:
         return {"type": "text", "text": block.text}
     if block.kind is Kind.THOUGHT:
         return {"type": "thinking", "thinking": "" if hides_thoughts else block.text, "signature": ""}
-    return {"type": "tool_use", "id": block.id, "name": block.name, "input": _arguments(block)}
+    arguments = _arguments(block, may_be_cut=may_be_cut)
+    return {"type": "tool_use", "id": block.id, "name": block.name, "input": arguments}
 
 
-def _arguments(block: Block) -> Json:
+def _arguments(block: Block, *, may_be_cut: bool) -> Json:
     try:
         arguments = json.loads(block.text or "{}")
     except ValueError:
-        arguments = None
+        arguments = whole_members(block.text) if may_be_cut else None
     if not isinstance(arguments, dict):
         raise TranslationError(f"called {block.name!r} with arguments that are no JSON object")
     return arguments
