@@ -23,7 +23,7 @@ from django.urls import re_path
 
 from endpoints import live
 from ollaproject.lifespan import lifespan
-from proxy import pulse
+from proxy import pulse, websockets
 from proxy.routes import API_PREFIXES, api, http_urlpatterns
 
 if TYPE_CHECKING:
@@ -37,10 +37,19 @@ async def http(scope: Scope, receive: Receive, send: Send) -> None:
     await (api if scope["path"].startswith(API_PREFIXES) else _router)(scope, receive, send)
 
 
+_live = live.routes(pulse.current)
+_live_channel = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(_live)))
+
+
+async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    known = any(each.resolve(scope["path"].lstrip("/")) for each in _live)
+    await (_live_channel if known else websockets.refuse)(scope, receive, send)
+
+
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(live.routes(pulse.current)))),
+        "websocket": websocket,
         "lifespan": lifespan,
     }
 )

@@ -38,5 +38,7 @@ async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
             request_log.write_all()
             await asyncio.to_thread(ledger.stop_writers)
             await asyncio.to_thread(shared_counts.stop_sharing)
+            if gateway.tracing is not None:
+                await asyncio.to_thread(gateway.tracing.close)
             await send({"type": "lifespan.shutdown.complete"})
             return

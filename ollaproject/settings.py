@@ -10,6 +10,7 @@ import dj_database_url
 from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 
+from ollaproject import logs
 from ollaproject.env import (
     env_bool,
     env_choice,
@@ -23,6 +24,7 @@ from ollaproject.env import (
     env_str,
     kept_secret,
 )
+from ollaproject.telemetry import traces_wanted
 from ollaproject.wire.release import VERSION
 from proxy.limits import WORDS as LIMIT_WORDS
 
@@ -308,33 +310,7 @@ STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns when it is missing
 # Files are served straight from their apps: no collectstatic step on a fresh clone.
 WHITENOISE_USE_FINDERS = True
 
-# --- Logs -------------------------------------------------------------------------------------------------
+# --- Logs and traces --------------------------------------------------------------------------------------
 
-# Which process of `manage.py serve` is speaking.
-_process = env_str("OLLA_PROCESS", "manage")
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {
-            "()": "ollaproject.logs.LineFormatter",
-            "format": f"%(asctime)s %(levelname)-7s {_process}: %(name)s: %(message)s",
-            "datefmt": "%Y-%m-%d %H:%M:%S",
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {
-        "handlers": ["stderr"],
-        "level": env_choice("OLLA_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO"),
-    },
-    "loggers": {
-        # httpx writes one line per request at INFO: health checks would fill the log.
-        "httpx": {"level": "WARNING"},
-        # uvicorn counts its processes and connections at INFO; proxy.record has the request log.
-        "uvicorn": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
-    },
-}
+LOGGING = logs.configuration()
+OLLA_TRACES = traces_wanted()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.key_table import Holder
     from proxy.limiter import Permit
     from proxy.sticky import Session
+    from proxy.tracing import RequestTrace
     from proxy.translation import Translation
     from proxy.usage import Tap
 
@@ -81,6 +82,7 @@ class Call:
         self._free_at = 0.0  # since when it could go to an endpoint, in seconds since it came in
         self._placed_at = 0.0
         self.session: Session | None = None  # when sticky sessions are on
+        self.trace: RequestTrace | None = None  # when traces are wanted
         self._watcher: asyncio.Task[None] | None = None
 
     # --- The request ---

@@ -15,8 +15,6 @@ from urllib.parse import unquote_to_bytes
 
 from channels.generic.http import AsyncHttpConsumer
 
-from endpoints import watch
-from endpoints.snapshot import snapshot
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
 from proxy import (
@@ -39,6 +37,7 @@ from proxy.plan import Plan
 from proxy.relay import break_off, relay
 from proxy.routing import Question
 from proxy.sticky import Asker
+from proxy.tables import routing_table_loaded
 from proxy.translation import converse
 from proxy.translators import translation_for
 from proxy.transport import IDEMPOTENT_METHODS
@@ -61,13 +60,6 @@ HARMLESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MODELS = b"/v1/models"
 HEALTH = b"/health"
 CATALOGUE = b"/olla/models"
-
-
-async def routing_table_loaded() -> None:
-    """Daphne has no lifespan protocol: there, nothing is loaded before the first request."""
-    if snapshot().revision < 0:
-        watch.start()
-        await watch.ready()
 
 
 class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc]
@@ -106,7 +98,7 @@ class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc]
         except ClientDisconnected:
             raise
         except Exception:
-            logger.exception("Request %s failed", call.request_id)
+            logger.exception("Request %s failed", call.request_id, extra={"request_id": call.request_id})
             await call.fail(errors.internal_error())
 
 
@@ -122,6 +114,8 @@ class ApiConsumer(GatewayConsumer):
         if self.gateway.revocations is not None:
             self.gateway.revocations.ended(call)
         self.gateway.records.close(outcome)
+        if call.trace is not None:
+            call.trace.end(outcome)
         self.gateway.translators.count(call)
 
     async def answer(self, call: Call) -> None:
@@ -134,6 +128,8 @@ class ApiConsumer(GatewayConsumer):
 
     async def dispatch(self, call: Call, path: bytes) -> None:
         """Answer a caller who is known, by what `path` asks for."""
+        if self.gateway.tracing is not None:  # strangers leave no traces
+            call.trace = self.gateway.tracing.request(call)
         if has_dot_segments(path):
             raise errors.invalid_path()
         if path == CATALOGUE or path.startswith(CATALOGUE + b"/"):
@@ -269,8 +265,7 @@ class ApiConsumer(GatewayConsumer):
         return body if changed is None else changed
 
     def _outgoing(self, call: Call, place: Place, body: bytes) -> Outgoing:
-        scope = call.scope
-        caller = call.caller
+        scope, caller = call.scope, call.caller
         forwarded = headers.forwarding(
             call.headers,
             request_id=call.request_id.encode(),

@@ -74,6 +74,13 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> ApiError:
     )
 
 
+def no_websockets() -> ApiError:
+    message = (
+        "Websockets are not spoken here, so there is no realtime API. Ask over HTTP; answers can be streamed."
+    )
+    return ApiError(501, "websocket_not_supported", message)
+
+
 def request_too_large(limit: int) -> ApiError:
     message = f"The request body is larger than {limit} bytes. OLLA_MAX_BODY_SIZE sets the limit."
     # The rest of the body is on its way: after this answer, the connection is of no more use.

@@ -13,7 +13,7 @@ from proxy.rewrite import with_model
 if TYPE_CHECKING:
     from endpoints.selection import Candidate
     from endpoints.snapshot import Target
-    from proxy.admission import Admission
+    from proxy.admission import Admission, Slot
     from proxy.call import Call
     from proxy.plan import Plan
     from proxy.record import Records, Running
@@ -52,9 +52,7 @@ class Failover:
         line, priority = (call.caller.line, call.caller.priority) if call.caller else ("", 0)
         while (slot := await self._admission.enter(plan, line, priority)) is not None:
             target = _place(call, plan, slot.candidate)
-            running = self._records.attempt(slot)
-            if call.overhead is None:
-                call.overhead = call.elapsed - slot.waited
+            running = self._begin(call, slot)
             try:
                 begun = await self._attempt(
                     target, for_candidate(outgoing, slot.candidate), running, repeatable=repeatable
@@ -81,9 +79,19 @@ class Failover:
         told = [f"{each.endpoint} {each.reason}" for each in call.attempts]
         raise errors.all_failed(told, timed_out=isinstance(failure, FirstByteTimeoutError)) from failure
 
+    def _begin(self, call: Call, slot: Slot) -> Running:
+        running = self._records.attempt(slot)
+        if call.overhead is None:
+            call.overhead = call.elapsed - slot.waited
+        if call.trace is not None:
+            running.trace = call.trace.attempt(slot)
+        return running
+
     async def _attempt(
         self, target: Target, outgoing: Outgoing, running: Running, *, repeatable: bool
     ) -> Begun:
+        if running.trace is not None:
+            outgoing = replace(outgoing, headers=running.trace.headers(outgoing.headers))
         answer = await self._upstream.send(target, outgoing, repeatable=repeatable)
         if answer.is_stream or answer.length is None or answer.length > MAX_GATHERED_BYTES:
             running.answered()

@@ -30,6 +30,7 @@ from proxy.upstream import Upstream
 
 if TYPE_CHECKING:
     from proxy.counts import Counts
+    from proxy.tracing import Tracing
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Gateway:
     limiter: Limiter = field(default_factory=Limiter)
     revocations: Revocations | None = None
     share_counts: bool = False
+    tracing: Tracing | None = None
     upstream: Upstream = field(default_factory=Upstream)
     records: Records = field(init=False)
     router: Router = field(init=False)
@@ -109,6 +111,7 @@ class Gateway:
             doubts=feedback.doubts,
             ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES, rows=rows) if written else None,
             share_counts=settings.OLLA_SHARED_COUNTS,
+            tracing=tracing_from_settings(),
             ask_for_usage=settings.OLLA_STREAM_USAGE,
             embedding_batch_size=settings.OLLA_EMBEDDING_BATCH_SIZE,
             revocations=Revocations() if settings.OLLA_REVOKED_STREAMS == "cut" else None,
@@ -118,6 +121,15 @@ class Gateway:
                 shared=SharedLimits(settings.REDIS_URL) if settings.REDIS_URL else None,
             ),
         )
+
+
+def tracing_from_settings() -> Tracing | None:
+    """None, without a cost, when no traces are wanted."""
+    if not settings.OLLA_TRACES:
+        return None
+    from proxy.tracing import Tracing  # noqa: PLC0415 -- OpenTelemetry is half a second that others spare
+
+    return Tracing()
 
 
 def sticky_from_settings() -> Sticky:

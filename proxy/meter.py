@@ -126,11 +126,16 @@ class Meter:
 
     @staticmethod
     def _operation(counts: ModelCounts, route: str) -> OperationCounts:
-        name = OPERATIONS.get(route.rstrip("/").rpartition("/v1/")[2], OTHER)
+        name = operation_of(route)
         found = counts.operations.get(name)
         if found is None:
             found = counts.operations[name] = OperationCounts()
         return found
+
+
+def operation_of(route: str) -> str:
+    """What is asked for at a path, in the words of OpenTelemetry's conventions, such as `chat`."""
+    return OPERATIONS.get(route.rstrip("/").rpartition("/v1/")[2], OTHER)
 
 
 def _count_tokens(counts: ModelCounts, operation: OperationCounts, outcome: Outcome, tokens: Tokens) -> None:

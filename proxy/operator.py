@@ -19,7 +19,8 @@ from proxy import (
     status,
     version,
 )
-from proxy.consumers import READ_METHODS, GatewayConsumer, routing_table_loaded
+from proxy.consumers import READ_METHODS, GatewayConsumer
+from proxy.tables import routing_table_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -22,11 +22,12 @@ from django.middleware.csrf import CsrfViewMiddleware
 from ollaproject.wire import asgi, roles
 from ollaproject.wire.openai_errors import ApiError
 from proxy import errors
-from proxy.consumers import ApiConsumer, routing_table_loaded
+from proxy.consumers import ApiConsumer
 from proxy.key_table import Holder, Team
 from proxy.limits import Limits
 from proxy.models import TeamLimits
 from proxy.patterns import Names
+from proxy.tables import routing_table_loaded
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

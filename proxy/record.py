@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.counts import Counts
     from proxy.key_table import Holder
     from proxy.ledger import Ledger
+    from proxy.tracing import AttemptTrace
     from proxy.usage import Tokens
 
 FIRST_FAILED_STATUS = 500
@@ -111,13 +112,14 @@ class Tally:
 class Running:
     """An attempt under way. It ends once, in one of three ways; later calls change nothing."""
 
-    __slots__ = ("_doubts", "_slot", "_started_at", "_tallies")
+    __slots__ = ("_doubts", "_slot", "_started_at", "_tallies", "trace")
 
     def __init__(self, tallies: tuple[Tally, ...], slot: Slot, doubts: Doubts) -> None:
         self._tallies = tallies
         self._slot = slot
         self._doubts = doubts
         self._started_at = time.perf_counter()
+        self.trace: AttemptTrace | None = None  # when traces are wanted
         doubts.began(slot.target.id)
         for tally in tallies:
             tally.requests += 1
@@ -141,7 +143,7 @@ class Running:
         if self._tallies:
             # Before the slot is free: nobody in the queue is to take it.
             self._doubts.failed(self._slot.target.id, reason, broken=broken)
-        for tally in self._end(bytes_out):
+        for tally in self._end(bytes_out, reason):
             tally.failures += 1
 
     def abandoned(self, bytes_out: int = 0) -> None:
@@ -149,13 +151,15 @@ class Running:
         if self._end(bytes_out):
             self._doubts.abandoned(self._slot.target.id)
 
-    def _end(self, bytes_out: int) -> tuple[Tally, ...]:
+    def _end(self, bytes_out: int, reason: str | None = None) -> tuple[Tally, ...]:
         tallies, self._tallies = self._tallies, ()
         for tally in tallies:
             tally.in_flight -= 1
             tally.bytes_out += bytes_out
         if tallies:
             self._slot.leave(time.perf_counter() - self._started_at)
+            if self.trace is not None:
+                self.trace.ended(reason)
         return tallies
 
 

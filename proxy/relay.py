@@ -78,7 +78,8 @@ async def _pass_on(call: Call, begun: Begun) -> None:
 async def cut(call: Call, begun: Begun, error: UpstreamError) -> None:
     """Say what happened, and leave the answer unfinished."""
     name = begun.answer.target.name
-    logger.warning("%s: %s broke off in the middle of its answer: %s", call.request_id, name, error)
+    said = "%s: %s broke off in the middle of its answer: %s"
+    logger.warning(said, call.request_id, name, error, extra={"request_id": call.request_id})
     await _leave_unfinished(call, f"{name} {error}.", error.code)
 
 

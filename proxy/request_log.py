@@ -10,9 +10,11 @@ import asyncio
 import atexit
 import logging
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.record import Outcome
     from proxy.usage import Tokens
 
@@ -46,7 +48,55 @@ class RequestLog:
         """Write what waits."""
         outcomes, self._waiting = self._waiting, []
         if outcomes and logger.isEnabledFor(logging.INFO):
-            logger.info("\n".join(map(line, outcomes)))
+            logger.info(Requests(outcomes))
+
+
+class Requests:
+    """A batch of the log, as lines of text, or as fields (`ollaproject.logs.Entries`)."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        self._outcomes = outcomes
+
+    def __str__(self) -> str:
+        return "\n".join(map(line, self._outcomes))
+
+    def entries(self) -> Iterable[dict[str, Any]]:
+        """What is known of each request. Times are in milliseconds."""
+        return map(fields, self._outcomes)
+
+
+def fields(outcome: Outcome) -> dict[str, Any]:
+    """The same for machines."""
+    told: dict[str, Any] = {
+        "message": "request",
+        "request_id": outcome.request_id,
+        "method": outcome.method,
+        "route": outcome.route,
+        "status": outcome.status,
+        "endpoint": outcome.endpoint,
+        "model": outcome.model,
+        "served_model": outcome.served_model,
+        "stream": outcome.stream,
+        "duration_ms": _milliseconds(outcome.duration),
+        "ttft_ms": _milliseconds(outcome.ttft),
+        "bytes_in": outcome.bytes_in,
+        "bytes_out": outcome.bytes_out,
+        "error": outcome.error_code,
+        "client_left": outcome.client_left,
+        "attempts": [{"endpoint": each.endpoint, "failure": each.reason} for each in outcome.attempts],
+    }
+    if outcome.tokens is not None:
+        tokens = outcome.tokens
+        told |= {
+            "prompt_tokens": tokens.prompt,
+            "completion_tokens": tokens.completion,
+            "cached_tokens": tokens.cached,
+        }
+    return told
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
 
 
 def line(outcome: Outcome) -> str:

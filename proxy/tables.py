@@ -1,14 +1,21 @@
-"""The routing table for pages: this process's own, or the stored one where none was loaded yet."""
+"""The routing table where none was loaded yet: for requests it is awaited, for pages read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from endpoints import routing_table
+from endpoints import routing_table, watch
 from endpoints.snapshot import snapshot
 
 if TYPE_CHECKING:
     from endpoints.snapshot import Snapshot
+
+
+async def routing_table_loaded() -> None:
+    """Daphne has no lifespan protocol: there, nothing is loaded before the first request."""
+    if snapshot().revision < 0:
+        watch.start()
+        await watch.ready()
 
 
 def current_table() -> Snapshot:

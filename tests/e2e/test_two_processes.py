@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -33,6 +34,13 @@ endpoint.models.create(name="m1", created=1, first_seen_at=now(), last_seen_at=n
 # Beside what ages by itself: who was asked decides the moment.
 AGEING = {"timestamp", "uptime", "last_check", "next_check", "health_check", "last_model_sync"}
 
+# What has to be the same whichever of them answers.
+SAME = (
+    *("/internal/status", "/internal/status/endpoints", "/internal/status/models?detailed=true&group=family"),
+    *("/internal/stats/models", "/internal/stats/translators", "/internal/stats/sticky"),
+    *("/olla/models", "/v1/models", "/version"),
+)
+
 
 class Web:
     """A web process as it runs in production."""
@@ -55,6 +63,14 @@ class Web:
     def metric(self, line: str) -> float:
         text = self.client.get("/metrics").text
         return next(float(each.split()[-1]) for each in text.splitlines() if each.startswith(line))
+
+    def handshake(self, path: str) -> bytes:
+        """What a websocket client is answered."""
+        lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"]
+        lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall("\r\n".join(lines).encode())
+            return b"".join(iter(lambda: connection.recv(65536), b""))
 
     def stop(self) -> None:
         self.client.close()
@@ -102,12 +118,18 @@ def test_they_give_the_same_figures(pair: tuple[Web, Web], upstream: FakeUpstrea
             assert web.client.post("/v1/chat/completions", json=CHAT).status_code == httpx.codes.OK
 
     eventually(lambda: other.json("/internal/status")["system"]["total_requests"] == 5, within=10)
-    for path in ("/internal/status", "/internal/status/endpoints"):
-        assert one.json(path) == other.json(path)
-        assert one.client.get(path).headers["etag"] == other.client.get(path).headers["etag"]
     assert one.metric("olla_requests_total") == other.metric("olla_requests_total") == 5
+    for path in SAME:
+        assert one.json(path) == other.json(path)
+        if path.startswith("/internal"):
+            assert one.client.get(path).headers["etag"] == other.client.get(path).headers["etag"]
     assert one.metric("olla_web_processes") == 2
     assert len(upstream.requests_for("/v1/chat/completions")) == 5
 
+    told = one.handshake("/v1/realtime?model=m1")
+    assert told.startswith(b"HTTP/1.1 501")
+    assert b"websocket_not_supported" in told
+
+    before = one.metric("olla_model_requests_total")
     other.process.kill()
-    assert one.metric("olla_requests_total") == 5
+    assert one.metric("olla_model_requests_total") == before == 5

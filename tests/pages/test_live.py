@@ -17,6 +17,7 @@ from django.test import Client
 from endpoints import watch
 from endpoints.choices import Status
 from endpoints.live import SIGNED_OUT, routes
+from ollaproject.asgi import application
 from ollaproject.wire import roles
 from tests.pages.fleet import add_endpoint, set_health
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SOON_SECONDS = 5
+DENIAL = "websocket.http.response"
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +166,26 @@ async def test_a_closed_page_is_forgotten_by_the_watcher(endpoint: Endpoint) -> 
 
 def clear_roles(name: str) -> None:
     User.objects.get(username=name).groups.clear()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [("/v1/realtime", 501, "websocket_not_supported"), ("/ws/elsewhere/", 404, "not_found")],
+)
+async def test_any_other_websocket_is_refused_in_words(path: str, status: int, code: str) -> None:
+    """Also where the handshake comes from another site: it is told nothing that it could not read."""
+    client = WebsocketCommunicator(application, path, headers=[(b"origin", b"https://elsewhere.test")])
+    client.scope["extensions"] = {DENIAL: {}}
+    await client.send_input({"type": "websocket.connect"})
+
+    head, body = await client.receive_output(), await client.receive_output()
+
+    assert (head["type"], head["status"]) == (f"{DENIAL}.start", status)
+    assert json.loads(body["body"])["error"]["code"] == code
+
+
+async def test_a_server_that_cannot_refuse_in_words_closes() -> None:
+    client = WebsocketCommunicator(application, "/v1/realtime")
+    await client.send_input({"type": "websocket.connect"})
+
+    assert await client.receive_output() == {"type": "websocket.close"}

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from channels.routing import URLRouter
 
+from endpoints import watch
 from endpoints.choices import Mode, Status
 from endpoints.snapshot import ServedModel, Snapshot, Target, install, snapshot
 from ollaproject.client_connection import ClientConnection
@@ -156,7 +157,7 @@ def open_guard(
 
 PLACING = (
     *("balancer", "queue_size", "queue_timeout", "ledger", "limiter", "revocations", "sticky"),
-    *("model_routing", "model_fallback", "rediscovery", "share_counts"),
+    *("model_routing", "model_fallback", "rediscovery", "share_counts", "tracing"),
 )
 
 
@@ -222,6 +223,7 @@ def target_for(upstream: FakeUpstream | str, *, number: int = 1, **changes: Any)
 @pytest.fixture
 def table() -> Iterator[Callable[..., None]]:
     """Installs a routing table of the given targets, in the fleet's order; the old one comes back after."""
+    watch.stop()  # where a test before this one has needed it, it would put the database's own table in
     before = snapshot()
 
     def use(*targets: Target) -> None:

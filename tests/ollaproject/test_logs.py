@@ -1,0 +1,91 @@
+"""The log for machines: an object a line, whatever is logged."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import logging.config
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ollaproject import logs
+from proxy.record import Attempt, Outcome
+from proxy.request_log import Requests
+from proxy.usage import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OUTCOME = Outcome(
+    ended_at=datetime(2026, 1, 2, tzinfo=UTC),
+    request_id="r-1",
+    method="POST",
+    route="/v1/chat/completions",
+    caller="10.0.0.1",
+    model="m1",
+    endpoint="mini-2",
+    attempts=(Attempt("mini-1", "closed the connection"), Attempt("mini-2", None)),
+    status=200,
+    stream=True,
+    ttft=0.25,
+    duration=1.5,
+    bytes_in=10,
+    bytes_out=20,
+    error_code=None,
+    client_left=False,
+    tokens=Tokens(prompt=5, completion=3, cached=None),
+)
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[logging.Logger], None]], list[Any]]:
+    """What reaches standard error with OLLA_LOG_FORMAT=json, line by line."""
+    monkeypatch.setenv("OLLA_LOG_FORMAT", "json")
+    monkeypatch.setenv("OLLA_PROCESS", "web")
+    made = logging.config.DictConfigurator(logs.configuration()).configure_formatter(
+        logs.configuration()["formatters"]["json"]
+    )
+
+    def log(act: Callable[[logging.Logger], None]) -> list[Any]:
+        stream = io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(made)
+        logger = logging.Logger("proxy.record")  # noqa: LOG001 - of this test alone
+        logger.addHandler(handler)
+        act(logger)
+        return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    return log
+
+
+def test_each_request_is_an_object_with_its_id(logged: Callable[..., list[Any]]) -> None:
+    first, second = logged(lambda logger: logger.info(Requests([OUTCOME, OUTCOME])))
+
+    assert first == second
+    assert (first["level"], first["process"], first["logger"]) == ("INFO", "web", "proxy.record")
+    assert (first["request_id"], first["status"], first["endpoint"]) == ("r-1", 200, "mini-2")
+    assert (first["duration_ms"], first["ttft_ms"], first["prompt_tokens"]) == (1500.0, 250.0, 5)
+    assert first["attempts"][0] == {"endpoint": "mini-1", "failure": "closed the connection"}
+    assert "10.0.0.1" not in json.dumps(first)
+
+
+def test_a_traceback_stays_on_its_line(logged: Callable[..., list[Any]]) -> None:
+    def fail(logger: logging.Logger) -> None:
+        try:
+            raise ValueError("no\nway")
+        except ValueError:
+            logger.exception("Request %s failed", "r-2", extra={"request_id": "r-2"})
+
+    (only,) = logged(fail)
+
+    assert (only["message"], only["request_id"]) == ("Request r-2 failed", "r-2")
+    assert only["exception"].endswith("ValueError: no\nway")
+
+
+def test_what_is_no_json_by_nature_is_told_all_the_same(logged: Callable[..., list[Any]]) -> None:
+    (only,) = logged(lambda logger: logger.warning("%s is down", object))
+
+    assert only["message"] == "<class 'object'> is down"
