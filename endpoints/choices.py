@@ -31,6 +31,8 @@ TRAFFIC: Final = {Status.HEALTHY: 1.0, Status.BUSY: 0.3}
 ROUTABLE: Final = frozenset(TRAFFIC)
 # It runs no server now, and is woken by the first request for one of its models (endpoints.sleep).
 WAKEABLE: Final = frozenset({Status.ASLEEP})
+# What it passes through on its way from there.
+WAKING: Final = frozenset({Status.UNKNOWN, Status.WARMING})
 
 
 class Mode(models.TextChoices):

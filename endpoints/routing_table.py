@@ -101,6 +101,7 @@ def _target(endpoint: Endpoint, models: list[EndpointModel]) -> Target:
         max_concurrent=endpoint.max_concurrent or concurrency.default_of(profile, models),
         rewrites=_rewrites(endpoint, profile),
         weight=endpoint.weight,
+        was_rung=endpoint.health.wake_asked_at is not None,
         wakes_in_seconds=endpoint.health.wakes_in_seconds,
         ramp=_ramp(endpoint),
         headers=headers,

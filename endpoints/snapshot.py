@@ -12,7 +12,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, NamedTuple
 
 from endpoints.abilities import UNKNOWN, Abilities
-from endpoints.choices import ROUTABLE, TRAFFIC, WAKEABLE, Mode, Status
+from endpoints.choices import ROUTABLE, TRAFFIC, WAKEABLE, WAKING, Mode, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +75,7 @@ class Target:
     ramp: Ramp | None = None
     # Paths that stand elsewhere at this endpoint, longest first; one that ends in a slash: all below it.
     rewrites: tuple[tuple[bytes, bytes], ...] = ()
+    was_rung: bool = False  # somebody has asked for it while it was asleep
     wakes_in_seconds: float | None = None
     headers: tuple[tuple[str, str], ...] = field(repr=False, default=())
     model_names: frozenset[str] = field(init=False, repr=False)
@@ -100,7 +101,8 @@ class Target:
     @property
     def wakeable(self) -> bool:
         """Whether a request may wait for it to wake: it will take a while, as `wakes_in_seconds` says."""
-        return self.mode == Mode.ACTIVE and self.status in WAKEABLE
+        waits = self.status in WAKEABLE or (self.was_rung and self.status in WAKING)
+        return self.mode == Mode.ACTIVE and waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,14 @@ class Snapshot:
     revision: int
     targets: tuple[Target, ...]
     aliases: Mapping[str, Alias] = field(default_factory=dict)
+    has_sleepers: bool = field(init=False, compare=False)
     _patterns: tuple[tuple[re.Pattern[str], Alias], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # The one that leaves least open comes first.
         names = sorted(filter(is_pattern, self.aliases), key=lambda name: (-len(_literal(name)), name))
         compiled = ((re.compile(translate(name.replace("[", "[[]").lower())), name) for name in names)
+        object.__setattr__(self, "has_sleepers", any(target.wakeable for target in self.targets))
         object.__setattr__(self, "_patterns", tuple((regex, self.aliases[name]) for regex, name in compiled))
 
     def matching(self, name: str) -> Alias | None:

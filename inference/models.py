@@ -62,7 +62,7 @@ class LocalModel(models.Model):
         null=True,
         blank=True,
         help_text="Seconds without a request after which it is unloaded. "
-        "Requests get 503 until it is started again. Empty: it stays.",
+        "The next request loads it again. Empty: it stays.",
     )
     pinned = models.BooleanField(
         default=False, help_text="Never unloaded, neither when idle nor to make room for another model."

@@ -116,7 +116,8 @@ OLLA_MODEL = env_str("OLLA_MODEL", "demo")
 OLLA_EMBEDDING_MODEL = env_str("OLLA_EMBEDDING_MODEL", "demo" if OLLA_MODEL == "demo" else "")
 OLLA_MODEL_PORT = env_int("OLLA_MODEL_PORT", 40115, minimum=1)
 OLLA_MODEL_MEMORY = env_size("OLLA_MODEL_MEMORY", 0)  # 0: all that the machine has
-OLLA_MAKE_ROOM = env_bool("OLLA_MAKE_ROOM", default=False)
+OLLA_WAKE_TIMEOUT = env_int("OLLA_WAKE_TIMEOUT", 120)  # seconds
+OLLA_MAKE_ROOM = env_bool("OLLA_MAKE_ROOM", default=True)
 OLLA_WITHOUT_MODEL = env_bool("OLLA_WITHOUT_MODEL", default=False)
 
 # --- Django -----------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 LENGTH = re.compile(rb"[0-9]{1,18}")
+EVENTS = (b"content-type", headers.EVENT_STREAM)
 
 
 class Call:
@@ -65,6 +66,8 @@ class Call:
         self.tap: Tap | None = None  # where tokens are counted
         self.tail = b""  # the last piece of the body that was passed on
         self.sends_events = False  # whether the answer that has begun is an event stream
+        self._begun_early = False  # by `keep_waiting`
+        self._is_late = False  # an answer that is no stream, in a stream that has begun
         self.status = 0  # of our answer, 0 until it has begun
         self.ttft: float | None = None
         self.overhead: float | None = (
@@ -187,15 +190,33 @@ class Call:
         pairs += self.dialect.headers(request_id)
         return pairs + self.own_headers
 
+    async def keep_waiting(self, comment: bytes) -> None:
+        """Send a comment of an event stream while there is no answer, lest somebody take us for dead."""
+        if not self.status:
+            await self.begin(
+                HTTPStatus.OK, [(b"content-type", headers.EVENT_STREAM), *headers.STREAM_HEADERS]
+            )
+            self.sends_events = self._begun_early = True
+        await self.write(comment, more=True)
+
     async def begin(self, status: int, pairs: list[Pair]) -> None:
-        """Send status and headers: `pairs`, then the common ones."""
+        """Send status and headers: `pairs`, then the common ones.
+
+        Of an answer that `keep_waiting` has begun they are known; what is no stream becomes an event in it.
+        """
         self.status = status
+        if self._begun_early:
+            self._begun_early = False
+            self._is_late = status != HTTPStatus.OK or not headers.is_event_stream(pairs)
+            return
         await self._send(
             {"type": "http.response.start", "status": status, "headers": pairs + self.common_headers()}
         )
 
     async def write(self, body: bytes, *, more: bool) -> None:
         """Send a piece of the body. Returns when the client's connection can take more."""
+        if self._is_late and body:
+            body = self.dialect.late(body)
         message: Message = {"type": "http.response.body", "body": body, "more_body": more}
         self.bytes_out += len(body)
         await self._send(message)

@@ -94,7 +94,7 @@ class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc]
         try:
             await self.answer(call)
         except ApiError as error:
-            await call.fail(error)
+            await break_off(call, error)
         except ClientDisconnected:
             raise
         except Exception:
@@ -218,6 +218,8 @@ class ApiConsumer(GatewayConsumer):
 
         if self.gateway.rediscovery is not None and not self.gateway.router.knows(question):
             await self.gateway.rediscovery.ask()
+        if inference and self.gateway.waking.is_needed:
+            await self.gateway.waking.awake(call, question)
         parts = self._parts(place, question, body) if call.translation is None else []
         if inference and not parts and self.gateway.sticky is not None:
             call.session = self.gateway.sticky.session_of(asker_of(call, asked))

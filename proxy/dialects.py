@@ -31,6 +31,9 @@ class Dialect(Protocol):
     def broken_off(self, message: str, code: str | None, request_id: str) -> bytes:
         """The last event of a stream that could not go on."""
 
+    def late(self, body: bytes) -> bytes:
+        """An error's body as an event, for a client that was promised a stream."""
+
 
 class OpenAI:
     """The contract's section 5."""
@@ -45,6 +48,9 @@ class OpenAI:
 
     def broken_off(self, message: str, code: str | None, request_id: str) -> bytes:  # noqa: ARG002
         return sse.event({"error": {"message": message, "type": SERVER_ERROR, "param": None, "code": code}})
+
+    def late(self, body: bytes) -> bytes:
+        return sse.encoded_event(body)
 
 
 class Responses(OpenAI):
@@ -67,6 +73,9 @@ class Anthropic:
 
     def broken_off(self, message: str, code: str | None, request_id: str) -> bytes:  # noqa: ARG002
         return sse.typed_event({**anthropic.error_body(BROKEN_OFF_STATUS, message, request_id)})
+
+    def late(self, body: bytes) -> bytes:
+        return sse.encoded_event(body, name=b"error")
 
 
 OPENAI, RESPONSE_EVENTS, ANTHROPIC = OpenAI(), Responses(), Anthropic()

@@ -204,6 +204,12 @@ def no_healthy_endpoint(label: str, states: Sequence[str]) -> ApiError:
     return ApiError(503, "no_healthy_endpoint", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+def waking(model: str | None, retry_after: int) -> ApiError:
+    """`retry_after` is in seconds."""
+    message = f"The model {model!r} is being loaded, which takes about {retry_after} s. Try again then."
+    return ApiError(503, "model_loading", message, headers={"Retry-After": str(retry_after)})
+
+
 def overloaded(model: str | None, retry_after: int) -> ApiError:
     """`retry_after` is in seconds."""
     what = "that can serve this" if model is None else f"that serves {model!r}"

@@ -27,6 +27,7 @@ from proxy.sharing import Sharing
 from proxy.sticky import Sticky, StickyRules
 from proxy.translators import Translators
 from proxy.upstream import Upstream
+from proxy.waking import Waking
 
 if TYPE_CHECKING:
     from proxy.counts import Counts
@@ -46,6 +47,7 @@ class Gateway:
     rediscovery: Rediscovery | None = None
     queue_size: int = 100
     queue_timeout: float = 30.0
+    wake_timeout: float = 120.0  # seconds
     ask_for_usage: bool = True
     embedding_batch_size: int = 0  # inputs per request to an endpoint; 0 never splits
     doubts: Doubts = field(default_factory=Doubts)
@@ -58,6 +60,7 @@ class Gateway:
     records: Records = field(init=False)
     router: Router = field(init=False)
     admission: Admission = field(init=False)
+    waking: Waking = field(init=False)
     failover: Failover = field(init=False)
     translators: Translators = field(default_factory=Translators)
     counted: SharedCounts = field(init=False)
@@ -68,6 +71,7 @@ class Gateway:
             STRATEGIES[self.balancer](), mode=self.model_routing, fallback=self.model_fallback
         )
         self.admission = Admission(max_waiting=self.queue_size, max_wait=self.queue_timeout)
+        self.waking = Waking(self.router, max_wait=self.wake_timeout, max_waiting=self.queue_size)
         self.failover = Failover(self.upstream, self.records, self.admission)
         self.counted = SharedCounts(self._take, self._present, in_database=self.share_counts)
         self.records.changed = self.counted.touch
@@ -108,6 +112,7 @@ class Gateway:
             else None,
             queue_size=settings.OLLA_QUEUE_SIZE,
             queue_timeout=settings.OLLA_QUEUE_TIMEOUT,
+            wake_timeout=settings.OLLA_WAKE_TIMEOUT,
             doubts=feedback.doubts,
             ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES, rows=rows) if written else None,
             share_counts=settings.OLLA_SHARED_COUNTS,

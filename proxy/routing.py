@@ -81,6 +81,19 @@ class Router:
             return True
         return any(serves(target, model) for target in now.targets if within_reach(target, question))
 
+    def sleepers(self, question: Question) -> list[Target]:
+        """Who could be woken to answer, the preferred first; nobody when somebody can answer now."""
+        now = snapshot()
+        if question.model is None:
+            return []
+        alias = alias_for(now, question)
+        names = alias.models if alias else (question.model,)
+        present = [target for target in now.targets if within_reach(target, question)]
+        serving = [target for name in names for target in present if serves(target, name)]
+        if any(target.routable for target in serving):
+            return []
+        return [target for target in serving if target.wakeable]
+
     def _found(self, now: Snapshot, question: Question) -> Route:
         model = question.model
         alias = alias_for(now, question)

@@ -29,6 +29,12 @@ def event(payload: Any) -> bytes:
     return b"data: " + json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
+def encoded_event(data: bytes, *, name: bytes = b"") -> bytes:
+    """One event of text that is encoded already; its lines stay lines."""
+    named = b"event: " + name + b"\n" if name else b""
+    return named + b"".join(b"data: " + line + b"\n" for line in data.splitlines()) + b"\n"
+
+
 def typed_event(payload: dict[str, Any]) -> bytes:
     """One event that is called what its `type` says, as Anthropic and OpenAI's Responses have them."""
     return b"event: " + str(payload["type"]).encode() + b"\n" + event(payload)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -120,13 +121,15 @@ class Gateway:
             "worker": " worker ",
             "beat": " beat ",
             "models": " serve_models",
-            "model": " serve_model ",
         }
         running = {
             int(pid): (int(parent), arguments)
             for pid, parent, arguments in (line.split(None, 2) for line in found)
         }
-        return {
+        # A model may have outlived the supervisor that started it: the file says who it is.
+        files = [json.loads(path.read_text()) for path in self.home.glob("run/model-*.json")]
+        models = [("model", file["pid"]) for file in files if file["pid"] in running]
+        return dict(models) | {
             name: pid
             for pid, (parent, arguments) in running.items()
             for name, word in words.items()

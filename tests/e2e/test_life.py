@@ -1,4 +1,4 @@
-"""What happens to a running gateway: its model dies, an endpoint is added in mid-stream, it is stopped."""
+"""What happens to a running gateway: processes die, its model sleeps, an endpoint is added, it is stopped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -28,6 +29,9 @@ LOCAL_INTERVAL_SECONDS = 2
 CHAT = {"model": CHAT_MODEL, "messages": [{"role": "user", "content": "Count."}], "max_tokens": 4}
 # What the dashboard says then, alone or beside the endpoint that another test adds.
 LOCAL_IS_DOWN = "local does not serve|None of 2 endpoints serves|1 of 2 endpoints serves"
+UNLOAD = "from inference.local import wishes; from inference.models import LocalModel; "
+UNLOAD += "wishes.unload(LocalModel.objects.get())"
+BACK_SECONDS = 10
 LONG_STREAM = {
     "model": CHAT_MODEL,
     "messages": [{"role": "user", "content": "Tell me a very long story."}],
@@ -35,6 +39,8 @@ LONG_STREAM = {
     "temperature": 0,
     "stream": True,
 }
+
+embedded = pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
 
 
 def status_of(client: httpx.Client, name: str) -> str | None:
@@ -131,6 +137,41 @@ def test_an_endpoint_added_during_a_stream_is_used_at_once_and_disturbs_nothing(
     events = b"".join(pieces).decode().split("\n\n")
     assert events[-2] == "data: [DONE]"
     assert json.loads(events[-3].removeprefix("data: "))["choices"][0]["finish_reason"] in ("length", "stop")
+
+
+@embedded
+def test_a_request_for_an_unloaded_model_waits_until_it_is_loaded(gateway: Gateway) -> None:
+    model = gateway.processes()["model"]
+    with gateway.client() as client, ThreadPoolExecutor() as pool:
+        gateway.manage("shell", "-c", UNLOAD)
+        eventually(lambda: not alive(model), within=BACK_SECONDS)
+        assert CHAT_MODEL in client.get("/v1/models").text
+
+        asked = [pool.submit(client.post, "/v1/chat/completions", json=CHAT) for _ in range(3)]
+        eventually(lambda: "model" in gateway.processes(), within=BACK_SECONDS)
+        assert client.get("/v1/models").status_code == 200  # nobody else waits
+
+        assert [answer.result(60).status_code for answer in asked] == [200, 200, 200]
+
+
+@embedded
+def test_whoever_is_killed_comes_back_and_nothing_is_left_behind(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        for names in (["web", "worker", "beat"], ["model"], ["models"]):
+            before = gateway.processes()
+            assert set(before) == {"web", "worker", "beat", "models", "model"}
+            for name in names:
+                os.kill(before[name], signal.SIGKILL)
+
+            def is_back(before: dict[str, int] = before, names: list[str] = names) -> bool:
+                now = gateway.processes()
+                renewed = all(now.get(name, before[name]) != before[name] for name in names)
+                return renewed and client.post("/v1/chat/completions", json=CHAT).status_code == 200
+
+            eventually(is_back, within=BACK_SECONDS, what=lambda: gateway.output)
+            assert [name for name, pid in before.items() if alive(pid)] == [
+                n for n in before if n not in names
+            ]
 
 
 def test_ctrl_c_in_the_middle_of_a_stream_leaves_nothing_behind() -> None:
