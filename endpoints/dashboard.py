@@ -13,13 +13,12 @@ from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import condition, require_POST, require_safe
 
-from endpoints import archive, first_steps, latency
+from endpoints import archive, first_steps, latency, parts
 from endpoints.buttons import BUTTONS, press
 from endpoints.choices import SET_ASIDE
 from endpoints.drawings import DAY, drawings
 from endpoints.errors import ProfileError
 from endpoints.filters import asked_for, states
-from endpoints.live import SIGNED_OUT
 from endpoints.models import Endpoint, EndpointHealth, Revision
 from endpoints.overview import by_attention, card_of, counted, summary
 from endpoints.profiles import profile
@@ -52,7 +51,7 @@ def may_add(user: User | AnonymousUser) -> bool:
 @require_safe
 @needs(sees_fleet)
 def page(request: HttpRequest) -> HttpResponse:
-    response = render(request, "endpoints/dashboard.html", fleet(request) | {"signed_out_code": SIGNED_OUT})
+    response = render(request, "endpoints/dashboard.html", fleet(request))
     patch_cache_control(response, private=True, no_store=True)
     return response
 
@@ -61,7 +60,13 @@ def fleet_version(request: HttpRequest) -> str:
     """A weak ETag that changes exactly when the fragment would show something else."""
     revision = Revision.objects.filter(pk=Revision.SINGLETON).values_list("routing", "activity").first()
     seen = json.dumps(
-        [revision, checks_stopped_at() is not None, may_act(request.user), may_add(request.user)]
+        [
+            revision,
+            checks_stopped_at() is not None,
+            may_act(request.user),
+            may_add(request.user),
+            parts.seen_by(request.user),
+        ]
     )
     return f'W/"{hashlib.sha256(seen.encode()).hexdigest()[:20]}"'
 
@@ -139,6 +144,7 @@ def fleet(request: HttpRequest) -> dict[str, Any]:
         "may_add": may_add(request.user),
         "first_steps": first_steps.left() if may_add(request.user) else [],
         "checks_stopped_at": checks_stopped_at(),
+        "parts": parts.shown(request.user),
     }
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import condition, require_POST, require_safe
 from endpoints import archive, dashboard, history, latency
 from endpoints.drawings import drawings
 from endpoints.durations import format_duration
-from endpoints.live import SIGNED_OUT, count_down
+from endpoints.live import count_down
 from endpoints.models import Endpoint, HealthCheck
 from endpoints.overview import card_of
 from ollaproject.wire import roles
@@ -44,7 +44,7 @@ CHECKS_SHOWN: Final = 20
 @needs(sees_fleet)
 def page(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     shown = content(request, found(endpoint_id))
-    response = render(request, "endpoints/endpoint.html", shown | {"signed_out_code": SIGNED_OUT})
+    response = render(request, "endpoints/endpoint.html", shown)
     patch_cache_control(response, private=True, no_store=True)
     return response
 

@@ -175,8 +175,11 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         await self._send({"type": "http.response.body", "body": payload, "more_body": not last})
 
     def _log(self, seconds: float) -> None:
-        """One line per request; health checks and model lists that go well only when debugging."""
-        level = logging.DEBUG if self.status == OK and not self.report else logging.INFO
+        """One line per request; health checks, and model lists that go well, only when debugging."""
+        is_usual = (
+            self.status == OK or self.scope["path"] == "/health"
+        )  # 503 four times a second while it loads
+        level = logging.DEBUG if is_usual and not self.report else logging.INFO
         # Percent-encoded as it came: what a client sends must not be able to begin a line of its own.
         method, path = self.scope["method"], self.scope["raw_path"].decode("latin-1")
         logger.log(

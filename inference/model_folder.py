@@ -78,6 +78,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def check_role(config: dict[str, Any], *, embeds: bool, name: str) -> None:
+    """Raise ModelBroken unless the model of this configuration, called `name`, can do what is wanted."""
+    kind = config["model_type"]
+    if kind in ENCODER_TYPES and not embeds:
+        raise ModelBroken(f"{name} holds an embedding model ({kind}): choose embeddings as its kind.")
+    if kind not in ENCODER_TYPES and embeds:
+        raise ModelBroken(f"{name} holds no embedding model that is known here, but one of type {kind}.")
+
+
 def check_tokenizer(folder: Path) -> None:
     """Raise ModelBroken when the folder holds no tokenizer of any kind."""
     if not any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES):

@@ -252,3 +252,7 @@ class ModelHost(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def memory_used(self) -> int:
+        return max(0, self.memory_total - self.memory_free)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from endpoints import local, revision, sleep
+from endpoints import local, parts, revision, sleep
+from inference.local import cards
+from ollaproject.wire.roles import sees_local_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,3 +44,8 @@ def show_change(**_: object) -> None:
 
 def _server(offer: Offer) -> local.Server:
     return local.Server(offer.endpoint_id, offer.name, offer.url, is_first=offer.is_first, key=offer.key)
+
+
+def show_on_dashboard() -> None:
+    """Local models that are on the move or have failed are shown above the endpoints."""
+    parts.add(parts.Part("inference/_on_dashboard.html", sees_local_models, cards.for_dashboard))

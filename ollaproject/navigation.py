@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from ollaproject.wire.roles import calls_models, enters_admin, sees_fleet, signed_in
+from ollaproject.wire.roles import calls_models, enters_admin, sees_fleet, sees_local_models, signed_in
 
 if TYPE_CHECKING:
     from ollaproject.wire.roles import Person, Rule
@@ -36,6 +36,7 @@ class Link:
 ENTRIES: Final = (
     Entry(_("Fleet"), "dashboard", shown_to=sees_fleet, below=("/endpoints/",)),
     Entry(_("Models"), "models", shown_to=sees_fleet),
+    Entry(_("Local models"), "local-models", shown_to=sees_local_models),
     Entry(_("Playground"), "playground", shown_to=calls_models),
     Entry(_("Requests"), "requests"),
     Entry(_("Incidents"), "incidents", shown_to=sees_fleet),
@@ -46,11 +47,19 @@ ENTRIES: Final = (
 def links(user: Person, path: str) -> list[Link]:
     """What this person may go to from the page at `path`."""
     shown = [entry for entry in ENTRIES if entry.shown_to(user)]
-    return [Link(str(entry.label), reverse(entry.url_name), is_current(entry, path)) for entry in shown]
+    fits = {entry: closeness(entry, path) for entry in ENTRIES}
+    closest = max(fits.values())
+    return [
+        Link(str(entry.label), reverse(entry.url_name), closest > 0 and fits[entry] == closest)
+        for entry in shown
+    ]
 
 
-def is_current(entry: Entry, path: str) -> bool:
-    """Whether `path` is the entry's page or one below it. Everything is below `/`, which says nothing."""
+def closeness(entry: Entry, path: str) -> int:
+    """How much of `path` leads to the entry; 0 when it is none of its pages. Of two, the longer one has it.
+
+    Everything is below `/`, which says nothing.
+    """
     url = reverse(entry.url_name)
-    prefixes = (*entry.below, url) if url != "/" else entry.below
-    return path == url or path.startswith(prefixes)
+    prefixes = (*entry.below, url) if url != "/" or path == "/" else entry.below
+    return max((len(prefix) for prefix in prefixes if path.startswith(prefix)), default=0)

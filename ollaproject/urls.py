@@ -12,6 +12,7 @@ from ollaproject.wire import rest
 
 urlpatterns = [
     path("", include("endpoints.urls")),
+    path("", include("inference.urls")),  # before the door's: models/local/ is not a model called local
     path("", include("proxy.urls")),
     path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),

@@ -9,6 +9,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 
 from endpoints.choices import Mode, Status
+from endpoints.live import SIGNED_OUT
 from endpoints.overview import MODE_WORDS, latency_ms
 from ollaproject.wire.clock import now
 
@@ -34,6 +35,12 @@ def icon(name: str) -> SafeString:
     return format_html(
         '<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("endpoints/icons.svg"), name
     )
+
+
+@register.simple_tag
+def signed_out_code() -> int:
+    """With which the live channel is closed for whoever has signed out."""
+    return SIGNED_OUT
 
 
 @register.simple_tag

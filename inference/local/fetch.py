@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from inference import footprint, model_folder
 from inference.demo import demo_chat_model, demo_embedding_model
-from inference.errors import DownloadInterrupted, ModelBroken, ModelError, ModelNotFound
-from inference.local.fetch_words import CHAT, EMBEDDING, Failed, Fetched, Job
+from inference.errors import DownloadInterrupted, ModelError, ModelNotFound
+from inference.local.fetch_words import EMBEDDING, Failed, Fetched, Job
 from inference.local.progress import DOWNLOADING, VERIFYING, Progress
 from ollaproject.parent import end_with_parent
 
@@ -31,7 +31,8 @@ def fetch(job: Job, progress: Progress) -> Fetched:
     for role, source in job.sources.items():
         folder, commit = _folder(job, role, source, progress)
         progress.begin(VERIFYING, 0, lambda: 0)
-        _check_kind(model_folder.read_config(folder), role, folder)
+        config = model_folder.read_config(folder)
+        model_folder.check_role(config, embeds=role == EMBEDDING, name=folder.name)
         model_folder.check_tokenizer(folder)
         fetched["facts"][role] = footprint.of_folder(folder).as_json()
         fetched["folders"][role] = str(folder)
@@ -54,17 +55,6 @@ def _folder(job: Job, role: str, source: str, progress: Progress) -> tuple[Path,
     first = next(iter(job.sources)) == role
     found = hub.fetch(source, revision=job.revision if first else "", token=job.token, progress=progress)
     return found.folder, found.commit
-
-
-def _check_kind(config: dict[str, Any], role: str, folder: Path) -> None:
-    kind = config["model_type"]
-    encodes = kind in model_folder.ENCODER_TYPES
-    if encodes and role == CHAT:
-        raise ModelBroken(f"{folder.name} holds an embedding model ({kind}): choose embeddings as its kind.")
-    if not encodes and role == EMBEDDING:
-        raise ModelBroken(
-            f"{folder.name} holds no embedding model that is known here, but one of type {kind}."
-        )
 
 
 def outcome(job: Job, tell: Callable[[dict[str, Any]], None]) -> Fetched | Failed:

@@ -47,6 +47,11 @@ def alive() -> list[ModelHost]:
     return list(ModelHost.objects.filter(running=True, seen_at__gt=clock.now() - GONE_AFTER))
 
 
+def known() -> list[str]:
+    """The names of all machines that ever ran models."""
+    return list(ModelHost.objects.values_list("name", flat=True))
+
+
 def is_mine(model: LocalModel, status: LocalModelStatus, name: str) -> bool:
     """Whether the machine `name` has `model`; claims one that should run and that nobody has."""
     if status.host == name:

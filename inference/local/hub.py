@@ -72,18 +72,57 @@ class LargeFile:
         return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A model's large files at one commit, and the folder of the cache that is theirs."""
+
+    commit: str
+    large: list[LargeFile]
+    storage: Path
+
+    @property
+    def large_bytes(self) -> int:
+        return sum(file.size for file in self.large)
+
+    @property
+    def missing_bytes(self) -> int:
+        return self.large_bytes - sum(file.here for file in self.large)
+
+
 def fetch(repo: str, *, revision: str, token: str, progress: Progress) -> Snapshot:
     """The files of `repo` at `revision` (empty: main), downloaded as far as they are not here.
 
     Raises DownloadInterrupted for what may pass by itself, ModelNotFound and ModelBroken for the rest.
     """
-    with _sentences(repo, revision):
+    with sentences(repo, revision):
         return _fetch(repo, revision or constants.DEFAULT_REVISION, token or None, progress)
 
 
 def _fetch(repo: str, revision: str, token: str | None, progress: Progress) -> Snapshot:
     if constants.HF_HUB_OFFLINE:
         return _what_is_here(repo, revision)
+    listing = list_files(repo, revision, token)
+    large = listing.large
+    _check_disk(repo, listing.missing_bytes, listing.storage)
+    progress.begin(DOWNLOADING, listing.large_bytes, lambda: sum(file.here for file in large))
+    for file in large:
+        _download(file, hf_hub_url(repo, file.name, revision=listing.commit), token)
+    _verify(large, progress)
+    folder = snapshot_download(
+        repo,
+        revision=listing.commit,
+        allow_patterns=HUB_PATTERNS,
+        ignore_patterns=HUB_IGNORED,
+        token=token,
+    )
+    branch = listing.storage / "refs" / revision  # offline, this is how the commit is found again
+    branch.parent.mkdir(parents=True, exist_ok=True)
+    branch.write_text(listing.commit)
+    return Snapshot(Path(folder), listing.commit)
+
+
+def list_files(repo: str, revision: str, token: str | None) -> Listing:
+    """What a model consists of at `revision`, and what of it is here. Raises what the hub's library does."""
     api = HfApi(token=token)
     commit = str(api.model_info(repo, revision=revision).sha)
     files = [
@@ -91,26 +130,11 @@ def _fetch(repo: str, revision: str, token: str | None, progress: Progress) -> S
         for entry in api.list_repo_tree(repo, revision=commit, recursive=True)
         if isinstance(entry, RepoFile)
     ]
-    wanted = list(
-        filter_repo_objects(
-            files, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED, key=lambda each: each.path
-        )
+    wanted = filter_repo_objects(
+        files, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED, key=lambda each: each.path
     )
     storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
-    large = [_large(file, storage) for file in wanted if file.lfs is not None]
-    total = sum(file.size for file in large)
-    _check_disk(repo, total - sum(file.here for file in large), storage)
-    progress.begin(DOWNLOADING, total, lambda: sum(file.here for file in large))
-    for file in large:
-        _download(file, hf_hub_url(repo, file.name, revision=commit), token)
-    _verify(large, progress)
-    folder = snapshot_download(
-        repo, revision=commit, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED, token=token
-    )
-    branch = storage / "refs" / revision  # offline, this is how the commit is found again
-    branch.parent.mkdir(parents=True, exist_ok=True)
-    branch.write_text(commit)
-    return Snapshot(Path(folder), commit)
+    return Listing(commit, [_large(file, storage) for file in wanted if file.lfs is not None], storage)
 
 
 def _what_is_here(repo: str, revision: str) -> Snapshot:
@@ -179,7 +203,7 @@ def _verify(files: list[LargeFile], progress: Progress) -> None:
 
 
 @contextlib.contextmanager
-def _sentences(repo: str, revision: str) -> Iterator[None]:
+def sentences(repo: str, revision: str) -> Iterator[None]:
     """What the hub's library raises, as errors of ours that say what to do."""
     try:
         yield

@@ -36,6 +36,8 @@ VIEWER, MEMBER, LEAD, OPERATOR, ADMIN = (
 SEE_FLEET: Final = "endpoints.view_fleet"
 SEE_ENDPOINTS: Final = "endpoints.view_endpoint"
 CHANGE_ENDPOINTS: Final = "endpoints.change_endpoint"
+SEE_LOCAL_MODELS: Final = "inference.view_localmodel"
+CHANGE_LOCAL_MODELS: Final = "inference.change_localmodel"
 CALL_MODELS: Final = "proxy.call_models"
 OWN_KEYS: Final = "proxy.manage_own_keys"
 TEAM_KEYS: Final = "proxy.manage_team_keys"
@@ -65,6 +67,11 @@ def signed_in(user: Person) -> bool:
 def sees_fleet(user: Person) -> bool:
     """The dashboard, endpoints, models, incidents, and what is pushed to these pages."""
     return user.has_perm(SEE_FLEET) or user.has_perm(SEE_ENDPOINTS)
+
+
+def sees_local_models(user: Person) -> bool:
+    """Their pages are kept up to date by the fleet's live channel."""
+    return user.has_perm(SEE_LOCAL_MODELS) and sees_fleet(user)
 
 
 def calls_models(user: Person) -> bool:

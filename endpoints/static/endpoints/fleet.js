@@ -65,7 +65,7 @@ fleet.addEventListener("htmx:afterRequest", ({ detail }) => {
 
 fleet.addEventListener("htmx:afterSwap", () => {
   const { down: count, spoken: sentence } = fleet.querySelector("[data-spoken]").dataset;
-  showDown(Number(count));
+  if (count !== undefined) showDown(Number(count));
   if (sentence !== wasSpoken) spoken.textContent = wasSpoken = sentence;
   tick();
 });
@@ -79,7 +79,7 @@ function heard(xhr) {
 function refusal(status) {
   if (status === 0) return "The gateway did not answer. Whether it was done will show here when it is back.";
   if (status === 403) return "You may not do this, or you signed in anew meanwhile. Reload the page and try again.";
-  if (status === 404) return "This endpoint is gone.";
+  if (status === 404) return "It is gone: somebody has deleted it.";
   return `The gateway could not do this (${status}). Its log says why.`;
 }
 
@@ -174,6 +174,6 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("online", () => !socket && connect());
 
-showDown(Number(fleet.querySelector("[data-spoken]").dataset.down));
+showDown(Number(fleet.querySelector("[data-spoken]").dataset.down ?? 0));
 connect();
 tick();

@@ -1,0 +1,140 @@
+"""The buttons of a local model: what each does, when it makes sense, what it costs, and what it says.
+
+The page, the admin, the REST API and `manage.py models` press the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inference.local import files, wishes, words
+from inference.local.choices import State, Wanted
+from inference.local.validation import is_hub_id
+from inference.model_folder import DEMO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from inference.models import LocalModel, LocalModelStatus
+
+    Fits = Callable[[LocalModel, LocalModelStatus], bool]
+    Question = Callable[[LocalModel, LocalModelStatus], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """`says` is what happens, with the model's name; `asks` what a person should know before, if anything."""
+
+    label: str
+    icon: str
+    press: Callable[[LocalModel], None]
+    says: str
+    fits: Fits
+    asks: Question = lambda _model, _status: ""
+
+
+def may_start(model: LocalModel, status: LocalModelStatus) -> bool:
+    return status.state == State.FAILED or model.wanted != Wanted.RUNNING
+
+
+def is_up(_model: LocalModel, status: LocalModelStatus) -> bool:
+    return status.state in (State.READY, State.LOADING)
+
+
+def is_loaded(_model: LocalModel, status: LocalModelStatus) -> bool:
+    return status.state == State.READY
+
+
+def may_stop(model: LocalModel, _status: LocalModelStatus) -> bool:
+    return model.wanted != Wanted.STOPPED
+
+
+def may_download(model: LocalModel, status: LocalModelStatus) -> bool:
+    rests = status.state in (State.STOPPED, State.FAILED) and model.wanted == Wanted.STOPPED
+    return rests and comes_from_elsewhere(model) and status.fetched_for != files.fingerprint(model)
+
+
+def has_files(model: LocalModel, status: LocalModelStatus) -> bool:
+    """Whether anything was downloaded for it, or part of it may have been."""
+    begun = status.fetched_for == files.fingerprint(model) or status.state != State.STOPPED
+    return begun and comes_from_elsewhere(model)
+
+
+def comes_from_elsewhere(model: LocalModel) -> bool:
+    """Whether its files are downloaded: those in a folder that a person gave are nobody's to delete."""
+    return any(source == DEMO or is_hub_id(source) for source in files.sources(model).values())
+
+
+def ask_before_stop(model: LocalModel, status: LocalModelStatus) -> str:
+    if status.state in (State.DOWNLOADING, State.VERIFYING):
+        return ""  # what has come stays
+    if status.state != State.READY:
+        return ""
+    return f"Stop {model.name}? Running answers have 20 s to finish, new requests for it are refused."
+
+
+def ask_before_restart(model: LocalModel, status: LocalModelStatus) -> str:
+    if status.state != State.READY:
+        return ""
+    took = f", about {words.span(status.load_seconds)}" if status.load_seconds else ""
+    return f"Restart {model.name}? Nobody can use it while it loads{took}."
+
+
+def ask_before_deletion(model: LocalModel, status: LocalModelStatus) -> str:
+    size = sum(each["weight_bytes"] for each in status.facts.values())
+    amount = f"{words.size(size)} have" if size else "They have"
+    return (
+        f"Delete the files of {model.name}? It is stopped, and its settings stay. "
+        f"{amount} to be downloaded again before it can run. Files that another model uses are kept."
+    )
+
+
+def may_update(model: LocalModel, status: LocalModelStatus) -> bool:
+    return status.state == State.READY and is_hub_id(model.source)
+
+
+UPDATING = "{} is looked for anew. What runs now serves until the new one does."
+
+BUTTONS = {
+    "start": Button("Start", "active", wishes.start, "{} is to run.", may_start),
+    "download": Button(
+        "Download", "download", wishes.download, "{} is being downloaded. It is not started.", may_download
+    ),
+    "stop": Button("Stop", "stop", wishes.stop, "{} is being stopped.", may_stop, ask_before_stop),
+    "restart": Button(
+        "Restart", "check", wishes.restart, "{} is being restarted.", is_up, ask_before_restart
+    ),
+    "unload": Button(
+        "Unload", "asleep", wishes.unload, "{} gives its memory back. It stays listed.", is_loaded
+    ),
+    "update": Button("Update", "download", wishes.update, UPDATING, may_update),
+    "delete-files": Button(
+        "Delete files",
+        "delete",
+        wishes.delete_files,
+        "The files of {} are being deleted.",
+        has_files,
+        ask_before_deletion,
+    ),
+}
+
+
+def fitting(model: LocalModel, status: LocalModelStatus) -> list[tuple[str, Button]]:
+    """Those that make sense now, by name."""
+    return [(name, button) for name, button in BUTTONS.items() if button.fits(model, status)]
+
+
+def press(name: str, pairs: Iterable[tuple[LocalModel, LocalModelStatus]]) -> str:
+    """Press the button `name` of those models that it makes sense for, and say what happens.
+
+    Raises KeyError when there is no such button.
+    """
+    button, chosen = BUTTONS[name], list(pairs)
+    pressed = [model for model, status in chosen if button.fits(model, status)]
+    for model in pressed:
+        button.press(model)
+    left = [model.name for model, _ in chosen if model not in pressed]
+    said = [button.says.format(model.name) for model in pressed]
+    said += [f"{name_left} stays as it is: there is nothing to do." for name_left in left]
+    return " ".join(said)

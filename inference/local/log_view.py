@@ -1,0 +1,51 @@
+"""A model's log as people read it: from this machine's disk, else the lines kept of its last failure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from inference.local import logs, site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference.models import LocalModelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLog:
+    """`note` says where the rest of it is, when this is not all that can be had."""
+
+    text: str
+    note: str = ""
+
+
+def of(status: LocalModelStatus, *, lines: int = logs.TAIL_LINES) -> ShownLog:
+    """The last lines of what its server or its download has written, whichever was last."""
+    written = {path: at for path in _places(status) if (at := _written_at(path)) and _is_of(status, at)}
+    if written:
+        newest = max(written, key=lambda path: written[path])
+        return ShownLog(logs.tail(newest, lines=lines))
+    kept = "\n".join(status.log_tail.splitlines()[-lines:])
+    if status.host and status.host != site.this_host():
+        return ShownLog(kept, f"Its log is on {status.host}: {site.log_of(status.pk).name}.")
+    return ShownLog(kept)
+
+
+def _places(status: LocalModelStatus) -> tuple[Path, Path]:
+    return site.log_of(status.pk), site.fetch_log_of(status.pk)
+
+
+def _written_at(path: Path) -> datetime | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return datetime.fromtimestamp(found.st_mtime, UTC) if found.st_size else None
+
+
+def _is_of(status: LocalModelStatus, at: datetime) -> bool:
+    """Whether a log of that age can be of its last start: an older one is from when it ran here before."""
+    return status.host in ("", site.this_host()) or status.started_at is None or at >= status.started_at
