@@ -94,26 +94,28 @@ def may_update(model: LocalModel, status: LocalModelStatus) -> bool:
     return status.state == State.READY and is_hub_id(model.source)
 
 
-UPDATING = "{} is looked for anew. What runs now serves until the new one does."
+UPDATING = "Looking for what is new of {}. What runs now serves until the new one does."
 
 BUTTONS = {
-    "start": Button("Start", "active", wishes.start, "{} is to run.", may_start),
+    "start": Button("Start", "active", wishes.start, "Starting {}.", may_start),
     "download": Button(
-        "Download", "download", wishes.download, "{} is being downloaded. It is not started.", may_download
+        "Download", "download", wishes.download, "Downloading {}. It is not started.", may_download
     ),
-    "stop": Button("Stop", "stop", wishes.stop, "{} is being stopped.", may_stop, ask_before_stop),
-    "restart": Button(
-        "Restart", "check", wishes.restart, "{} is being restarted.", is_up, ask_before_restart
-    ),
+    "stop": Button("Stop", "stop", wishes.stop, "Stopping {}.", may_stop, ask_before_stop),
+    "restart": Button("Restart", "check", wishes.restart, "Restarting {}.", is_up, ask_before_restart),
     "unload": Button(
-        "Unload", "asleep", wishes.unload, "{} gives its memory back. It stays listed.", is_loaded
+        "Unload",
+        "asleep",
+        wishes.unload,
+        "Unloading {}. It stays listed, and is loaded when it is asked for.",
+        is_loaded,
     ),
     "update": Button("Update", "download", wishes.update, UPDATING, may_update),
     "delete-files": Button(
         "Delete files",
         "delete",
         wishes.delete_files,
-        "The files of {} are being deleted.",
+        "Deleting the files of {}.",
         has_files,
         ask_before_deletion,
     ),
@@ -136,5 +138,5 @@ def press(name: str, pairs: Iterable[tuple[LocalModel, LocalModelStatus]]) -> st
         button.press(model)
     left = [model.name for model, _ in chosen if model not in pressed]
     said = [button.says.format(model.name) for model in pressed]
-    said += [f"{name_left} stays as it is: there is nothing to do." for name_left in left]
+    said += [f"Nothing to do for {name_left}: it stays as it is." for name_left in left]
     return " ".join(said)

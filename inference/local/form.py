@@ -151,6 +151,14 @@ class LocalModelForm(LocalModelModelForm):
             cleaned["chat_template_options"] = {}
         return cleaned
 
+    def _update_errors(self, errors: ValidationError) -> None:
+        """What was said of a field already is not said again in the model's words."""
+        if hasattr(errors, "error_dict"):
+            errors = ValidationError(
+                {k: said for k, said in errors.error_dict.items() if k not in self.errors}
+            )
+        super()._update_errors(errors)  # type: ignore[misc]  # of Django's forms, which the stubs leave out
+
     def _post_clean(self) -> None:
         """After the model's own rules its files are looked at, which must not happen before they are kept."""
         super()._post_clean()  # type: ignore[misc]  # of Django's forms, which the stubs leave out
@@ -163,7 +171,7 @@ class LocalModelForm(LocalModelModelForm):
         try:
             self.look = looking.look_at(self.instance)
         except ValidationError as mistakes:
-            self._update_errors(mistakes)  # type: ignore[attr-defined]
+            self._update_errors(mistakes)
 
 
 def origin_of(source: str) -> str:

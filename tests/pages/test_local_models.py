@@ -104,7 +104,7 @@ def test_a_button_does_what_it_says_and_shows_the_rest(signed_in: SignIn, operat
     answer = signed_in(operator).post(f"/models/local/{model.pk}/start/", headers={"HX-Request": "true"})
 
     assert LocalModel.objects.get().wanted == Wanted.RUNNING
-    assert answer["HX-Trigger"] == '{"olla:said": {"text": "small is to run."}}'
+    assert answer["HX-Trigger"] == '{"olla:said": {"text": "Starting small."}}'
     assert f'id="local-model-{model.pk}"' in answer.content.decode()
 
 
@@ -120,9 +120,7 @@ def test_without_scripts_a_form_does_the_same_and_deleting_is_asked_about(
     answer = client.post(f"{url}?from=model")
 
     assert answer["Location"] == f"/models/local/{model.pk}/"
-    assert [str(each) for each in get_messages(answer.wsgi_request)] == [
-        "The files of small are being deleted."
-    ]
+    assert [str(each) for each in get_messages(answer.wsgi_request)] == ["Deleting the files of small."]
     found = LocalModel.objects.get()
     assert (found.files_unwanted, found.wanted) == (True, Wanted.STOPPED)
 
@@ -132,7 +130,7 @@ PLACES = [
     ("get", "/models/local/now/", (401, 403, 200, 200)),
     ("get", "/models/local/{id}/", (302, 403, 200, 200)),
     ("get", "/models/local/{id}/now/", (401, 403, 200, 200)),
-    ("get", "/models/local/999999/", (302, 404, 404, 404)),
+    ("get", "/models/local/999999/", (302, 403, 404, 404)),
     ("post", "/models/local/{id}/start/", (302, 403, 403, 302)),
     ("post", "/models/local/{id}/explode/", (302, 403, 403, 404)),
     ("get", "/models/local/{id}/delete-files/", (302, 403, 403, 200)),
