@@ -17,6 +17,7 @@ from endpoints import watch
 from endpoints.choices import Mode, Status
 from endpoints.snapshot import ServedModel, Snapshot, Target, install, snapshot
 from ollaproject.client_connection import ClientConnection
+from ollaproject.web import KEEP_ALIVE_SECONDS
 from proxy import request_log
 from proxy.auth import Guard
 from proxy.gateway import Gateway
@@ -64,6 +65,8 @@ class _Server(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            # As in production, longer than clients keep theirs (httpx: 5 s), or both would end one at once.
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
         )
         super().__init__(config)
