@@ -2,16 +2,40 @@
 
 Running streams then stand still for two of their steps at most, whatever the machine, the model, the number
 of rows and the length of what was read already. Nobody waits when no row is decoding: then chunks are large.
+
+Reading costs something per token, and something each time: little on a CPU, more than a step of a few rows on
+a fast GPU, where a small chunk takes as long as a large one. Only the two together say what to read.
 """
 
 from __future__ import annotations
+
+from collections import deque
+from itertools import combinations
+from statistics import median
+from typing import NamedTuple
 
 SMALLEST_CHUNK_TOKENS = 16
 """Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
 IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 NEWS_SHARE = 0.25
-"""How much of a measured value is made of the latest measurement."""
+"""How much of a step's duration is made of the latest measurement."""
+REMEMBERED_READS = 16
+FIRST_CHUNK_TOKENS = 64
+"""As long as nothing is known of what reading costs."""
+WORTH_ITS_START = 1.5
+"""Where it takes longer than a step only to begin, a chunk may take so many times that."""
+GROWTH = 1.5
+"""How much larger than the last one a chunk may be: what larger ones cost is a guess until one was read."""
+SIGNIFICANT_BITS = 3
+"""Sizes are rounded to four in each doubling: some backends prepare anew for each size that they meet."""
+
+
+class Cost(NamedTuple):
+    """Seconds that reading takes each time, and for each token."""
+
+    start: float = 0.0
+    token: float = 0.0
 
 
 class Pace:
@@ -20,26 +44,54 @@ class Pace:
     def __init__(self, *, most_tokens: int) -> None:
         self._most_tokens = most_tokens
         self._step_seconds = 0.0  # of a step that reads nothing
-        self._token_seconds = 0.0  # of one token of a prompt
+        self._reads: deque[tuple[int, float]] = deque(maxlen=REMEMBERED_READS)  # tokens, seconds
+        self._cost = Cost()
+        self._last_chunk = min(FIRST_CHUNK_TOKENS, most_tokens)
 
     def chunk_tokens(self, *, decoding: bool) -> int:
         """How many tokens of prompts the next step should read, all prompts together."""
         if not decoding:
             return self._most_tokens * IDLE_CHUNK_FACTOR
-        if not (self._step_seconds and self._token_seconds):
-            return self._most_tokens
-        affordable = int(self._step_seconds / self._token_seconds)
-        return min(max(affordable, SMALLEST_CHUNK_TOKENS), self._most_tokens)
+        if not (self._step_seconds and self._reads):
+            return self._last_chunk
+        tokens = min(self._affordable_tokens(), self._last_chunk * GROWTH, self._most_tokens)
+        return _rounded_down(max(int(tokens), SMALLEST_CHUNK_TOKENS))
 
     def note(self, seconds: float, *, decoding: bool, read_tokens: int) -> None:
         """A step took `seconds`. Rows were decoding in it or not, and so many tokens of prompts were read."""
         if read_tokens:
             of_reading = seconds - (self._step_seconds if decoding else 0.0)
-            if of_reading > 0:
-                self._token_seconds = _blend(self._token_seconds, of_reading / read_tokens)
+            self._reads.append((read_tokens, max(of_reading, 0.0)))
+            self._cost = _cost_of(self._reads, known=self._cost)
+            if decoding:
+                self._last_chunk = min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._most_tokens)
         elif decoding:
-            self._step_seconds = _blend(self._step_seconds, seconds)
+            known = self._step_seconds
+            self._step_seconds = known + NEWS_SHARE * (seconds - known) if known else seconds
+
+    def _affordable_tokens(self) -> float:
+        cost = self._cost
+        if not cost.token:
+            return self._most_tokens
+        seconds = max(self._step_seconds, cost.start * WORTH_ITS_START)
+        return (seconds - cost.start) / cost.token
 
 
-def _blend(known: float, news: float) -> float:
-    return known + NEWS_SHARE * (news - known) if known else news
+def _cost_of(reads: deque[tuple[int, float]], *, known: Cost) -> Cost:
+    """The line through what was measured, by medians (Theil and Sen): a chunk for which the backend had to
+    compile something takes many times as long, and says nothing about the next one.
+
+    Chunks that are all alike do not tell one cost from the other. Then the start costs what was known.
+    """
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(reads, 2) if a[0] != b[0]]
+    if slopes:
+        token = max(median(slopes), 0.0)
+        return Cost(max(median(seconds - token * tokens for tokens, seconds in reads), 0.0), token)
+    usual = median(seconds for _, seconds in reads)
+    start = min(known.start, usual)
+    return Cost(start, (usual - start) / reads[0][0])
+
+
+def _rounded_down(tokens: int) -> int:
+    shift = max(tokens.bit_length() - SIGNIFICANT_BITS, 0)
+    return tokens >> shift << shift

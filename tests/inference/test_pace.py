@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,49 +12,115 @@ from hypothesis import strategies as st
 from inference.pace import SMALLEST_CHUNK_TOKENS, Pace
 
 MOST = 512
+ROUNDING = 0.8  # sizes are rounded down, to four in each doubling
 
 
-def measured(*, step_seconds: float, token_seconds: float) -> Pace:
-    pace = Pace(most_tokens=MOST)
-    for _ in range(20):
-        pace.note(step_seconds, decoding=True, read_tokens=0)
-        pace.note(step_seconds + 32 * token_seconds, decoding=True, read_tokens=32)
-    return pace
+class Machine:
+    """A model whose steps take `step` seconds, and reading `start` and `token`. New sizes are `compiled`."""
+
+    def __init__(
+        self, *, step: float, token: float, start: float = 0.0, compiled: float = 0.0, noise: float = 0.0
+    ) -> None:
+        self.pace = Pace(most_tokens=MOST)
+        self.step, self.token, self.start, self.compiled, self.noise = step, token, start, compiled, noise
+        self._chance = random.Random(1)  # noqa: S311 -- noise
+        self._known_sizes: set[int] = set()
+
+    def decode(self) -> None:
+        self.pace.note(self._noisy(self.step), decoding=True, read_tokens=0)
+
+    def read_while_decoding(self, tokens: int) -> list[int]:
+        """The sizes of the chunks in which so many tokens are read."""
+        sizes = []
+        while tokens > 0:
+            size = min(self.pace.chunk_tokens(decoding=True), tokens)
+            seconds = self._noisy(self.step) + self._noisy(self.start + self.token * size)
+            if size not in self._known_sizes:
+                seconds += self.compiled
+            self._known_sizes.add(size)
+            self.pace.note(seconds, decoding=True, read_tokens=size)
+            sizes.append(size)
+            tokens -= size
+        return sizes
+
+    def _noisy(self, seconds: float) -> float:
+        return seconds * (1 + self._chance.uniform(-self.noise, self.noise))
 
 
 def test_it_reads_as_much_as_a_step_takes() -> None:
-    pace = measured(step_seconds=0.1, token_seconds=0.001)
-    assert pace.chunk_tokens(decoding=True) == pytest.approx(100, abs=2)
+    machine = Machine(step=0.1, token=0.001)
+    machine.decode()
+    assert 100 * ROUNDING <= machine.read_while_decoding(4000)[-2] <= 100
+
+
+def test_it_does_so_where_measurements_are_noisy() -> None:
+    machine = Machine(step=0.4, token=0.005, start=0.02, noise=0.2)
+    machine.decode()
+    sizes = machine.read_while_decoding(8000)[5:-1]
+    assert 0.6 * 76 < sum(sizes) / len(sizes) < 1.3 * 76
+
+
+def test_a_start_that_takes_longer_than_a_step_makes_chunks_large_and_not_small() -> None:
+    machine = Machine(step=0.02, token=0.00004, start=0.025, compiled=0.2)
+    machine.decode()
+    sizes = machine.read_while_decoding(4000)
+    assert len(sizes) < 25
+    assert 312 * ROUNDING <= max(sizes) <= MOST
+
+
+def test_one_slow_chunk_says_nothing_of_the_next() -> None:
+    machine = Machine(step=0.1, token=0.001)
+    machine.decode()
+    before = machine.read_while_decoding(4000)[-2]
+    machine.pace.note(5.0, decoding=True, read_tokens=before)
+    assert machine.pace.chunk_tokens(decoding=True) == before
 
 
 def test_it_reads_much_when_nobody_waits() -> None:
-    pace = measured(step_seconds=0.1, token_seconds=0.001)
-    assert pace.chunk_tokens(decoding=False) == 2 * MOST
+    machine = Machine(step=0.1, token=0.001)
+    machine.decode()
+    machine.read_while_decoding(1000)
+    assert machine.pace.chunk_tokens(decoding=False) == 2 * MOST
 
 
-def test_it_begins_with_what_it_was_told() -> None:
-    assert Pace(most_tokens=64).chunk_tokens(decoding=True) == 64
+def test_it_begins_with_little() -> None:
+    assert Pace(most_tokens=MOST).chunk_tokens(decoding=True) == 64
+    assert Pace(most_tokens=32).chunk_tokens(decoding=True) == 32
 
 
 def test_it_learns_the_cost_of_reading_when_nothing_else_runs() -> None:
     pace = Pace(most_tokens=MOST)
     pace.note(0.05, decoding=True, read_tokens=0)
     pace.note(1.0, decoding=False, read_tokens=1000)
-    assert pace.chunk_tokens(decoding=True) == pytest.approx(50, abs=1)
+    assert 50 * ROUNDING <= pace.chunk_tokens(decoding=True) <= 50
+
+
+def test_it_grows_by_half_at_the_most() -> None:
+    machine = Machine(step=0.1, token=0.00001)
+    machine.decode()
+    sizes = machine.read_while_decoding(4000)
+    assert all(after <= 1.5 * before for before, after in pairwise(sizes))
+    assert max(sizes) == MOST
 
 
 def test_it_follows_as_steps_become_slower() -> None:
-    pace = measured(step_seconds=0.05, token_seconds=0.001)
+    machine = Machine(step=0.05, token=0.001)
+    machine.decode()
+    machine.read_while_decoding(1000)
+    machine.step = 0.2
     for _ in range(20):
-        pace.note(0.2, decoding=True, read_tokens=0)
-    assert pace.chunk_tokens(decoding=True) == pytest.approx(200, abs=5)
+        machine.decode()
+    assert 200 * ROUNDING <= machine.read_while_decoding(2000)[-2] <= 200
 
 
+@pytest.mark.parametrize("most", [16, 64, MOST])
 @given(
     steps=st.lists(st.tuples(st.floats(0, 100), st.booleans(), st.integers(0, 5000)), max_size=30),
 )
-def test_it_stays_within_its_bounds_whatever_was_measured(steps: list[tuple[float, bool, int]]) -> None:
-    pace = Pace(most_tokens=MOST)
+def test_it_stays_within_its_bounds_whatever_was_measured(
+    most: int, steps: list[tuple[float, bool, int]]
+) -> None:
+    pace = Pace(most_tokens=most)
     for seconds, decoding, tokens in steps:
         pace.note(seconds, decoding=decoding, read_tokens=tokens)
-        assert SMALLEST_CHUNK_TOKENS <= pace.chunk_tokens(decoding=True) <= MOST
+        assert SMALLEST_CHUNK_TOKENS <= pace.chunk_tokens(decoding=True) <= most
