@@ -52,7 +52,7 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return list(Status.choices)
+        return [(value, str(word)) for value, word in Status.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> QuerySet[Endpoint]:  # noqa: ARG002
         return queryset.filter(health__status=self.value()) if self.value() else queryset
@@ -63,7 +63,7 @@ class ModeFilter(admin.SimpleListFilter):
     parameter_name = "mode"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(mode.value, word) for mode, word in MODE_WORDS.items()]
+        return [(mode.value, str(word)) for mode, word in MODE_WORDS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> QuerySet[Endpoint]:  # noqa: ARG002
         return queryset.filter(mode=self.value()) if self.value() else queryset
@@ -94,7 +94,7 @@ class EndpointAdmin(EndpointModelAdmin):
     save_on_top = False
     actions = [bulk_action(name) for name in ("check", "activate")] + [*map(asking_action, QUESTIONS)]
     fieldsets = [
-        (None, {"fields": ["name", "url", "type", "mode"]}),
+        (None, {"fields": ["name", "url", "type", "mode", "tags"]}),
         (
             "Health checks",
             {
@@ -184,7 +184,7 @@ class EndpointAdmin(EndpointModelAdmin):
 
     @admin.display(description="mode", ordering="mode")
     def mode_shown(self, endpoint: Endpoint) -> SafeString | str:
-        return MODE_WORDS[Mode.ACTIVE] if endpoint.mode == Mode.ACTIVE else mode_pill(endpoint.mode)
+        return str(MODE_WORDS[Mode.ACTIVE]) if endpoint.mode == Mode.ACTIVE else mode_pill(endpoint.mode)
 
     @admin.display(description="priority", ordering="priority")
     def rank(self, endpoint: Endpoint) -> str:

@@ -27,6 +27,13 @@ class AliasedModelInline(AliasedModelInlineBase):
     validate_min = True
     verbose_name_plural = "models, the first that can be served is used"
 
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """The head of a column is no label: screen readers need one on each field."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.widget.attrs["aria-label"] = str(db_field.verbose_name)
+        return field
+
 
 @admin.register(ModelAlias)
 class ModelAliasAdmin(ModelAliasAdminBase):

@@ -35,6 +35,7 @@ def check_target(endpoint: Endpoint) -> CheckTarget:
         timeout_seconds=endpoint.check_timeout_seconds,
         loaded_url=whole_url(endpoint, profile.loaded_list.path) if profile.loaded_list else "",
         properties_url=whole_url(endpoint, profile.properties.path) if profile.properties else "",
+        memory_url=whole_url(endpoint, profile.memory.path) if profile.memory else "",
         include=tuple(endpoint.model_include),
         exclude=tuple(endpoint.model_exclude),
         has_credential=endpoint.has_credential,

@@ -10,20 +10,21 @@ from enum import StrEnum
 from typing import Final
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class Status(models.TextChoices):
     """What the health rules say of an endpoint."""
 
-    UNKNOWN = "unknown", "Unknown"
-    HEALTHY = "healthy", "Healthy"
-    BUSY = "busy", "Busy"
-    WARMING = "warming", "Warming up"
-    ASLEEP = "asleep", "Asleep"
-    UNHEALTHY = "unhealthy", "Unhealthy"
-    OFFLINE = "offline", "Offline"
-    CONFIG_ERROR = "config_error", "Configuration error"
-    RATE_LIMITED = "rate_limited", "Rate limited"
+    UNKNOWN = "unknown", _("Unknown")
+    HEALTHY = "healthy", _("Healthy")
+    BUSY = "busy", _("Busy")
+    WARMING = "warming", _("Warming up")
+    ASLEEP = "asleep", _("Asleep")
+    UNHEALTHY = "unhealthy", _("Unhealthy")
+    OFFLINE = "offline", _("Offline")
+    CONFIG_ERROR = "config_error", _("Configuration error")
+    RATE_LIMITED = "rate_limited", _("Rate limited")
 
 
 # How much of its share an endpoint gets, compared with one that is healthy. What is not here gets nothing.
@@ -38,10 +39,10 @@ WAKING: Final = frozenset({Status.UNKNOWN, Status.WARMING})
 class Mode(models.TextChoices):
     """What the operator wants of an endpoint."""
 
-    ACTIVE = "active", "In service"
-    DRAINING = "draining", "Draining: running requests finish, no new ones"
-    PAUSED = "paused", "Paused: no requests, no checks"
-    MAINTENANCE = "maintenance", "Maintenance: paused until a set time"
+    ACTIVE = "active", _("In service")
+    DRAINING = "draining", _("Draining: running requests finish, no new ones")
+    PAUSED = "paused", _("Paused: no requests, no checks")
+    MAINTENANCE = "maintenance", _("Maintenance: paused until a set time")
 
 
 # An operator has taken it out altogether: it is not checked, and nothing is known of it.

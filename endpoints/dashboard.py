@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.cache import patch_cache_control
+from django.utils.translation import get_language, gettext
 from django.views.decorators.http import condition, require_POST, require_safe
 
 from endpoints import archive, first_steps, latency, parts
@@ -66,6 +67,7 @@ def fleet_version(request: HttpRequest) -> str:
             may_act(request.user),
             may_add(request.user),
             parts.seen_by(request.user),
+            get_language(),
         ]
     )
     return f'W/"{hashlib.sha256(seen.encode()).hexdigest()[:20]}"'
@@ -133,12 +135,13 @@ def fleet(request: HttpRequest) -> dict[str, Any]:
         "total": len(cards),
         "chosen": chosen,
         "states": states(cards, chosen.status),
+        "tags": sorted({tag for card in cards for tag in card.tags} | ({chosen.tag} - {""})),
         "types": sorted({card.type for card in cards} | ({chosen.type} - {""})),
         "press_as": "endpoint-action",
         "press_query": chosen.query,
         "summary": summary(cards) if cards else [],
         # For screen readers: without the times, which would be read out anew every second.
-        "spoken": counted(cards) if cards else "No endpoint yet",
+        "spoken": counted(cards) if cards else gettext("No endpoint yet"),
         "down": sum(card.down for card in cards),
         "may_act": may_act(request.user),
         "may_add": may_add(request.user),

@@ -10,6 +10,8 @@ from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext
+
 from endpoints import history, sparkline
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ class Bar:
     @property
     def label(self) -> str:
         words = self.uptime.words
-        return "Nothing known of the last 24 h" if self.uptime.share is None else f"{words} up in 24 h"
+        if self.uptime.share is None:
+            return gettext("Nothing known of the last 24 h")
+        return gettext("{share} up in 24 h").format(share=words)
 
     @property
     def hours(self) -> int:
@@ -78,8 +82,9 @@ class Line:
     @property
     def label(self) -> str:
         if self.lowest_ms == self.highest_ms:
-            return f"Latency in 24 h: {self.lowest_ms} ms"
-        return f"Latency in 24 h: {self.lowest_ms} to {self.highest_ms} ms"
+            return gettext("Latency in 24 h: {ms} ms").format(ms=self.lowest_ms)
+        words = gettext("Latency in 24 h: {lowest} to {highest} ms")
+        return words.format(lowest=self.lowest_ms, highest=self.highest_ms)
 
 
 @dataclass(frozen=True, slots=True)

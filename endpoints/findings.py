@@ -21,6 +21,7 @@ class CheckTarget:
     timeout_seconds: float
     loaded_url: str = ""
     properties_url: str = ""
+    memory_url: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     has_credential: bool = False
@@ -42,6 +43,7 @@ class ProbeResult:
 
     `retry_after_seconds` is how long one that limits our requests (429) asked us to stay away, `time_share`
     how much of the time for a check it took (0 to 1). `silent`: it is there, and did not answer as a server.
+    `reply` is the beginning of its answer, without anything secret.
     """
 
     status: Status
@@ -51,6 +53,7 @@ class ProbeResult:
     retry_after_seconds: float | None = None
     time_share: float | None = None
     silent: bool = False
+    reply: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,11 @@ class FoundModel:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found. `models` is None when they were not asked for, or could not be read."""
+    """What one check found. `models` is None when they were not asked for, or could not be read.
+
+    `memory_bytes` is what its models take, where models were read and the endpoint tells.
+    """
 
     result: ProbeResult
     models: tuple[FoundModel, ...] | None = None
+    memory_bytes: int | None = None

@@ -58,6 +58,19 @@ class LinesField(forms.Field):
         return "\n".join(value) if isinstance(value, list) else value
 
 
+class WordsField(forms.CharField):
+    """A list of words in one line, with spaces or commas between them."""
+
+    def to_python(self, value: Any) -> Any:
+        return list(dict.fromkeys((value or "").replace(",", " ").split()))
+
+    def run_validators(self, value: Any) -> None:
+        """The rules of the words are in endpoints.validation."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return " ".join(value) if isinstance(value, list) else value
+
+
 class HeadersField(forms.Field):
     """Headers as they stand in a request, `Name: value`, one per line.
 
@@ -115,6 +128,12 @@ class EndpointForm(EndpointModelForm):
         label="Backend type",
         initial=NEW.type,
         help_text="What runs there. It decides how health is read, and what an empty field means.",
+    )
+    tags = WordsField(
+        label="Tags",
+        required=False,
+        widget=forms.TextInput(attrs={"spellcheck": "false"}),
+        help_text="Words to find it by on the dashboard, such as office m4. They do not change its routing.",
     )
     check_interval_seconds = DurationField(
         label="Check interval",
@@ -174,6 +193,7 @@ class EndpointForm(EndpointModelForm):
             "url",
             "type",
             "mode",
+            "tags",
             "priority",
             "weight",
             "preserve_path",

@@ -43,6 +43,8 @@ def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> HealthState
             return None
         old, new = _state_of(row), _judge(row, finding, at=at)
         seen: dict[str, Any] = {"checked_at": at, "latency_seconds": finding.result.latency_seconds}
+        if finding.models is not None:
+            seen["memory_bytes"] = finding.memory_bytes
         if rules.comes_back(old, new):
             seen["recovered_at"] = at
         if not _swap(endpoint, old=old, new=new, at=at, **seen):
@@ -74,6 +76,7 @@ def put_to_sleep(*, endpoint: Endpoint, wakes_in_seconds: float | None) -> None:
         row = EndpointHealth.objects.get(pk=endpoint.pk)
         new = HealthState(status=Status.ASLEEP, reason="", since=now)
         seen = {"wake_asked_at": None, "wakes_in_seconds": wakes_in_seconds, "latency_seconds": None}
+        seen["memory_bytes"] = None
         if row.status != Status.ASLEEP:
             _swap(endpoint, old=_state_of(row), new=new, at=now, **seen)
         revision.bump(routing=True)
@@ -120,6 +123,7 @@ def _keep(endpoint: Endpoint, finding: Finding, *, at: datetime) -> None:
         reason=finding.result.reason[:MAX_REASON_LENGTH],
         http_status=finding.result.http_status,
         latency_seconds=finding.result.latency_seconds,
+        reply=finding.result.reply,
     )
 
 

@@ -11,6 +11,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext
+
 from endpoints.choices import ROUTABLE, Status
 from endpoints.rules import FAILURES
 
@@ -79,7 +81,7 @@ class Uptime:
     def words(self) -> str:
         """Such as `99.98 %`: rounded down, so that 100 % means that it was never down."""
         if self.share is None:
-            return "no data"
+            return gettext("no data")
         percent = self.share * PERCENT
         if percent == PERCENT:
             return "100 %"

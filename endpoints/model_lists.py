@@ -17,7 +17,7 @@ from endpoints.profiles.schema import ModelList
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from endpoints.profiles.schema import LoadedList, Properties
+    from endpoints.profiles.schema import LoadedList, Memory, Properties
 
 MAX_MODELS = 10_000
 MAX_MODEL_NAME_LENGTH = 300
@@ -82,6 +82,29 @@ def with_properties(models: tuple[FoundModel, ...], body: bytes, shape: Properti
             capabilities=tuple(sorted(able.union(only.capabilities))),
         ),
     )
+
+
+def read_memory(body: bytes, shape: Memory) -> int | None:
+    """How many bytes an endpoint's models take, None when the answer does not say so."""
+    document = _document_or_none(body)
+    entries = value_at(document, shape.entries) if shape.entries else [document]
+    if not isinstance(entries, list):
+        return None
+    sizes = [_memory_of(entry, shape) for entry in entries]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known or not sizes else None
+
+
+def _memory_of(entry: Any, shape: Memory) -> int | None:
+    for key, unit in shape.keys.items():
+        said = value_at(entry, key)
+        if (
+            isinstance(said, int | float)
+            and not isinstance(said, bool)
+            and 0 <= said * unit <= MAX_SIZE_BYTES
+        ):
+            return int(said * unit)
+    return None
 
 
 def value_at(document: Any, key: str) -> Any:

@@ -28,6 +28,7 @@ class Endpoint(models.Model):
     url = models.CharField("URL", max_length=500)
     type = models.CharField("backend type", max_length=40, default="vllm-mlx")
     mode = models.CharField(max_length=12, choices=Mode, default=Mode.ACTIVE)
+    tags = models.JSONField(default=list, blank=True)
     maintenance_until = models.DateTimeField(null=True, blank=True, editable=False)
     priority = models.PositiveSmallIntegerField(null=True, blank=True)
     weight = models.PositiveSmallIntegerField(
@@ -54,8 +55,7 @@ class Endpoint(models.Model):
     # Taken out of service by whoever runs its server, not by an operator: put back by the same.
     is_closed = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
-    # Also a token: a check that began before an edit says nothing of what the endpoint is now
-    # (endpoints.health).
+    # Also a token: a check that began before an edit says nothing of what it is now (endpoints.health).
     edited_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -107,6 +107,7 @@ class EndpointHealth(models.Model):
     # When an operator last wanted to know: the checks of what is down begin anew at full pace then.
     asked_at = models.DateTimeField(null=True)
     models_synced_at = models.DateTimeField(null=True)
+    memory_bytes = models.BigIntegerField(null=True)  # of its models, where it tells
     # Of an endpoint that is asleep: when somebody wanted it, and how long it takes to wake, if that is known.
     wake_asked_at = models.DateTimeField(null=True)
     wakes_in_seconds = models.FloatField(null=True)
@@ -196,6 +197,7 @@ class HealthCheck(models.Model):
     reason = models.CharField(max_length=300, blank=True)
     http_status = models.PositiveSmallIntegerField(null=True)
     latency_seconds = models.FloatField(null=True)
+    reply = models.TextField(blank=True, default="")
 
     class Meta:
         ordering = ["-at"]

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
 from endpoints.choices import ROUTABLE, SET_ASIDE, Mode, Status
 
 if TYPE_CHECKING:
@@ -23,20 +26,26 @@ NAMES_SHOWN = 2
 
 DOWN: Final = frozenset({Status.OFFLINE, Status.UNHEALTHY, Status.CONFIG_ERROR, Status.RATE_LIMITED})
 
-# How a sentence goes on after the endpoint's name; the time since when follows.
+# How a sentence goes on after the endpoint's name; `{time}` is how long that has been so.
 PREDICATES: Final = {
-    Status.OFFLINE: "has been down for",
-    Status.UNHEALTHY: "has been unhealthy for",
-    Status.CONFIG_ERROR: "has had a configuration error for",
-    Status.RATE_LIMITED: "has been rate limited for",
-    Status.WARMING: "has been warming up for",
+    Status.OFFLINE: _("{name} has been down for {time}"),
+    Status.UNHEALTHY: _("{name} has been unhealthy for {time}"),
+    Status.CONFIG_ERROR: _("{name} has had a configuration error for {time}"),
+    Status.RATE_LIMITED: _("{name} has been rate limited for {time}"),
+    Status.WARMING: _("{name} has been warming up for {time}"),
 }
+TIME: Final = "\0"  # stands where the time will be
 
 MODE_WORDS: Final = {
-    Mode.ACTIVE: "In service",
-    Mode.DRAINING: "Draining",
-    Mode.PAUSED: "Paused",
-    Mode.MAINTENANCE: "In maintenance",
+    Mode.ACTIVE: _("In service"),
+    Mode.DRAINING: _("Draining"),
+    Mode.PAUSED: _("Paused"),
+    Mode.MAINTENANCE: _("In maintenance"),
+}
+SET_ASIDE_WORDS: Final = {
+    Mode.DRAINING: (_("{who} is draining"), _("{who} are draining")),
+    Mode.PAUSED: (_("{who} is paused"), _("{who} are paused")),
+    Mode.MAINTENANCE: (_("{who} is in maintenance"), _("{who} are in maintenance")),
 }
 
 # First come those that a person should look at.
@@ -72,6 +81,8 @@ class Card:
     next_check_at: datetime | None
     latency_ms: int | None
     models: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    memory_bytes: int | None = None
     flapping: bool = False
     maintenance_until: datetime | None = None
     drawn: Drawings | None = None
@@ -105,10 +116,13 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A piece of the summary. When `since` is set, the time gone by since then follows the text."""
+    """A piece of the summary. When `since` is set, the time gone by since then stands between `text` and
+    `after`.
+    """
 
     text: str
     since: datetime | None = None
+    after: str = ""
 
 
 def needs_attention(mode: Mode | str, status: Status | str) -> bool:
@@ -139,6 +153,8 @@ def card_of(
         if health and health.latency_seconds is not None
         else None,
         models=tuple(model.name for model in endpoint.models.all()),
+        tags=tuple(endpoint.tags),
+        memory_bytes=health.memory_bytes if health else None,
         flapping=bool(health and health.flapping),
         maintenance_until=endpoint.maintenance_until,
         drawn=drawn,
@@ -177,12 +193,18 @@ def counted(cards: Sequence[Card]) -> str:
     total = len(cards)
     serving = sum(card.serves for card in cards)
     if total == 1:
-        return f"{cards[0].name} serves" if serving else f"{cards[0].name} does not serve"
+        text = gettext("{name} serves") if serving else gettext("{name} does not serve")
+        return text.format(name=cards[0].name)
     if serving == total:
-        return "Both endpoints serve" if total == 2 else f"All {total} endpoints serve"  # noqa: PLR2004
-    if not serving:
-        return f"None of {total} endpoints serves"
-    return f"{serving} of {total} endpoints {'serves' if serving == 1 else 'serve'}"
+        both = total == 2  # noqa: PLR2004
+        text = gettext("Both endpoints serve") if both else gettext("All {total} endpoints serve")
+    elif not serving:
+        text = gettext("None of {total} endpoints serves")
+    else:
+        text = ngettext(
+            "{serving} of {total} endpoints serves", "{serving} of {total} endpoints serve", serving
+        )
+    return text.format(serving=serving, total=total)
 
 
 def trouble(cards: Sequence[Card]) -> list[Phrase]:
@@ -190,23 +212,27 @@ def trouble(cards: Sequence[Card]) -> list[Phrase]:
     waiting = [card for card in by_attention(cards) if card.mode == Mode.ACTIVE and not card.serves]
     clauses = []
     for card in waiting[:NAMES_SHOWN]:
-        name = "it" if len(cards) == 1 else card.name
+        name = gettext("it") if len(cards) == 1 else card.name
         if card.status in PREDICATES and card.since:
-            clauses.append(Phrase(f"{name} {PREDICATES[card.status]} ", card.since))
+            text, _time, after = PREDICATES[card.status].format(name=name, time=TIME).partition(TIME)
+            clauses.append(Phrase(text, card.since, after))
         else:
-            clauses.append(Phrase(f"{name} has not been checked yet"))
+            clauses.append(Phrase(gettext("{name} has not been checked yet").format(name=name)))
     folded = len(waiting) - NAMES_SHOWN
     if folded > 0:
-        clauses.append(Phrase(f"{folded} more {'does' if folded == 1 else 'do'} not serve"))
+        text = ngettext("{number} more does not serve", "{number} more do not serve", folded)
+        clauses.append(Phrase(text.format(number=folded)))
     return clauses
 
 
 def set_aside(cards: Sequence[Card]) -> list[Phrase]:
     """Who was taken out of service by an operator."""
     clauses = []
-    for mode in (Mode.DRAINING, Mode.PAUSED, Mode.MAINTENANCE):
-        names = ["it" if len(cards) == 1 else card.name for card in cards if card.mode == mode]
+    for mode, (one, several) in SET_ASIDE_WORDS.items():
+        names = [gettext("it") if len(cards) == 1 else card.name for card in cards if card.mode == mode]
         if names:
-            who = " and ".join(names) if len(names) <= NAMES_SHOWN else f"{len(names)} endpoints"
-            clauses.append(Phrase(f"{who} {'is' if len(names) == 1 else 'are'} {MODE_WORDS[mode].lower()}"))
+            few = len(names) <= NAMES_SHOWN
+            number = len(names)
+            who = gettext(" and ").join(names) if few else gettext("{number} endpoints").format(number=number)
+            clauses.append(Phrase((one if number == 1 else several).format(who=who)))
     return clauses

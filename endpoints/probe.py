@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from endpoints import discovery, model_lists
+from endpoints import discovery, model_lists, replies
 from endpoints.choices import Status
 from endpoints.durations import format_duration
 from endpoints.errors import DiscoveryError
@@ -99,7 +99,8 @@ class Checker:
         if result.status != Status.HEALTHY or not with_models:
             return Finding(result)
         try:
-            return Finding(result, models=await self.discover(target))
+            models = await self.discover(target)
+            return Finding(result, models=models, memory_bytes=await self._memory(target))
         except DiscoveryError as error:
             return Finding(replace(result, reason=f"its list of models cannot be read: {error}"))
 
@@ -128,6 +129,7 @@ class Checker:
             retry_after_seconds=read_retry_after(answer.retry_after, now=clock.now()),
             time_share=answer.latency_seconds / target.timeout_seconds,
             silent=answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+            reply=replies.in_text(answer, target.headers),
         )
 
     async def generate(self, target: CheckTarget, trial: Trial) -> str:
@@ -174,6 +176,11 @@ class Checker:
         if profile.properties and (body := await self._extra(target, target.properties_url)):
             models = model_lists.with_properties(models, body, profile.properties)
         return models
+
+    async def _memory(self, target: CheckTarget) -> int | None:
+        shape = target.profile.memory
+        body = await self._extra(target, target.memory_url) if shape else b""
+        return model_lists.read_memory(body, shape) if shape and body else None
 
     async def _extra(self, target: CheckTarget, url: str) -> bytes:
         """The body at `url`, empty when it cannot be had: nothing depends on it."""

@@ -18,12 +18,14 @@ logger = logging.getLogger(__name__)
 
 # Each batch is a transaction of its own, so that on SQLite nobody waits long for the write lock.
 BATCH_ROWS = 2000
+REPLIES_KEPT = timedelta(hours=1)
 
 
 def prune(at: datetime) -> int:
     """Delete the checks and summaries that are too old at `at`. Returns how many there were."""
     checks = HealthCheck.objects.filter(at__lt=at - timedelta(hours=settings.OLLA_CHECK_HISTORY_HOURS))
     total = _delete(checks.order_by("at"))
+    forget_replies(at)
     days = {
         Span.MINUTE: settings.OLLA_MINUTE_HISTORY_DAYS,
         Span.HOUR: settings.OLLA_HOUR_HISTORY_DAYS,
@@ -35,6 +37,14 @@ def prune(at: datetime) -> int:
     if total:
         logger.info("Deleted %s checks and summaries that were too old to keep.", total)
     return total
+
+
+def forget_replies(at: datetime) -> None:
+    """Keep of older checks what came of them, and not what was answered, which takes ten times the room."""
+    since = at - timedelta(hours=settings.OLLA_CHECK_HISTORY_HOURS)
+    old = HealthCheck.objects.filter(at__lt=at - REPLIES_KEPT, at__gte=since).exclude(reply="")
+    while batch := list(old.order_by("at").values_list("pk", flat=True)[:BATCH_ROWS]):
+        HealthCheck.objects.filter(pk__in=batch).update(reply="")
 
 
 def _delete(rows: QuerySet[Any]) -> int:

@@ -94,6 +94,9 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
     mode = serializers.ChoiceField(
         choices=Mode.choices, read_only=True, help_text="Set by drain, pause, maintain and activate."
     )
+    tags = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Words to find it by on the dashboard."
+    )
     check_interval = duration(source="check_interval_seconds", required=False)
     check_timeout = duration(source="check_timeout_seconds", required=False)
     deep_check_interval = duration(

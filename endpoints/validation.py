@@ -27,6 +27,7 @@ MAX_PORT = 65535
 NAME = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?", re.ASCII)
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)  # a token of RFC 9110, section 5.6.2
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9._:%-]+", re.ASCII)
 
 MANAGED_HEADERS = frozenset(
@@ -127,6 +128,12 @@ def check_model_url(endpoint: Endpoint) -> None:
     _check_path_or_url(endpoint.model_url, field="model URL", example="/v1/models")
 
 
+def check_tags(endpoint: Endpoint) -> None:
+    tags = endpoint.tags
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and TAG.fullmatch(tag) for tag in tags):
+        raise ValidationError("A tag is one word of up to 40 letters, digits, dots, dashes and underscores.")
+
+
 def check_model_include(endpoint: Endpoint) -> None:
     _check_globs(endpoint.model_include)
 
@@ -219,6 +226,7 @@ CHECKS: tuple[tuple[str, Callable[[Endpoint], None]], ...] = (
     ("deep_check_interval_seconds", check_deep_interval),
     ("health_check_url", check_health_check_url),
     ("model_url", check_model_url),
+    ("tags", check_tags),
     ("model_include", check_model_include),
     ("model_exclude", check_model_exclude),
     ("headers", check_headers),

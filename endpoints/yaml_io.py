@@ -118,6 +118,7 @@ PLAIN_KEYS: dict[str, tuple[str, Reading]] = {
     "url": ("url", Reader.text),
     "name": ("name", Reader.text),
     "type": ("type", _type),
+    "tags": ("tags", Reader.texts),
     "priority": ("priority", Reader.whole_number),
     "weight": ("weight", Reader.whole_number),
     "model_url": ("model_url", Reader.text),

@@ -154,6 +154,7 @@ MIDDLEWARE = [
     "ollaproject.static.StaticFilesMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -301,7 +302,9 @@ SPECTACULAR_SETTINGS = {
 
 # --- Pages ------------------------------------------------------------------------------------------------
 
-LANGUAGE_CODE = "en-us"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # the browser says which; the menu of each page too
+LOCALE_PATHS = [BASE_DIR / "ollaproject" / "locale"]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True

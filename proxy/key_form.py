@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
@@ -55,3 +55,10 @@ class ApiKeyForm(KeyModelForm):
             "priority": "When every endpoint is full, higher goes first. 0 is usual; it may be negative.",
             "notes": "Anything worth knowing. Nobody but the staff sees it.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        expires = self.fields.get("expires_at")
+        if expires is not None and isinstance(expires.widget, forms.MultiWidget):
+            for widget, name in zip(expires.widget.widgets, ("Date", "Time"), strict=True):
+                widget.attrs["aria-label"] = f"{name} of expiry"

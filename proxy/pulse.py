@@ -1,7 +1,8 @@
 """How busy the gateway is now: requests, tokens, errors and times of the last minutes, of all processes.
 
 Read from the rows of requests, which every process writes within a second, so that each page shows the same
-whichever process answers it. Ten seconds that are over do not change: they are read once.
+whichever process answers it. Ten seconds that are over do not change: they are read once. What is under way
+comes from what the processes tell each other (shared_counts); its past is what was seen while pages looked.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from django.db.models import Count, F, Func, IntegerField, Q, Sum
 
 from endpoints import sparkline
 from ollaproject.wire.clock import now
+from proxy import shared_counts
 from proxy.models import Came, RequestRecord
-from proxy.shared_counts import under_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,7 @@ SETTLED_AFTER_SECONDS: Final = 20
 TIMES_READ: Final = 2000
 FRESH_SECONDS: Final = 1.0
 LINE_HEIGHT: Final = 100
+HEADROOM: Final = 1.15  # the highest value does not touch the edge
 
 
 class Bucket(Func):
@@ -66,11 +68,19 @@ class Line(TypedDict):
     path: str
 
 
-class Figures(TypedDict):
-    """Rates per second over the last minute, times in milliseconds; `tokens_at` is tok/s at an endpoint.
+class UnderWay(TypedDict):
+    """`in_flight` and `waiting` are now, of all processes; None where these do not share what they count.
 
-    `running_at` are the requests under way by the id of their endpoint; None when each process counts alone.
+    `running_at` is by the id of an endpoint.
     """
+
+    in_flight: Line
+    waiting: Line
+    running_at: dict[str, int] | None
+
+
+class Figures(UnderWay):
+    """Rates per second over the last minute, times in milliseconds; `tokens_at` is tok/s at an endpoint."""
 
     requests: Line
     tokens: Line
@@ -83,6 +93,7 @@ class Figures(TypedDict):
 
 _lock = threading.Lock()
 _kept: dict[int, Sums] = {}
+_seen: dict[int, tuple[int, int]] = {}  # the most under way and waiting in each ten seconds
 _last: tuple[float, Figures] | None = None
 
 
@@ -101,6 +112,7 @@ def forget() -> None:
     with _lock:
         _last = None
         _kept.clear()
+        _seen.clear()
 
 
 def read(at: datetime) -> Figures:
@@ -119,12 +131,38 @@ def read(at: datetime) -> Figures:
         "ttft_p50_ms": median,
         "ttft_p95_ms": slow,
         "tokens_at": {endpoint: round(rate, 1) for endpoint, rate in tokens_at.items()},
-        "running_at": under_way() if settings.OLLA_SHARED_COUNTS else None,
+        **under_way(at),
     }
 
 
+def under_way(at: datetime) -> UnderWay:
+    """What every process that lives says of now."""
+    if not settings.OLLA_SHARED_COUNTS:
+        unknown: Line = {"value": None, "path": ""}
+        return {"in_flight": unknown, "waiting": unknown, "running_at": None}
+    there = shared_counts.present(at)
+    running = sum(there.in_flight.values())
+    bucket = int(at.timestamp()) // BUCKET_SECONDS
+    most = _seen.get(bucket, (0, 0))
+    _seen[bucket] = max(most[0], running), max(most[1], there.waiting)
+    for old in [each for each in _seen if each <= bucket - BUCKETS]:
+        del _seen[old]
+    past = [_seen.get(each) for each in range(bucket - BUCKETS + 1, bucket + 1)]
+    return {
+        "in_flight": level(running, [each and each[0] for each in past]),
+        "waiting": level(there.waiting, [each and each[1] for each in past]),
+        "running_at": there.in_flight,
+    }
+
+
+def level(value: int, past: Sequence[int | None]) -> Line:
+    """A figure that is what it is now. Where nobody looked its line has a gap."""
+    top = max((each for each in past if each is not None), default=0) * HEADROOM or 1
+    return {"value": value, "path": sparkline.path(past, height=LINE_HEIGHT, top=top)}
+
+
 def line(values: Sequence[float], *, per: float) -> Line:
-    path = sparkline.path(values, height=LINE_HEIGHT, top=max(values, default=0) * 1.15 or 1)
+    path = sparkline.path(values, height=LINE_HEIGHT, top=max(values, default=0) * HEADROOM or 1)
     return {"value": round(sum(values[-WINDOW_BUCKETS:]) / per, 2), "path": path}
 
 

@@ -26,7 +26,7 @@ from proxy.counts import Counts, EndpointCounts, add
 from proxy.models import TrafficTotal, WebProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
 logger = logging.getLogger(__name__)
@@ -202,12 +202,10 @@ class SharedCounts:
 
     def _read(self) -> Traffic:
         counts = _stored(lock=False)
-        living = _living()
+        living = _living(clock.now())
         return Traffic(
             counts=counts,
-            in_flight=_sums(living),
-            waiting=sum(process.waiting for process in living),
-            blocked=max((process.blocked for process in living), default=0),
+            **asdict(_together(living)),
             started_at=min((process.started_at for process in living), default=self._started_at),
             processes=len(living),
         )
@@ -223,21 +221,25 @@ class SharedCounts:
         return Traffic(counts, **asdict(now), started_at=self._started_at, processes=1)
 
 
-def under_way() -> dict[str, int]:
-    """Requests under way by the id of their endpoint, of all processes that live. One query."""
-    return _sums(_living())
+def present(at: datetime) -> Present:
+    """What is under way in all processes that live at that time. One query, from any thread."""
+    return _together(_living(at))
 
 
-def _living() -> list[WebProcess]:
-    return list(WebProcess.objects.filter(seen_at__gte=clock.now() - LIVES))
+def _living(at: datetime) -> list[WebProcess]:
+    return list(WebProcess.objects.filter(seen_at__gte=at - LIVES))
 
 
-def _sums(living: Iterable[WebProcess]) -> dict[str, int]:
+def _together(living: list[WebProcess]) -> Present:
     in_flight: dict[str, int] = {}
     for process in living:
         for number, count in process.in_flight.items():
             in_flight[number] = in_flight.get(number, 0) + count
-    return in_flight
+    return Present(
+        in_flight=in_flight,
+        waiting=sum(process.waiting for process in living),
+        blocked=max((process.blocked for process in living), default=0),
+    )
 
 
 def _stored(*, lock: bool) -> Counts:

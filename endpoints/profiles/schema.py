@@ -75,6 +75,18 @@ class Properties(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capabilities: dict[Word, str] = {}
 
 
+class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A route that says how much memory a server's models take.
+
+    `keys` are of which the first that is there counts, with the number of bytes that it is counted in. With
+    `entries` the figures of all entries of that list are added up.
+    """
+
+    path: UrlPath
+    keys: dict[str, Annotated[int, msgspec.Meta(ge=1)]]
+    entries: str = ""
+
+
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sign by which `auto` knows the type: what a GET of `path` answers with a status below 300.
 
@@ -121,6 +133,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model_list: ModelList = ModelList()
     loaded_list: LoadedList | None = None
     properties: Properties | None = None
+    memory: Memory | None = None
     detection: tuple[Mark, ...] = ()
     rewrites: dict[UrlPath, UrlPath] = {}
     capability_patterns: dict[Word, tuple[str, ...]] = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
+from django.utils.translation import gettext
 
 from endpoints.choices import Mode, Status
 from endpoints.live import SIGNED_OUT
@@ -55,12 +56,14 @@ def mode_pill(mode: str) -> SafeString:
 
 @register.simple_tag
 def clock(at: datetime, wording: Wording) -> SafeString:
-    """A time in words: `for` is “4 min”, `ago` “4 min ago”, `in` “in 4 s”. clock.js keeps it going."""
+    """A time in words: `for` is “4 min”, `ago` “4 min ago”, `in` “in 4 s”.
+
+    clock.js keeps it going, and says the exact time, in the reader's zone, to whoever points at it.
+    """
     return format_html(
-        '<time datetime="{}" data-clock="{}" title="{}">{}</time>',
+        '<time datetime="{}" data-clock="{}">{}</time>',
         at.isoformat(timespec="milliseconds"),
         wording,
-        f"{at:%Y-%m-%d %H:%M:%S} UTC",
         in_words((now() - at).total_seconds(), wording),
     )
 
@@ -87,7 +90,9 @@ def brief(at: datetime) -> SafeString:
 def lasted(incident: Incident) -> str:
     """How long an incident that is over lasted."""
     seconds = incident.length(now()).total_seconds()
-    return f"for {span(seconds)}" if seconds >= 1 else "for less than 1 s"
+    if seconds < 1:
+        return gettext("for less than 1 s")
+    return gettext("for {time}").format(time=span(seconds))
 
 
 @register.filter
@@ -98,9 +103,13 @@ def milliseconds(seconds: float) -> str:
 def in_words(seconds_gone: float, wording: Wording) -> str:
     """The same words as clock.js. `seconds_gone` is negative for a time to come."""
     if wording == "in":
-        return "now" if seconds_gone > -1 else f"in {span(-seconds_gone)}"
+        if seconds_gone > -1:
+            return gettext("now")
+        return gettext("in {time}").format(time=span(-seconds_gone))
     if wording == "ago":
-        return "just now" if seconds_gone < 1 else f"{span(seconds_gone)} ago"
+        if seconds_gone < 1:
+            return gettext("just now")
+        return gettext("{time} ago").format(time=span(seconds_gone))
     return span(max(0.0, seconds_gone))
 
 
@@ -113,7 +122,7 @@ def span(seconds: float) -> str:
         return f"{whole // MINUTE} min"
     if whole < DAY:
         return two_units(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
-    return two_units(whole // DAY, "d", whole % DAY // HOUR, "h")
+    return two_units(whole // DAY, gettext("d"), whole % DAY // HOUR, "h")
 
 
 def two_units(large: int, large_unit: str, small: int, small_unit: str) -> str:

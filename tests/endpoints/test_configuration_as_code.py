@@ -40,6 +40,7 @@ def fleet(make_endpoint: Callable[..., Endpoint]) -> list[Endpoint]:
         name="rack 4: mini",
         url="https://mini.test:8443/llm",
         type="openai-compatible",
+        tags=["office", "m4"],
         priority=0,
         weight=7,
         preserve_path=True,

@@ -11,7 +11,7 @@ from django.core.cache import cache
 from endpoints.choices import AuthKind, Mode, Status
 from endpoints.models import Endpoint, HealthCheck, Transition
 from ollaproject.wire.clock import now
-from tests.pages.fleet import SECRET, add_endpoint
+from tests.pages.fleet import SECRET, add_endpoint, set_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -188,6 +188,18 @@ def test_a_filter_that_nothing_fits_says_so_and_stays_chosen(signed_in: SignIn, 
     assert "None of 2 endpoints fits the filter" in html
     assert '<option value="offline" selected>' in html
     assert "Both endpoints serve" in html
+
+
+def test_the_fleet_is_filtered_by_tag_and_tells_memory_where_it_is_known(
+    signed_in: SignIn, member: User
+) -> None:
+    set_health(add_endpoint("mini-1", tags=["office", "m4"]), memory_bytes=3 * 1024**3)
+    add_endpoint("mini-2", tags=["lab"])
+    html = page(signed_in(member), "/?tag=office")
+    assert 'id="endpoint-' in html
+    assert "mini-2</a>" not in html
+    assert "3.0\xa0GB" in html
+    assert "<option selected>office</option>" in html
 
 
 def test_a_filter_outlives_a_press_of_a_button(signed_in: SignIn, operator: User) -> None:

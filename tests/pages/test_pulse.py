@@ -15,9 +15,10 @@ from tests.pages.records import record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from django.conf import LazySettings
     from django.contrib.auth.models import User
     from django.test import Client
-    from pytest_django import DjangoAssertNumQueries, Settings
+    from pytest_django import DjangoAssertNumQueries
 
     SignIn = Callable[[User | None], Client]
 
@@ -52,17 +53,27 @@ def test_a_quiet_gateway_has_figures_too() -> None:
     assert (found["requests"]["value"], found["ttft_p50_ms"], found["tokens_at"]) == (0, None, {})
 
 
-def test_what_runs_now_is_that_of_all_living_processes(settings: Settings) -> None:
+def test_what_is_under_way_in_all_processes_is_shown_and_drawn_while_a_page_looks(
+    settings: LazySettings,
+) -> None:
     settings.OLLA_SHARED_COUNTS = True
-    for name, seen_at, in_flight in (
-        ("a", now(), {"1": 2}),
-        ("b", now(), {"1": 1, "2": 4}),
-        ("gone", now() - timedelta(minutes=1), {"1": 9}),
-    ):
+    at = now()
+    for number, seen_at in (("a", at), ("b", at), ("gone", at - timedelta(minutes=1))):
         WebProcess.objects.create(
-            id=name, host="here", pid=1, started_at=seen_at, seen_at=seen_at, in_flight=in_flight
+            id=number, host="h", pid=1, started_at=at, seen_at=seen_at, in_flight={"7": 2, "8": 1}, waiting=3
         )
-    assert pulse.read(now())["running_at"] == {"1": 3, "2": 4}
+    found = pulse.read(at)
+    assert (found["in_flight"]["value"], found["waiting"]["value"]) == (6, 6)
+    assert found["running_at"] == {"7": 4, "8": 2}
+    WebProcess.objects.update(in_flight={}, waiting=0)
+    later = pulse.read(at + timedelta(seconds=10))
+    assert later["in_flight"]["value"] == 0
+    assert later["in_flight"]["path"] == "M28 13 29 100"
+
+
+def test_nothing_is_said_of_what_is_under_way_where_processes_do_not_share_it(settings: LazySettings) -> None:
+    settings.OLLA_SHARED_COUNTS = False
+    assert pulse.read(now())["in_flight"] == {"value": None, "path": ""}
 
 
 def test_ten_seconds_that_are_over_are_read_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:

@@ -1,4 +1,5 @@
 /** What every page may do with a person: say what happened, and ask before something that hurts. */
+import { gettext } from "./words.js";
 
 const SAID_FOR_MS = 6000;
 const toast = document.getElementById("said");
@@ -52,7 +53,7 @@ document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-copy], [data-copy-from]");
   if (!button) return;
   const text = button.dataset.copy ?? document.getElementById(button.dataset.copyFrom)?.textContent ?? "";
-  say((await copy(text)) ? "Copied." : "The browser did not allow copying. Select the text and copy it by hand.");
+  say((await copy(text)) ? gettext("Copied.") : gettext("The browser did not allow copying. Select the text and copy it by hand."));
 });
 
 /** @param {string} text @returns {Promise<boolean>} whether it is in the clipboard */

@@ -3,8 +3,9 @@
  * run: `12u3d75n` is 12 up, 3 down, 75 of which nothing is known, over the `data-hours` until `data-until`.
  */
 import { timeOfDay } from "./clock.js";
+import { fill, gettext } from "./words.js";
 
-const WORDS = { u: "Up", p: "Partly down", d: "Down", n: "Nothing known" };
+const WORDS = { u: gettext("Up"), p: gettext("Partly down"), d: gettext("Down"), n: gettext("Nothing known") };
 const HOUR_MS = 3600_000;
 const tip = document.createElement("p");
 tip.className = "tip";
@@ -29,7 +30,7 @@ export function wordsAt(bar, place) {
   const until = Date.parse(bar.dataset.until);
   const step = (Number(bar.dataset.hours) * HOUR_MS) / run.count;
   const [from, to] = [run.first, run.last].map((edge) => timeOfDay(until - (run.count - edge) * step).slice(0, 5));
-  return `${WORDS[run.letter]}, ${from} to ${to}`;
+  return fill(gettext("{words}, {from} to {to}"), { words: WORDS[run.letter], from, to });
 }
 
 document.addEventListener("pointermove", ({ target, clientX, clientY }) => {

@@ -1,15 +1,18 @@
 /** Keeps the times of a page going: `<time datetime data-clock="for|ago|in|at|brief">`. The words are those of templatetags/fleet.py. */
+import { fill, gettext } from "./words.js";
 
+/** Of the page; its region (24 hours, order of the day) is the reader's where that fits. */
+const LANGUAGE = [navigator.language, document.documentElement.lang].find((tag) => tag?.startsWith(document.documentElement.lang));
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 /** A smaller difference is the way of the answer, not a wrong clock. */
 const TOLERATED_SKEW_MS = 1500;
 
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
-const ofDay = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const exact = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "long" });
+const ofDay = new Intl.DateTimeFormat(LANGUAGE, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
-const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const dayAndTime = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 
 /** What is written of a point in time as such: whole, or without what a reader of today knows. */
 const AS_A_POINT = {
@@ -39,13 +42,13 @@ export function span(seconds) {
   if (whole < MINUTE) return `${whole} s`;
   if (whole < HOUR) return `${Math.floor(whole / MINUTE)} min`;
   if (whole < DAY) return both(Math.floor(whole / HOUR), "h", Math.floor((whole % HOUR) / MINUTE), "min");
-  return both(Math.floor(whole / DAY), "d", Math.floor((whole % DAY) / HOUR), "h");
+  return both(Math.floor(whole / DAY), gettext("d"), Math.floor((whole % DAY) / HOUR), "h");
 }
 
 /** @param {number} gone seconds since then, negative for a time to come @param {string} wording */
 export function inWords(gone, wording) {
-  if (wording === "in") return gone > -1 ? "now" : `in ${span(-gone)}`;
-  if (wording === "ago") return gone < 1 ? "just now" : `${span(gone)} ago`;
+  if (wording === "in") return gone > -1 ? gettext("now") : fill(gettext("in {time}"), { time: span(-gone) });
+  if (wording === "ago") return gone < 1 ? gettext("just now") : fill(gettext("{time} ago"), { time: span(gone) });
   return span(Math.max(0, gone));
 }
 

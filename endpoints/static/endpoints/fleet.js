@@ -5,6 +5,7 @@
 import { say } from "./ask.js";
 import { adjust, gatewayNow, tick, timeOfDay } from "./clock.js";
 import { morphChildren } from "./morph.js";
+import { fill, gettext } from "./words.js";
 
 const POLL_MS = 2000;
 const STALE_AFTER_MS = 6000;
@@ -20,7 +21,7 @@ const liveMark = document.getElementById("live");
 const spoken = document.getElementById("spoken");
 const icon = document.querySelector("link[rel=icon]");
 const plainIcon = icon.href;
-const plainTitle = document.title.replace(/^\(\d+ down\) /, "");
+const plainTitle = document.title.replace(/^\(\d+ [^)]+\) /, "");
 
 let socket = null;
 let reconnectMs = RECONNECT_MS.first;
@@ -77,10 +78,10 @@ function heard(xhr) {
 }
 
 function refusal(status) {
-  if (status === 0) return "The gateway did not answer. Whether it was done will show here when it is back.";
-  if (status === 403) return "You may not do this, or you signed in anew meanwhile. Reload the page and try again.";
-  if (status === 404) return "It is gone: somebody has deleted it.";
-  return `The gateway could not do this (${status}). Its log says why.`;
+  if (status === 0) return gettext("The gateway did not answer. Whether it was done will show here when it is back.");
+  if (status === 403) return gettext("You may not do this, or you signed in anew meanwhile. Reload the page and try again.");
+  if (status === 404) return gettext("It is gone: somebody has deleted it.");
+  return fill(gettext("The gateway could not do this ({status}). Its log says why."), { status });
 }
 
 /* The live channel */
@@ -121,13 +122,13 @@ function connect() {
 function showStaleness() {
   const stale = Date.now() - heardAt > STALE_AFTER_MS;
   liveMark.dataset.state = stale ? "stale" : socket?.readyState === WebSocket.OPEN ? "live" : "polling";
-  liveMark.textContent = { stale: "Not live", live: "Live", polling: "Every 2 s" }[liveMark.dataset.state];
+  liveMark.textContent = { stale: gettext("Not live"), live: gettext("Live"), polling: gettext("Every 2 s") }[liveMark.dataset.state];
   fleet.classList.toggle("is-stale", stale);
   if (stale && staleBanner.hidden) {
     const since = timeOfDay(heardAt);
     staleBanner.textContent = navigator.onLine
-      ? `Not updated since ${since}: the gateway does not answer. Trying again.`
-      : `Not updated since ${since}: this computer is offline.`;
+      ? fill(gettext("Not updated since {since}: the gateway does not answer. Trying again."), { since })
+      : fill(gettext("Not updated since {since}: this computer is offline."), { since });
   }
   staleBanner.hidden = !stale;
 }
@@ -135,7 +136,7 @@ function showStaleness() {
 function showDown(count) {
   if (count === down) return;
   down = count;
-  document.title = count ? `(${count} down) ${plainTitle}` : plainTitle;
+  document.title = count ? `(${count} ${gettext("down")}) ${plainTitle}` : plainTitle;
   icon.href = count ? countedIcon(count) : plainIcon;
 }
 

@@ -12,12 +12,15 @@ let last = null;
 let heardAt = 0;
 
 const rate = (value) => (value >= 100 ? Math.round(value).toLocaleString() : value.toLocaleString(undefined, { maximumFractionDigits: value >= 10 ? 1 : 2 }));
+const count = (value) => (value === null ? "–" : value.toLocaleString());
 const ms = (value) => (value === null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
 
 /** What each figure says. */
 const WORDS = {
   tokens: ({ tokens }) => rate(tokens.value),
   requests: ({ requests }) => rate(requests.value),
+  in_flight: ({ in_flight }) => count(in_flight.value),
+  waiting: ({ waiting }) => count(waiting.value),
   ttft: ({ ttft_p50_ms, ttft_p95_ms }) => (ttft_p50_ms === null ? "–" : `${ms(ttft_p50_ms)} / ${ms(ttft_p95_ms)}`),
   errors: ({ errors }) => errors.value.toLocaleString(),
 };
