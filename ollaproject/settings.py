@@ -10,13 +10,12 @@ import dj_database_url
 from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 
-from ollaproject import logs
+from ollaproject import key_settings, logs
 from ollaproject.env import (
     env_bool,
     env_choice,
     env_choices,
     env_int,
-    env_limits,
     env_list,
     env_path,
     env_secret,
@@ -26,7 +25,6 @@ from ollaproject.env import (
 )
 from ollaproject.telemetry import traces_wanted
 from ollaproject.wire.release import VERSION
-from proxy.limits import WORDS as LIMIT_WORDS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -48,12 +46,7 @@ OLLA_ENCRYPTION_KEYS = [
         lambda: Fernet.generate_key().decode(),
     ).split(",")
 ]
-
-# API keys are kept as an HMAC under the first pepper and verified with any of them.
-OLLA_KEY_PEPPERS = [
-    pepper.strip()
-    for pepper in kept_secret("OLLA_KEY_PEPPERS", OLLA_HOME / "secrets" / "key-peppers").split(",")
-]
+OLLA_KEY_PEPPERS = key_settings.peppers(OLLA_HOME)
 
 # --- The gateway ------------------------------------------------------------------------------------------
 
@@ -67,10 +60,12 @@ OLLA_ALLOWED_HOSTS = [
     *("localhost", "127.0.0.1", "[::1]", _hostname, f"{_hostname}.local"),
     *env_list("OLLA_ALLOWED_HOSTS"),
 ]
-# What a key, and what the keys of a team together, may use when it is not said for the one in question.
-OLLA_KEY_LIMITS = env_limits("OLLA_KEY_LIMITS", LIMIT_WORDS)
-OLLA_TEAM_LIMITS = env_limits("OLLA_TEAM_LIMITS", LIMIT_WORDS)
-OLLA_REVOKED_STREAMS = env_choice("OLLA_REVOKED_STREAMS", ["finish", "cut"], "finish")
+OLLA_KEY_LIMITS = key_settings.OLLA_KEY_LIMITS
+OLLA_TEAM_LIMITS = key_settings.OLLA_TEAM_LIMITS
+OLLA_KEYS_PER_PERSON = key_settings.OLLA_KEYS_PER_PERSON
+OLLA_REVOKED_STREAMS = key_settings.OLLA_REVOKED_STREAMS
+OLLA_KEPT_BODIES_HOURS = key_settings.OLLA_KEPT_BODIES_HOURS
+OLLA_KEPT_BODIES_SIZE = key_settings.OLLA_KEPT_BODIES_SIZE
 OLLA_RATE_LIMIT_PER_IP = env_int("OLLA_RATE_LIMIT_PER_IP", 0)  # requests per minute, of callers without a key
 OLLA_RATE_LIMIT_GLOBAL = env_int("OLLA_RATE_LIMIT_GLOBAL", 0)
 OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")

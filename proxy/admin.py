@@ -8,21 +8,22 @@ from django.contrib import admin
 
 from endpoints.admin_history import ToLookAt
 from proxy import key_admin  # noqa: F401 - registers itself
-from proxy.models import ModelPrice, RequestRecord, UsageTotal
+from proxy.models import BudgetReached, ModelPrice, RequestRecord, UsageTotal
 
 if TYPE_CHECKING:
     RecordAdmin = admin.ModelAdmin[RequestRecord]
     TotalAdmin = admin.ModelAdmin[UsageTotal]
     PriceAdmin = admin.ModelAdmin[ModelPrice]
+    NoticeAdmin = admin.ModelAdmin[BudgetReached]
 else:
-    RecordAdmin = TotalAdmin = PriceAdmin = admin.ModelAdmin
+    RecordAdmin = TotalAdmin = PriceAdmin = NoticeAdmin = admin.ModelAdmin
 
 
 @admin.register(RequestRecord)
 class RequestRecordAdmin(ToLookAt, RecordAdmin):
     list_display = (
         *("at", "request_id", "key_name", "user_name", "route", "model", "endpoint"),
-        *("status", "error_code", "duration_ms"),
+        *("status", "error_code", "limited_by", "duration_ms"),
     )
     list_filter = ("status", "stream", "client_left", "endpoint", "model")
     search_fields = ("request_id", "key_name", "user_name", "team_name", "model", "endpoint", "error_code")
@@ -33,10 +34,17 @@ class RequestRecordAdmin(ToLookAt, RecordAdmin):
 class UsageTotalAdmin(ToLookAt, TotalAdmin):
     list_display = (
         *("day", "key_name", "user_name", "team_name", "model", "endpoint"),
-        *("requests", "failures", "prompt_tokens", "cached_tokens", "completion_tokens"),
+        *("requests", "failures", "limited", "prompt_tokens", "cached_tokens", "completion_tokens"),
     )
     list_filter = ("day", "team_name", "model", "endpoint")
     search_fields = ("key_name", "user_name", "team_name", "model", "endpoint")
+
+
+@admin.register(BudgetReached)
+class BudgetReachedAdmin(ToLookAt, NoticeAdmin):
+    list_display = ("at", "kind", "name", "period", "since", "budget")
+    list_filter = ("kind", "period")
+    search_fields = ("name",)
 
 
 @admin.register(ModelPrice)

@@ -46,6 +46,7 @@ class KeySerializer(rest.StrictSerializer, serializers.ModelSerializer[ApiKey]):
             "allowed_networks",
             "priority",
             "rest_api",
+            "keep_bodies",
             "requests_per_minute",
             "tokens_per_minute",
             "concurrent",
@@ -123,6 +124,7 @@ class UsedSerializer(rest.SerializerBase):
     requests = serializers.IntegerField()
     failures = serializers.IntegerField()
     abandoned = serializers.IntegerField(help_text="Clients that left before the end.")
+    limited = serializers.IntegerField(help_text="Those of the failures that a limit or a budget refused.")
     prompt_tokens = serializers.IntegerField()
     cached_tokens = serializers.IntegerField(help_text="Those of the prompt that were known already.")
     completion_tokens = serializers.IntegerField()

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 def spent_by(holders: Iterable[Holder]) -> dict[str, Spent]:
     """By the names of the subjects, of those that have a budget."""
     named = {each.name for holder in holders for each in holder.subjects if each.limits.has_budget}
+    return spent(named, clock.now().date())
+
+
+def spent(names: Iterable[str], today: date) -> dict[str, Spent]:
+    """By the names of subjects, `key 3` or `team 4`, of those that have used anything this month."""
     found: dict[str, Spent] = {}
     for kind in ("key", "team"):
-        ids = [int(name.removeprefix(f"{kind} ")) for name in named if name.startswith(f"{kind} ")]
+        ids = [int(name.removeprefix(f"{kind} ")) for name in names if name.startswith(f"{kind} ")]
         if ids:
-            found |= _spent(kind, ids, clock.now().date())
+            found |= _spent(kind, ids, today)
     return found
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ollaproject.wire import asgi, clock, ids
 from ollaproject.wire.asgi import BodyTooLarge
 from proxy import errors, headers
+from proxy.capture import Capture
 from proxy.dialects import dialect_of
 from proxy.estimate import NONE, charged
 from proxy.record import Attempt, Outcome
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.headers import Pair
     from proxy.key_table import Holder
     from proxy.limiter import Permit
+    from proxy.meters import Full
     from proxy.sticky import Session
     from proxy.tracing import RequestTrace
     from proxy.translation import Translation
@@ -86,6 +88,8 @@ class Call:
         self._placed_at = 0.0
         self.session: Session | None = None  # when sticky sessions are on
         self.trace: RequestTrace | None = None  # when traces are wanted
+        self._full: Full | None = None  # the limit that has refused it
+        self._capture: Capture | None = None  # for keys that keep what is asked and answered
         self._watcher: asyncio.Task[None] | None = None
 
     # --- The request ---
@@ -102,6 +106,8 @@ class Call:
             raise errors.request_too_large(limit) from None
         self.bytes_in = len(body)
         self._free_at = self.elapsed
+        if self.holder is not None and self.holder.keeps_bodies:
+            self._capture = Capture(body)
         return body
 
     def refuse_ambiguous_length(self) -> None:
@@ -219,6 +225,8 @@ class Call:
             body = self.dialect.late(body)
         message: Message = {"type": "http.response.body", "body": body, "more_body": more}
         self.bytes_out += len(body)
+        if self._capture is not None:
+            self._capture.add(body)
         await self._send(message)
 
     async def respond(self, status: int, body: bytes, pairs: list[Pair]) -> None:
@@ -232,6 +240,8 @@ class Call:
     async def fail(self, error: ApiError) -> None:
         """Answer with OpenAI's error object; does nothing once an answer has begun."""
         self.error_code = error.code
+        if isinstance(error, errors.LimitReached):
+            self._full = error.full
         if self.status:
             return
         body = self.dialect.error(error, self.request_id)
@@ -263,6 +273,8 @@ class Call:
             holder=self.holder,
             charged=charged(self, tokens, self.permit.guess if self.permit else NONE),
             overhead=self.overhead,
+            full=self._full,
+            bodies=None if self._capture is None else self._capture.bodies(self.bytes_out),
         )
 
 

@@ -153,22 +153,23 @@ def unreadable_body() -> ApiError:
     return ApiError(400, "unreadable_body", message)
 
 
-def limit_reached(full: Full, retry_after: int) -> ApiError:
+class LimitReached(ApiError):
+    """`full` is the limit, or the budget, that refuses a request."""
+
+    def __init__(self, code: str, message: str, full: Full, headers: dict[str, str]) -> None:
+        super().__init__(429, code, message, headers=headers)
+        self.full = full
+
+
+def limit_reached(full: Full, retry_after: int) -> LimitReached:
     """`retry_after` is in seconds."""
-    limits = full.subject.limits
-    allowed = {
-        "requests": f"requests per minute: {limits.requests_per_minute}",
-        "tokens": f"tokens per minute: {limits.tokens_per_minute}",
-        "concurrent": f"requests at a time: {limits.concurrent}",
-        "day": f"tokens per day: {limits.tokens_per_day}",
-        "month": f"tokens per month: {limits.tokens_per_month}",
-    }[full.kind]
+    allowed = full.allowed
     headers = {"Retry-After": str(retry_after)}
     if full.kind not in ("day", "month"):
         message = f"{full.subject.who} has reached a limit ({allowed}). Try again in {retry_after} s."
-        return ApiError(429, "rate_limit_exceeded", message, headers=headers)
+        return LimitReached("rate_limit_exceeded", message, full, headers)
     message = f"{full.subject.who} has used up a budget ({allowed}). A {full.kind} begins at 0:00 UTC."
-    return ApiError(429, "insufficient_quota", message, headers={**headers, "X-Should-Retry": "false"})
+    return LimitReached("insufficient_quota", message, full, {**headers, "X-Should-Retry": "false"})
 
 
 def model_not_found(model: str, known: Sequence[str]) -> ApiError:

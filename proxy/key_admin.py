@@ -76,7 +76,7 @@ class ApiKeyAdmin(KeyAdmin):
                 "those of prompts and answers; days and months are those of UTC.",
             },
         ),
-        ("Notes", {"fields": ["notes", "rest_api"]}),
+        ("Notes", {"fields": ["notes", "rest_api", "keep_bodies"]}),
     )
 
     class Media:
@@ -85,7 +85,12 @@ class ApiKeyAdmin(KeyAdmin):
     @admin.display(description="state")
     def state(self, key: ApiKey) -> SafeString:
         found = keys.state_of(key, clock.now())
-        return format_html('<span class="key-state {}">{}</span>', found, found)
+        kept = (
+            format_html(' <span class="key-state disabled">{}</span>', "keeps bodies")
+            if key.keep_bodies
+            else ""
+        )
+        return format_html('<span class="key-state {}">{}</span>{}', found, found, kept)
 
     @admin.display(description="expires", ordering="expires_at")
     def expires(self, key: ApiKey) -> str:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from proxy import pepper_change
 from proxy.budgets import spent_by
-from proxy.key_secrets import PREFIX, SHAPE, digest, peppers
+from proxy.key_secrets import PREFIX, SHAPE, Signed, digest, peppers
 from proxy.limits import Limits
 from proxy.meters import Subject
 from proxy.models import ApiKey
@@ -32,11 +33,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A digest, the pepper that it was made with, and until when it counts, in Unix time (None: always)."""
+    """A digest, the pepper that it was made with, and until when it counts, in Unix time (None: always).
+
+    `old` is how it is stored when a newer pepper signs by now, else None.
+    """
 
     digest: bytes = field(repr=False)
     pepper: bytes = field(repr=False)
     until: float | None = None
+    old: Signed | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +73,17 @@ class Holder:
     networks: Networks = field(default_factory=lambda: Networks(()))
     priority: int = 0
     limits: Limits = field(default_factory=Limits)
+    keeps_bodies: bool = False
     line: str = field(init=False)
     subjects: tuple[Subject, ...] = field(init=False)
     longest_answer: int | None = field(init=False)
 
     def __post_init__(self) -> None:
         line = f"key {self.id}"
-        counted = [Subject(line, f"The API key {self.name!r}", self.limits)]
+        counted = [Subject(line, f"The API key {self.name!r}", self.limits, self.name)]
         if self.team is not None:
             team = self.team
-            counted.append(Subject(f"team {team.id}", f"The team {team.name!r}", team.limits))
+            counted.append(Subject(f"team {team.id}", f"The team {team.name!r}", team.limits, team.name))
         longest = [each.limits.max_tokens for each in counted if each.limits.max_tokens is not None]
         object.__setattr__(self, "line", line)
         object.__setattr__(self, "subjects", tuple(each for each in counted if each.limits.counted))
@@ -116,6 +122,8 @@ class KeyTable:
         for secret in holder.secrets:
             given = digest(secret.pepper, parts[1], parts[2])
             if hmac.compare_digest(given, secret.digest) and (secret.until is None or now < secret.until):
+                if secret.old is not None:
+                    pepper_change.resign(holder.id, parts[1].decode(), parts[2].decode(), secret.old)
                 return holder
         return None
 
@@ -180,6 +188,7 @@ def _holder(row: ApiKey, known: Mapping[str, bytes]) -> Holder:
         networks=Networks(row.allowed_networks),
         priority=row.priority,
         limits=Limits.of(row, settings.OLLA_KEY_LIMITS),
+        keeps_bodies=row.keep_bodies,
     )
 
 
@@ -201,13 +210,20 @@ def closed(row: ApiKey) -> str:
 
 
 def _secrets(row: ApiKey, known: Mapping[str, bytes]) -> tuple[Secret, ...]:
-    found = []
-    if row.pepper in known:
-        found.append(Secret(bytes.fromhex(row.digest), known[row.pepper]))
-    if row.previous_pepper in known and row.previous_until is not None:
-        until = row.previous_until.timestamp()
-        found.append(Secret(bytes.fromhex(row.previous_digest), known[row.previous_pepper], until))
-    return tuple(found)
+    stored: list[tuple[Signed, float | None]] = [(Signed(row.digest, row.pepper), None)]
+    if row.previous_until is not None:
+        stored.append((Signed(row.previous_digest, row.previous_pepper), row.previous_until.timestamp()))
+    newest = next(iter(known))
+    return tuple(
+        Secret(
+            bytes.fromhex(signed.digest),
+            known[signed.pepper],
+            until,
+            old=None if signed.pepper == newest else signed,
+        )
+        for signed, until in stored
+        if signed.pepper in known
+    )
 
 
 def _unix(moment: datetime | None) -> float | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
@@ -60,6 +61,11 @@ def rotate(*, key: ApiKey, grace: timedelta = DEFAULT_GRACE) -> Issued:
         plain = _new_secret(fresh)
         fresh.save()
     return Issued(fresh, plain)
+
+
+def pepper_is_old(key: ApiKey) -> bool:
+    """Whether its secret is kept under a pepper that signs no more. Its next use changes that."""
+    return key.pepper != key_secrets.fingerprint(settings.OLLA_KEY_PEPPERS[0])
 
 
 def revoke(*, key: ApiKey) -> bool:

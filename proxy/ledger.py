@@ -25,16 +25,16 @@ from django.db import (
     transaction,
 )
 from django.utils.crypto import salted_hmac
+from msgspec.structs import replace
 
-from proxy import totals
-from proxy.models import NAME_LENGTH, ROUTE_LENGTH, Came, RequestRecord
+from proxy import budget_notices, kept_bodies, totals
+from proxy.models import LIMIT_LENGTH, NAME_LENGTH, ROUTE_LENGTH, Came, RequestRecord
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.db.backends.utils import CursorWrapper
 
     from proxy.key_table import Holder
+    from proxy.models import BudgetReached
     from proxy.record import Outcome
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 WRITE_INTERVAL_SECONDS = 1.0
 BATCH_ROWS = 500
 MAX_WAITING_ROWS = 20_000
+MAX_WAITING_BODIES = 500
 HASHED_LENGTH = 16
 NOBODY: dict[str, Any] = {
     "key_id": 0,
@@ -102,6 +103,8 @@ class Ledger:
         if len(self._waiting) >= self._max_waiting:
             self._lost += 1
             return
+        if outcome.bodies is not None and len(self._waiting) >= MAX_WAITING_BODIES:
+            outcome = replace(outcome, bodies=None)  # its row is worth more than what it holds
         self._waiting.append(outcome)
 
     def stop(self) -> None:
@@ -130,15 +133,17 @@ class Ledger:
     def _write_all(self) -> None:
         while self._waiting:
             batch = list(islice(self._waiting, BATCH_ROWS))
+            reached: list[BudgetReached] = []
             try:
                 close_old_connections()
-                self._store([(outcome.ended_at, self._row(outcome)) for outcome in batch])
+                reached = self._store(batch)
             except UNWRITABLE as error:
                 self._lost += len(batch)
                 logger.error("%s rows of the request history cannot be stored: %s", len(batch), error)
             except (DatabaseError, InterfaceError) as error:
                 self._note_failure(error)
                 return
+            budget_notices.announce(reached)
             for _ in batch:
                 self._waiting.popleft()
             self._down = False
@@ -149,13 +154,16 @@ class Ledger:
             logger.error("The request history cannot be written, its rows wait: %s", error)
         self._down = True
 
-    def _store(self, batch: list[tuple[datetime, dict[str, Any]]]) -> None:
-        """Write a batch and its part in the totals, all or nothing."""
+    def _store(self, batch: list[Outcome]) -> list[BudgetReached]:
+        """Write a batch and its part in the totals, all or nothing. Gives the budgets that it used up."""
+        rows = [(outcome.ended_at, self._row(outcome)) for outcome in batch]
         with transaction.atomic(), connection.cursor() as cursor:
             if self._rows:
-                _insert(cursor, [row for _, row in batch])
-            totals.add(cursor, batch)
-            totals.note_use(cursor, {row["key_id"]: row["at"] for _, row in batch if row["key_id"]})
+                _insert(cursor, [row for _, row in rows])
+                kept_bodies.store(outcome for outcome in batch if outcome.bodies is not None)
+            totals.add(cursor, rows)
+            totals.note_use(cursor, {row["key_id"]: row["at"] for _, row in rows if row["key_id"]})
+            return budget_notices.write(batch)
 
     def _row(self, outcome: Outcome) -> dict[str, Any]:
         tokens = outcome.tokens
@@ -186,6 +194,7 @@ class Ledger:
             "served_model": (outcome.served_model or "")[:NAME_LENGTH],
             "routing": " ".join(outcome.routing or ()),
             "charged_tokens": outcome.charged,
+            "limited_by": outcome.full.words[:LIMIT_LENGTH] if outcome.full else "",
             "outcome": Came.of(outcome.status, outcome.error_code, client_left=outcome.client_left),
             **_whose(outcome.holder),
         }

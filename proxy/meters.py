@@ -27,14 +27,32 @@ class Full:
     subject: Subject
     seconds: float
 
+    @property
+    def allowed(self) -> str:
+        """What the limit is: `requests per minute: 60`."""
+        limits = self.subject.limits
+        return {
+            REQUESTS: f"requests per minute: {limits.requests_per_minute}",
+            TOKENS: f"tokens per minute: {limits.tokens_per_minute}",
+            CONCURRENT: f"requests at a time: {limits.concurrent}",
+            DAY: f"tokens per day: {limits.tokens_per_day}",
+            MONTH: f"tokens per month: {limits.tokens_per_month}",
+        }[self.kind]
+
+    @property
+    def words(self) -> str:
+        """Whose limit it is, and which: `The API key 'laptop', requests per minute: 60`."""
+        return f"{self.subject.who}, {self.allowed}"
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose use is counted. `who` is the word for it in messages."""
+    """Whose use is counted. `who` is the word for it in messages, `label` what people call it."""
 
     name: str
     who: str
     limits: Limits
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,132 +1,37 @@
-"""The tables of the door: keys and what their teams may use, and the history of requests.
+"""The tables of the door: the history of requests and what was used. Keys are in key_models.
 
-Nothing of what was asked or answered is in any of them, and no secret of a key.
+Nothing of what was asked or answered is in any of these.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.conf import settings
-from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MinValueValidator
 from django.db import models
 
-from ollaproject.wire import roles
-from proxy.patterns import Networks
+from proxy.key_models import KEY_NAME_LENGTH, ApiKey, TeamLimits
+from proxy.log_models import BudgetReached, KeptBody
+
+__all__ = [
+    "ApiKey",
+    "BudgetReached",
+    "Came",
+    "KeptBody",
+    "ModelPrice",
+    "RequestRecord",
+    "TeamLimits",
+    "TrafficTotal",
+    "UsageTotal",
+    "WebProcess",
+]
 
 ROUTE_LENGTH = 300
 FIRST_REFUSED_STATUS = 400
 FIRST_FAILED_STATUS = 500
 NAME_LENGTH = 300
-KEY_NAME_LENGTH = 64
+LIMIT_LENGTH = 200
 PRICE: dict[str, Any] = {"max_digits": 12, "decimal_places": 6, "validators": [MinValueValidator(0)]}
-
-
-class Limited(models.Model):
-    """Limits, all optional. Null: what the setting says for all. 0: none."""
-
-    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
-    tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
-    concurrent = models.PositiveIntegerField("concurrent requests", null=True, blank=True)
-    tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
-    tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
-    max_tokens = models.PositiveIntegerField("tokens per answer", null=True, blank=True)
-
-    class Meta:
-        abstract = True
-
-
-class ApiKey(Limited):
-    """A key, without its secret. Rotating gives it another secret; the one before lives on for a while."""
-
-    name = models.CharField(
-        max_length=KEY_NAME_LENGTH,
-        unique=True,
-        validators=[RegexValidator(r"^[\w.@:+ -]+$", "Use letters, digits, spaces and . @ : + - _")],
-        error_messages={"unique": "Another key has this name. Names must differ: commands go by them."},
-    )
-    public_id = models.CharField("id", max_length=12, unique=True, editable=False)
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
-    )
-    team = models.ForeignKey(
-        Group,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="api_keys",
-        limit_choices_to=roles.are_teams,
-    )
-    digest = models.CharField(max_length=64, editable=False)
-    pepper = models.CharField(max_length=8, editable=False)
-    previous_digest = models.CharField(max_length=64, blank=True, editable=False)
-    previous_pepper = models.CharField(max_length=8, blank=True, editable=False)
-    previous_until = models.DateTimeField(null=True, editable=False)
-    enabled = models.BooleanField(default=True)
-    revoked_at = models.DateTimeField(null=True, editable=False)
-    expires_at = models.DateTimeField("expires", null=True, blank=True)
-    allowed_models = models.JSONField(default=list, blank=True)
-    allowed_endpoints = models.JSONField(default=list, blank=True)
-    allowed_networks = models.JSONField(default=list, blank=True)
-    priority = models.SmallIntegerField(default=0)
-    rest_api = models.BooleanField(
-        "may act for its owner",
-        default=False,
-        help_text="Over /api/, with all that its owner may do. Other keys only read their own usage there.",
-    )
-    notes = models.TextField(blank=True)
-    created_at = models.DateTimeField("created", auto_now_add=True)
-    rotated_at = models.DateTimeField(null=True, editable=False)
-    last_used_at = models.DateTimeField("last used", null=True, editable=False)
-
-    class Meta:
-        verbose_name = "API key"
-        permissions: ClassVar = [
-            ("call_models", "Can call models from the playground"),
-            ("manage_own_keys", "Can make, rotate and revoke keys of their own"),
-            ("manage_team_keys", "Can make, rotate and revoke keys of the own teams"),
-        ]
-        ordering: ClassVar = ["name"]
-
-    def __str__(self) -> str:
-        return self.name
-
-    def clean(self) -> None:
-        super().clean()
-        mistakes = {}
-        for field in ("allowed_models", "allowed_endpoints"):
-            if not _is_list_of_words(getattr(self, field)):
-                mistakes[field] = "Give a list of patterns such as mlx-community/*."
-        try:
-            Networks(self.allowed_networks)
-        except (ValueError, TypeError):
-            mistakes["allowed_networks"] = "Give addresses or networks such as 10.0.0.0/8."
-        if self.rest_api and self.owner_id is None:
-            mistakes["rest_api"] = "It acts for its owner, and has none. Give it an owner."
-        if mistakes:
-            raise ValidationError(mistakes)
-
-
-def _is_list_of_words(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) and each.strip() for each in value)
-
-
-class TeamLimits(Limited):
-    """What the keys of a team may use together."""
-
-    team = models.OneToOneField(
-        Group, on_delete=models.CASCADE, related_name="limits", limit_choices_to=roles.are_teams
-    )
-
-    class Meta:
-        verbose_name = "limits of a team"
-        verbose_name_plural = "limits of teams"
-        ordering: ClassVar = ["team__name"]
-
-    def __str__(self) -> str:
-        return f"Limits of {self.team}"
 
 
 class Attributed(models.Model):
@@ -171,7 +76,8 @@ class RequestRecord(Attributed):
     and how long it lasted.
 
     `model` is what was asked for, `served_model` the one that an alias led to, `routing` how it was found.
-    `charged_tokens` is what counted towards limits: an estimate where the endpoint did not say.
+    `charged_tokens` is what counted towards limits: an estimate where the endpoint did not say. `limited_by`
+    says which limit refused it.
     """
 
     at = models.DateTimeField("ended at")
@@ -197,6 +103,7 @@ class RequestRecord(Attributed):
     routing = models.CharField(max_length=100, blank=True, default="")
     charged_tokens = models.BigIntegerField(default=0)
     outcome = models.CharField(max_length=8, choices=Came, default="", blank=True)
+    limited_by = models.CharField(max_length=LIMIT_LENGTH, default="", blank=True)
 
     class Meta:
         verbose_name = "request"
@@ -208,6 +115,8 @@ class RequestRecord(Attributed):
             models.Index(fields=["endpoint", "at"], name="requests_by_endpoint"),
             models.Index(fields=["outcome", "at"], name="requests_by_outcome"),
             models.Index(fields=["user_id", "at"], name="requests_by_user"),
+            models.Index(fields=["team_id", "at"], name="requests_by_team"),
+            models.Index(fields=["key_id", "at"], name="requests_by_key"),
         ]
 
     def __str__(self) -> str:
@@ -249,8 +158,9 @@ class UsageTotal(Attributed):
     """What was used on a day (UTC), summed up as the rows of requests are written, in the same transaction.
 
     `model` is the one that answered, `endpoint` where; both are empty when no endpoint was reached. Failed is
-    what got an error or was cut; `abandoned` is who left before the end, and no failure. Times are sums in
-    milliseconds; `begun` counts the answers that began, which `ttft_ms` is the sum of.
+    what got an error or was cut; `abandoned` is who left before the end, and no failure; `limited` are those
+    of the failures that a limit or a budget refused. Times are sums in milliseconds; `begun` counts the
+    answers that began, which `ttft_ms` is the sum of.
     """
 
     day = models.DateField()
@@ -259,6 +169,7 @@ class UsageTotal(Attributed):
     requests = models.BigIntegerField(default=0)
     failures = models.BigIntegerField(default=0)
     abandoned = models.BigIntegerField(default=0)
+    limited = models.BigIntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
     cached_tokens = models.BigIntegerField(default=0)

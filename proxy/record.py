@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from endpoints.doubts import Doubts
     from proxy.admission import Slot
+    from proxy.capture import Bodies
     from proxy.counts import Counts
     from proxy.key_table import Holder
     from proxy.ledger import Ledger
+    from proxy.meters import Full
     from proxy.tracing import AttemptTrace
     from proxy.usage import Tokens
 
@@ -47,7 +49,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A request that is over. Times are in seconds; `ttft` is from its arrival to an answer's first byte.
 
     `charged` is how many tokens it counts for the limits of its `holder`. `overhead` is what passed between
-    its arrival and its first attempt, without its time in the queue. A struct is made in a fifth of the time
+    its arrival and its first attempt, without its time in the queue. `full` is the limit that refused it,
+    `bodies` what is kept of it, for a key that keeps something. A struct is made in a fifth of the time
     that a frozen dataclass of so many fields takes.
     """
 
@@ -73,6 +76,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     holder: Holder | None = None
     charged: int = 0
     overhead: float | None = None
+    full: Full | None = None
+    bodies: Bodies | None = None
 
 
 @dataclass(slots=True)

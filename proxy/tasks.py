@@ -8,11 +8,13 @@ from celery import shared_task
 from django.conf import settings
 
 from ollaproject.wire import clock
+from proxy import kept_bodies
 from proxy.models import RequestRecord
 
 
 @shared_task(name="proxy.prune_requests")
 def prune_requests() -> None:
-    """Delete the rows of requests that are older than OLLA_REQUEST_HISTORY_DAYS."""
+    """Delete the rows of requests that are older than OLLA_REQUEST_HISTORY_DAYS, and kept bodies in time."""
     oldest = clock.now() - timedelta(days=settings.OLLA_REQUEST_HISTORY_DAYS)
     RequestRecord.objects.filter(at__lt=oldest).delete()
+    kept_bodies.prune()

@@ -25,7 +25,7 @@ WHICH = ("day", "key_id", "user_id", "team_id", "model", "endpoint")
 NAMES = ("key_name", "user_name", "team_name")
 TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens")
 SUMS = ("charged_tokens", "bytes_in", "bytes_out", "duration_ms")
-COUNTED = ("requests", "failures", "abandoned", *TOKENS, *SUMS, "ttft_ms", "begun")
+COUNTED = ("requests", "failures", "abandoned", "limited", *TOKENS, *SUMS, "ttft_ms", "begun")
 
 
 def add(cursor: CursorWrapper, batch: Iterable[tuple[datetime, Row]]) -> None:
@@ -51,7 +51,7 @@ def _counted(row: Row) -> tuple[Any, ...]:
     failed = not row["client_left"] and bool(row["status"] >= FIRST_FAILED_STATUS or row["error_code"])
     begun = row["ttft_ms"] is not None
     return (
-        *(1, failed, row["client_left"]),
+        *(1, failed, row["client_left"], bool(row["limited_by"])),
         *(row[name] or 0 for name in TOKENS),
         *(row[name] for name in SUMS),
         *(row["ttft_ms"] if begun else 0.0, begun),

@@ -45,6 +45,7 @@ COUNTS: Final = (
     "requests",
     "failures",
     "abandoned",
+    "limited",
     "prompt_tokens",
     "completion_tokens",
     "cached_tokens",

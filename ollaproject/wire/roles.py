@@ -44,6 +44,7 @@ TEAM_KEYS: Final = "proxy.manage_team_keys"
 TEAM_USAGE: Final = "proxy.view_team_usage"
 ALL_USAGE: Final = "proxy.view_usagetotal"
 ALL_REQUESTS: Final = "proxy.view_requestrecord"
+READ_BODIES: Final = "proxy.view_keptbody"
 
 # Patterns of permissions. Each role has what the one before it in its line has.
 _OF_VIEWERS: Final = (SEE_FLEET,)

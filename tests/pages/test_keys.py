@@ -84,6 +84,15 @@ def test_an_edit_keeps_the_secret(admin_client: Client) -> None:
     assert (holder.name, holder.priority) == ("bot", 7)
 
 
+def test_a_key_that_keeps_bodies_is_marked(admin_client: Client) -> None:
+    key = keys.create(name="ci-bot").key
+    assert "keeps" not in admin_client.get(LIST).content.decode().partition("result_list")[2]
+    admin_client.post(reverse("admin:proxy_apikey_change", args=[key.pk]), form(keep_bodies="on"))
+    assert "keeps bodies" in admin_client.get(LIST).content.decode()
+    page = admin_client.get(reverse("admin:proxy_apikey_change", args=[key.pk])).content.decode()
+    assert "keeps what is asked and answered" in page
+
+
 def test_a_key_is_rotated_with_a_grace(admin_client: Client) -> None:
     issued = keys.create(name="ci-bot")
     url = reverse("admin:proxy_apikey_rotate", args=[issued.key.pk])

@@ -384,6 +384,29 @@ def test_revoke_key_closes_it_once() -> None:
         run("revoke_key", "other")
 
 
+def test_rotate_key_prints_a_new_secret_and_lets_the_old_one_live_on() -> None:
+    before = keys.create(name="ci-bot").plain
+    after, said = run("rotate_key", "ci-bot", "--grace", "2h")
+    key_table.rebuild()
+    assert (judged(before), judged(after.strip())) == ("ci-bot", "ci-bot")
+    assert "works until" in said
+    last, said = run("rotate_key", "ci-bot", "--grace", "0")
+    key_table.rebuild()
+    assert (judged(after.strip()), judged(last.strip())) == ("401 invalid_api_key", "ci-bot")
+    assert "is refused from now on" in said
+    for arguments, words in ((["nobody"], "no key called"), (["ci-bot", "--grace", "soon"], "soon")):
+        with pytest.raises(CommandError, match=words):
+            run("rotate_key", *arguments)
+
+
+def test_list_keys_tells_which_wait_for_the_new_pepper(settings: Settings) -> None:
+    keys.create(name="ci-bot")
+    assert "ci-bot" not in run("list_keys")[1]
+    settings.OLLA_KEY_PEPPERS = ["new", *settings.OLLA_KEY_PEPPERS]
+    keys.create(name="newer")
+    assert "old one: ci-bot. They" in run("list_keys")[1]
+
+
 def test_list_keys_shows_how_they_stand() -> None:
     assert "There are no keys" in run("list_keys")[0]
     keys.revoke(key=keys.create(name="old").key)

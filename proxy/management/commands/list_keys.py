@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from ollaproject.wire import clock
 from proxy import figures
-from proxy.keys import state_of
+from proxy.keys import pepper_is_old, state_of
 from proxy.limits import WORDS
 from proxy.models import ApiKey
 
@@ -22,7 +22,10 @@ COLUMNS = ("name", "id", "state", "owner", "team", "expires", "last used")
 
 
 class KeyRow(TypedDict):
-    """Times in RFC 3339. `limits` holds what the key says itself, by the words of the settings."""
+    """Times in RFC 3339. `limits` holds what the key says itself, by the words of the settings.
+
+    `old_pepper`: its secret waits to be signed anew, which its next use does.
+    """
 
     name: str
     id: str
@@ -34,7 +37,10 @@ class KeyRow(TypedDict):
     networks: list[str]
     priority: int
     limits: dict[str, int]
+    old_pepper: bool
+    keeps_bodies: bool
     created_at: str
+    previous_until: str | None
     expires_at: str | None
     last_used_at: str | None
 
@@ -55,6 +61,15 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([_row(key, now) for key in keys], indent=2))
         else:
             self.stdout.write(_table(keys, now))
+            self._tell_of_old_peppers(keys)
+
+    def _tell_of_old_peppers(self, keys: list[ApiKey]) -> None:
+        waiting = [key.name for key in keys if pepper_is_old(key) and state_of(key, clock.now()) == "active"]
+        if waiting:
+            self.stderr.write(
+                "Not used since OLLA_KEY_PEPPERS has a new first one, so still under an old one: "
+                f"{', '.join(waiting)}. They are signed anew when they are used."
+            )
 
 
 def _row(key: ApiKey, now: datetime) -> KeyRow:
@@ -69,7 +84,10 @@ def _row(key: ApiKey, now: datetime) -> KeyRow:
         "networks": key.allowed_networks,
         "priority": key.priority,
         "limits": {word: said for word, name in WORDS.items() if (said := getattr(key, name)) is not None},
+        "old_pepper": pepper_is_old(key),
+        "keeps_bodies": key.keep_bodies,
         "created_at": key.created_at.isoformat(),
+        "previous_until": key.previous_until.isoformat() if key.previous_until else None,
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,
         "last_used_at": key.last_used_at.isoformat() if key.last_used_at else None,
     }

@@ -1,0 +1,127 @@
+"""The tables of keys, and of what their teams may use. No secret of a key is in them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+
+from ollaproject.wire import roles
+from proxy.patterns import Networks
+
+KEY_NAME_LENGTH = 64
+
+
+class Limited(models.Model):
+    """Limits, all optional. Null: what the setting says for all. 0: none."""
+
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
+    concurrent = models.PositiveIntegerField("concurrent requests", null=True, blank=True)
+    tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
+    tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
+    max_tokens = models.PositiveIntegerField("tokens per answer", null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class ApiKey(Limited):
+    """A key, without its secret. Rotating gives it another secret; the one before lives on for a while."""
+
+    name = models.CharField(
+        max_length=KEY_NAME_LENGTH,
+        unique=True,
+        validators=[RegexValidator(r"^[\w.@:+ -]+$", "Use letters, digits, spaces and . @ : + - _")],
+        error_messages={"unique": "Another key has this name. Names must differ: commands go by them."},
+    )
+    public_id = models.CharField("id", max_length=12, unique=True, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
+    )
+    team = models.ForeignKey(
+        Group,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="api_keys",
+        limit_choices_to=roles.are_teams,
+    )
+    digest = models.CharField(max_length=64, editable=False)
+    pepper = models.CharField(max_length=8, editable=False)
+    previous_digest = models.CharField(max_length=64, blank=True, editable=False)
+    previous_pepper = models.CharField(max_length=8, blank=True, editable=False)
+    previous_until = models.DateTimeField(null=True, editable=False)
+    enabled = models.BooleanField(default=True)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    expires_at = models.DateTimeField("expires", null=True, blank=True)
+    allowed_models = models.JSONField(default=list, blank=True)
+    allowed_endpoints = models.JSONField(default=list, blank=True)
+    allowed_networks = models.JSONField(default=list, blank=True)
+    priority = models.SmallIntegerField(default=0)
+    rest_api = models.BooleanField(
+        "may act for its owner",
+        default=False,
+        help_text="Over /api/, with all that its owner may do. Other keys only read their own usage there.",
+    )
+    keep_bodies = models.BooleanField(
+        "keep what is asked and answered",
+        default=False,
+        help_text="For looking into a fault: encrypted, for OLLA_KEPT_BODIES_HOURS, and marked wherever the "
+        "key is shown. Tell its holder.",
+    )
+    notes = models.TextField(blank=True)
+    created_at = models.DateTimeField("created", auto_now_add=True)
+    rotated_at = models.DateTimeField(null=True, editable=False)
+    last_used_at = models.DateTimeField("last used", null=True, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        permissions: ClassVar = [
+            ("call_models", "Can call models from the playground"),
+            ("manage_own_keys", "Can make, rotate and revoke keys of their own"),
+            ("manage_team_keys", "Can make, rotate and revoke keys of the own teams"),
+        ]
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        super().clean()
+        mistakes = {}
+        for field in ("allowed_models", "allowed_endpoints"):
+            if not _is_list_of_words(getattr(self, field)):
+                mistakes[field] = "Give a list of patterns such as mlx-community/*."
+        try:
+            Networks(self.allowed_networks)
+        except (ValueError, TypeError):
+            mistakes["allowed_networks"] = "Give addresses or networks such as 10.0.0.0/8."
+        if self.rest_api and self.owner_id is None:
+            mistakes["rest_api"] = "It acts for its owner, and has none. Give it an owner."
+        if mistakes:
+            raise ValidationError(mistakes)
+
+
+def _is_list_of_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and each.strip() for each in value)
+
+
+class TeamLimits(Limited):
+    """What the keys of a team may use together."""
+
+    team = models.OneToOneField(
+        Group, on_delete=models.CASCADE, related_name="limits", limit_choices_to=roles.are_teams
+    )
+
+    class Meta:
+        verbose_name = "limits of a team"
+        verbose_name_plural = "limits of teams"
+        ordering: ClassVar = ["team__name"]
+
+    def __str__(self) -> str:
+        return f"Limits of {self.team}"

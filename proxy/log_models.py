@@ -1,0 +1,65 @@
+"""The tables beside the history of requests: bodies of keys that keep them, and budgets that were used up."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+NAME_LENGTH = 150
+
+
+class KeptBody(models.Model):
+    """What one request asked and was answered, sealed (ollaproject.sealed), of a key that keeps it.
+
+    It belongs to the request of this id that ended `at` that moment. `asked` and `answered` are cut at
+    OLLA_KEPT_BODIES_SIZE; the sizes are those of the whole.
+    """
+
+    request_id = models.CharField(max_length=128)
+    key_id = models.BigIntegerField()
+    at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    asked = models.TextField()
+    answered = models.TextField()
+    asked_bytes = models.BigIntegerField()
+    answered_bytes = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = "kept body"
+        verbose_name_plural = "kept bodies"
+        indexes: ClassVar = [
+            models.Index(fields=["request_id"], name="kept_bodies_by_request"),
+            models.Index(fields=["expires_at"], name="kept_bodies_to_prune"),
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class BudgetReached(models.Model):
+    """A key or a team has used up its tokens of a day or a month (UTC). One row for each such period."""
+
+    KINDS = (("key", "key"), ("team", "team"))
+    PERIODS = (("day", "day"), ("month", "month"))
+
+    kind = models.CharField(max_length=4, choices=KINDS)
+    subject_id = models.BigIntegerField()
+    name = models.CharField(max_length=NAME_LENGTH)
+    period = models.CharField(max_length=5, choices=PERIODS)
+    since = models.DateField("first day of the period")
+    budget = models.BigIntegerField("tokens that it may use")
+    at = models.DateTimeField("reached at")
+
+    class Meta:
+        verbose_name = "budget that was reached"
+        verbose_name_plural = "budgets that were reached"
+        ordering: ClassVar = ["-at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["kind", "subject_id", "period", "since"], name="one_notice_per_budget_and_period"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.budget} tokens of the {self.period}"
