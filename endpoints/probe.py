@@ -6,7 +6,6 @@ no redirect, reads no more than it must, and ends in time even when the answer t
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 import ssl
@@ -23,6 +22,7 @@ from endpoints.durations import format_duration
 from endpoints.errors import DiscoveryError
 from endpoints.findings import CheckTarget, Finding, FoundModel, ProbeResult, Trial
 from endpoints.health_answers import is_loading, read_health_body, read_retry_after, read_status
+from endpoints.patience import Patience
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Checker:
     """One HTTP client for many checks, in one event loop: `async with Checker() as checker`."""
 
     def __init__(self) -> None:
+        self._patience = Patience()
         self._client = httpx.AsyncClient(
             trust_env=False,
             verify=httpx.create_ssl_context(),  # verifies; honours SSL_CERT_FILE, as the upstream side does
@@ -218,7 +219,7 @@ class Checker:
             if event == "connection.connect_tcp.complete":
                 connections.append(info["return_value"])
 
-        started = time.perf_counter()
+        started, lost = time.perf_counter(), self._patience.lost
         request = self._client.build_request(
             "POST" if body else "GET",
             url,
@@ -227,10 +228,10 @@ class Checker:
             extensions={"trace": keep_connection},
         )
         try:
-            async with asyncio.timeout(timeout):
+            async with self._patience.limit(timeout):
                 response = await self._client.send(request, stream=True)
                 answered = await _read(response, limit=limit)
-            seconds = time.perf_counter() - started
+            seconds = max(0.0, time.perf_counter() - started - (self._patience.lost - lost))
             return Answer(response.status_code, answered, seconds, response.headers)
         finally:
             # httpx forgets the socket of a TLS handshake that does not end in time.

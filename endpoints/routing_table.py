@@ -103,6 +103,7 @@ def _target(endpoint: Endpoint, models: list[EndpointModel]) -> Target:
         weight=endpoint.weight,
         was_rung=endpoint.health.wake_asked_at is not None,
         wakes_in_seconds=endpoint.health.wakes_in_seconds,
+        next_check_at=endpoint.health.next_check_at,
         ramp=_ramp(endpoint),
         headers=headers,
     )

@@ -12,10 +12,11 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, NamedTuple
 
 from endpoints.abilities import UNKNOWN, Abilities
-from endpoints.choices import ROUTABLE, TRAFFIC, WAKEABLE, WAKING, Mode, Status
+from endpoints.choices import ROUTABLE, SET_ASIDE, TRAFFIC, WAKEABLE, WAKING, Mode, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from endpoints.model_details import ModelDetails
 
@@ -77,6 +78,8 @@ class Target:
     rewrites: tuple[tuple[bytes, bytes], ...] = ()
     was_rung: bool = False  # somebody has asked for it while it was asleep
     wakes_in_seconds: float | None = None
+    # As planned when the table was built. One that does not serve is not known to serve again before.
+    next_check_at: datetime | None = None
     headers: tuple[tuple[str, str], ...] = field(repr=False, default=())
     model_names: frozenset[str] = field(init=False, repr=False)
 
@@ -92,6 +95,13 @@ class Target:
         """How much of its share it gets now, by its status and while it starts slowly: 0 to 1."""
         share = TRAFFIC.get(self.status, 0.0)
         return share if self.ramp is None else share * self.ramp.share(time.monotonic())
+
+    def next_check_in(self, now: datetime) -> float | None:
+        """Seconds until its next check; None when none is planned, or the plan of this table is over."""
+        if self.next_check_at is None or self.mode in SET_ASIDE:
+            return None
+        seconds = (self.next_check_at - now).total_seconds()
+        return seconds if seconds > 0 else None
 
     @property
     def routable(self) -> bool:

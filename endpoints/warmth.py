@@ -84,14 +84,36 @@ class CacheAware:
             places.popitem(last=False)
 
 
+# These two are the most of what a choice costs: hence loops that look up no property they need not.
+
+
 def bound_of(near: Iterable[Candidate]) -> float:
     """An endpoint with fewer requests under way than this is not busier than the others, as things go."""
-    least = min((each.busyness for each in near if each.has_room), default=0.0)
-    return UNEVENNESS * least + 1
+    least: float | None = None
+    for each in near:
+        in_flight = each.load.in_flight
+        if in_flight >= each.target.max_concurrent:
+            continue
+        if not in_flight and each.even:
+            return 1.0
+        busyness = in_flight if each.even else each.busyness
+        if least is None or busyness < least:
+            least = busyness
+    return UNEVENNESS * (least or 0.0) + 1
 
 
 def by_hash(near: Iterable[Candidate], key: int, bound: float) -> Candidate | None:
     """Rendezvous: each endpoint draws a number for the key, and the highest below the bound wins."""
     place = mixed(key)
-    fit = [each for each in near if each.busyness < bound and each.has_room]
-    return max(fit, key=lambda each: (each.point ^ place) * ODD & WORD, default=None)
+    best: Candidate | None = None
+    highest = -1
+    for each in near:
+        drawn = (each.point ^ place) * ODD & WORD
+        if drawn <= highest:
+            continue
+        in_flight = each.load.in_flight
+        if in_flight >= each.target.max_concurrent:
+            continue
+        if (in_flight if each.even else each.busyness) < bound:
+            best, highest = each, drawn
+    return best

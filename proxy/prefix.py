@@ -41,21 +41,28 @@ def keys_of(prompt: Prompt, model: str) -> tuple[int, ...]:
     """Shortest prefix first. The same text for another model is another prompt."""
     checksum, length = crc32(model.encode()), 0
     keys: list[int] = []
-    for block in _blocks(prompt):
-        checksum = crc32(block, checksum)
-        length += len(block)
-        keys.append(length << KEY_SHIFT | checksum)
-        if len(keys) == MAX_BLOCKS:
+    for piece in _pieces_of(prompt):
+        if len(keys) >= MAX_BLOCKS:
             break
+        size = len(memoryview(piece))
+        if size <= BLOCK_BYTES:
+            checksum = crc32(piece, checksum)
+            length += size
+            keys.append(length << KEY_SHIFT | checksum)
+            continue
+        for block in _cut(memoryview(piece)[: (MAX_BLOCKS - len(keys)) * BLOCK_BYTES]):
+            checksum = crc32(block, checksum)
+            length += len(block)
+            keys.append(length << KEY_SHIFT | checksum)
     return tuple(keys)
 
 
-def _blocks(prompt: Prompt) -> Iterator[memoryview]:
-    for field in (prompt.tools, prompt.system, prompt.instructions):
-        yield from _cut(memoryview(field))
+def _pieces_of(prompt: Prompt) -> list[msgspec.Raw]:
+    pieces = [each for each in (prompt.tools, prompt.system, prompt.instructions) if each is not NOTHING]
     for field in (prompt.messages, prompt.prompt, prompt.input):
-        for piece in _pieces(field):
-            yield from _cut(memoryview(piece))
+        if field is not NOTHING:
+            pieces += _pieces(field)
+    return pieces
 
 
 def _pieces(field: msgspec.Raw) -> list[msgspec.Raw]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,7 +12,6 @@ from django.core.management import call_command
 from django.db import connection
 
 from endpoints import prober, tasks
-from endpoints.choices import Status
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck
 from endpoints.schedule import LOOKAHEAD_SECONDS
 from ollaproject.wire import clock
@@ -61,17 +61,22 @@ def watch_over(seconds: int) -> Run:
 
 def report(run: Run, *, interval: float, count: int) -> None:
     late = _lateness(interval)
-    well = EndpointHealth.objects.filter(status=Status.HEALTHY).count()
+    statuses = Counter(EndpointHealth.objects.values_list("status", flat=True))
+    found = Counter(HealthCheck.objects.values_list("status", "reason"))
     expected = count * run.seconds / interval
     per_day = run.grown_bytes / len(late) * count * DAY_SECONDS / interval
-    print(
-        f"{count} endpoints every {interval:g} s for {run.seconds:.0f} s, {well} of them healthy at the end"
-    )
+    print(f"{count} endpoints every {interval:g} s for {run.seconds:.0f} s; at the end {_in_words(statuses)}")
+    for (status, reason), number in found.most_common():
+        print(f"found: {number} times {status}{f' ({reason})' if reason else ''}")
     print(f"checks: {len(late)}, {len(late) / run.seconds:.1f} a second, of {expected / run.seconds:.1f} due")
     cuts = statistics.quantiles([1000 * seconds for seconds in late], n=100)
     print(f"late by: median {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms, at most {max(late) * 1000:.0f} ms")
     print(f"CPU: {run.cpu_seconds / run.seconds:.0%} of a core")
     print(f"database: {run.grown_bytes / len(late):.0f} bytes a check, {per_day / MIB:.0f} MiB a day")
+
+
+def _in_words(statuses: Counter[str]) -> str:
+    return ", ".join(f"{number} {status}" for status, number in statuses.most_common())
 
 
 def _lateness(interval: float) -> list[float]:

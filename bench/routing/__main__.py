@@ -1,9 +1,11 @@
-"""Prints both tables: `python -m bench.routing`. Takes half a minute, one core, no network."""
+"""What choosing costs and what it is worth: `python -m bench.routing --help`."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
 
@@ -11,10 +13,28 @@ import django
 
 django.setup()
 
-from bench.routing import cost, worth  # noqa: E402 - Django comes first
+from django.conf import settings  # noqa: E402 - Django comes first
+
+from bench.routing import cost, engines, worth  # noqa: E402
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.routing", description=__doc__)
+    parser.add_argument(
+        "--engines",
+        action="store_true",
+        help="measure on three real model servers, in about three minutes; without it: costs, and a model",
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=settings.OLLA_MODELS_DIR / "SmolLM2-135M-Instruct",
+        help="folder of the engines' model (%(default)s)",
+    )
+    options = parser.parse_args()
+    if options.engines:
+        engines.report(options.model)
+        return 0
     cost.report()
     print()
     worth.report()

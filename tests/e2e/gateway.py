@@ -72,6 +72,17 @@ class Gateway:
         command = [sys.executable, str(ROOT / "manage.py"), *arguments]
         subprocess.run(command, env=self._variables(), stdout=subprocess.DEVNULL, check=True)
 
+    @contextlib.contextmanager
+    def celery(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One more worker or beat of it, in a process of its own."""
+        command = [sys.executable, "-m", "celery", "--app", "ollaproject", *arguments]
+        process = subprocess.Popen(command, env=self._variables(), cwd=ROOT, stdout=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
     def _variables(self) -> dict[str, str]:
         kept = {
             name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import health_answers, probe
+from endpoints import health, health_answers, probe, routing_table
 from endpoints.checking import check_target
 from endpoints.choices import Status
+from endpoints.findings import Finding, ProbeResult
 from endpoints.models import Endpoint
+from ollaproject.wire import clock
 from tests.fakes import answers
 
 if TYPE_CHECKING:
+    from tests.endpoints.conftest import MakeEndpoint
     from tests.fakes.upstream import FakeUpstream
 
 
@@ -22,6 +25,17 @@ async def test_the_retry_after_of_a_429_comes_with_the_result(upstream: FakeUpst
     async with probe.Checker() as checker:
         result = await checker.probe(check_target(Endpoint(name="mini-1", url=upstream.url)))
     assert (result.status, result.retry_after_seconds) == (Status.RATE_LIMITED, 30)
+
+
+def test_the_routing_table_knows_when_it_is_asked_again(make_endpoint: MakeEndpoint) -> None:
+    endpoint, at = make_endpoint(), clock.now()
+    finding = Finding(ProbeResult(Status.RATE_LIMITED, "it limits our requests", retry_after_seconds=90))
+    endpoint.health.next_check_at = at + timedelta(seconds=5)
+    endpoint.health.save()
+    health.record(endpoint=endpoint, finding=finding, at=at)
+    (target,) = routing_table.build(1).targets
+    assert target.next_check_in(at) == pytest.approx(90)
+    assert target.next_check_in(at + timedelta(seconds=91)) is None
 
 
 @pytest.mark.parametrize(

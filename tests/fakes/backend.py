@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATH = "/v1/chat/completions"
 SLOW_SECONDS = 0.3
+STREAM_PAUSE_SECONDS = 0.02
 
 
 @dataclass(slots=True)
@@ -70,13 +71,21 @@ class Backend:
         self.process = Backend.started(self.port).process
 
 
+def well(request: SeenRequest) -> Iterable[Step]:
+    """A stream takes its time, so that it can be broken off in the middle."""
+    for step in answers.chat(request):
+        yield step
+        if request.json().get("stream"):
+            yield Pause(STREAM_PAUSE_SECONDS)
+
+
 def slowly(request: SeenRequest) -> Iterable[Step]:
     yield Pause(SLOW_SECONDS)
-    yield from answers.chat(request)
+    yield from well(request)
 
 
 def main() -> None:
-    how = {"well": answers.chat, "slow": slowly, "error": answers.error(503, "overwhelmed")}
+    how = {"well": well, "slow": slowly, "error": answers.error(503, "overwhelmed")}
     upstream = FakeUpstream()
     upstream.port = int(sys.argv[1])
     with upstream:

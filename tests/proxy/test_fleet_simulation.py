@@ -6,11 +6,14 @@ clock are simulated. Everything that happens is drawn from a seed.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from endpoints import history, rules
@@ -22,6 +25,7 @@ from endpoints.strategies import STRATEGIES
 from ollaproject.wire.openai_errors import ApiError
 from proxy.paths import surface_for
 from proxy.plan import Plan
+from proxy.prefix import Prompt
 from proxy.routing import Question, Router
 from tests.proxy.conftest import target_for
 
@@ -29,13 +33,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from endpoints.selection import Candidate
+    from endpoints.snapshot import Target
 
     Table = Callable[..., None]
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SCHEDULES, PER_TEST = 2000, 100
 ENDPOINTS, SECONDS, INTERVAL = 4, 120, 5.0
+TICKS_PER_SECOND = 2
+DISTURBED_EVERY_TICKS, DISTURBED_CHANCE = 4, 0.4
+LONGEST_ANSWER_SECONDS = 16.0
+CHATS = 12
+FAIR_REQUESTS = 2000
 THRESHOLDS = Thresholds()
+SURFACE = next(surface for surface in [surface_for("vllm-mlx")] if surface is not None)
 ANSWERS = {
     "well": ProbeResult(Status.HEALTHY, time_share=0.01),
     "slow": ProbeResult(Status.HEALTHY, time_share=0.9),
@@ -75,6 +86,19 @@ class Machine:
         return True
 
 
+def prompt(number: int) -> Prompt:
+    return Prompt(prompt=msgspec.Raw(f'"What was said in chat {number}?"'.encode()))
+
+
+PROMPTS = [prompt(number) for number in range(CHATS)]
+
+
+@cache
+def table_entry(number: int, cap: int, status: Status) -> Target:
+    url, priority = "http://127.0.0.1:9", 85 + number % 2
+    return target_for(url, number=number, priority=priority, max_concurrent=cap, status=status)
+
+
 class Simulation:
     def __init__(self, seed: int, table: Table) -> None:
         self.draw = Random(seed)  # noqa: S311 - a schedule that can be run again
@@ -88,22 +112,13 @@ class Simulation:
 
     def install(self) -> None:
         self.table(
-            *(
-                target_for(
-                    "http://127.0.0.1:9",
-                    number=each.number,
-                    priority=85 + each.number % 2,
-                    max_concurrent=each.cap,
-                    status=each.state.status,
-                )
-                for each in self.machines.values()
-            )
+            *(table_entry(each.number, each.cap, each.state.status) for each in self.machines.values())
         )
 
     def run(self) -> None:
-        for tick in range(SECONDS * 4):
-            now = tick / 4
-            if tick % 8 == 0 and self.draw.random() < 0.4:
+        for tick in range(SECONDS * TICKS_PER_SECOND):
+            now = tick / TICKS_PER_SECOND
+            if tick % DISTURBED_EVERY_TICKS == 0 and self.draw.random() < DISTURBED_CHANCE:
                 self.disturb(now)
             flipped = [
                 each.check(now, self.draw.random())
@@ -113,7 +128,7 @@ class Simulation:
             if any(flipped) or tick == 0:
                 self.install()
             self.end_answers(now)
-            for _ in range(self.draw.randrange(3)):
+            if self.draw.random() < 0.6:
                 self.request(now)
 
     def disturb(self, now: float) -> None:
@@ -127,10 +142,8 @@ class Simulation:
             self.running.remove((ends, candidate))
 
     def request(self, now: float) -> None:
-        surface = surface_for("vllm-mlx")
-        assert surface is not None
         try:
-            plan = Plan(self.router, Question(surface, "m1"))
+            plan = Plan(self.router, Question(SURFACE, "m1"), self.draw.choice(PROMPTS))
         except ApiError:
             self.refused += 1
             assert not any(each.state.status in ROUTABLE for each in self.machines.values())
@@ -139,13 +152,12 @@ class Simulation:
             machine = self.machines[candidate.target.id]
             assert machine.state.status in ROUTABLE, "a request went to an endpoint that is known to be dead"
             assert candidate.load.in_flight < machine.cap, "an endpoint got more than it takes"
-            above = [each for each in self.machines.values() if self.is_better(each, machine, plan)]
-            assert not above, "a lower tier served while a higher one had room"
+            assert not self.room_above(machine, plan), "a lower tier served while a higher one had room"
             plan.tried(candidate)
             if machine.truth in SERVES:
                 candidate.load.in_flight += 1
                 candidate.load.answered_after(0.2)
-                self.running.append((now + self.draw.uniform(0.2, 8), candidate))
+                self.running.append((now + self.draw.uniform(0.2, LONGEST_ANSWER_SECONDS), candidate))
                 self.served += 1
                 return
         # Nobody was left with room: then none that serves may have any.
@@ -158,13 +170,15 @@ class Simulation:
             if self.router.loads.of(each.number).in_flight < each.cap
         )
 
-    def is_better(self, other: Machine, chosen: Machine, plan: Plan) -> bool:
+    def room_above(self, chosen: Machine, plan: Plan) -> bool:
+        """Whether one of a higher tier that this plan has not tried could have taken it."""
+        if chosen.number % 2:
+            return False
         open_to_it = {each.target.id for each in plan.candidates()}
-        return (
-            other.number % 2 > chosen.number % 2
-            and other.number in open_to_it
-            and other.state.status in ROUTABLE
-            and self.router.loads.of(other.number).in_flight < other.cap
+        above = (each for each in self.machines.values() if each.number % 2 and each.number in open_to_it)
+        return any(
+            each.state.status in ROUTABLE and self.router.loads.of(each.number).in_flight < each.cap
+            for each in above
         )
 
 
@@ -206,3 +220,29 @@ def test_whatever_happens_to_a_fleet_its_rules_hold(first: int, table: Table) ->
             under_way = sum(each.target.id == number for _, each in simulation.running)
             assert simulation.router.loads.of(number).in_flight == under_way <= machine.cap
     assert served > PER_TEST * 50
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_endpoints_get_what_their_weights_say_within_a_tenth(name: str, table: Table) -> None:
+    weights = (1, 1, 2, 4) if name == "priority" else (1, 1, 1, 1)
+    table(
+        *(
+            target_for("http://127.0.0.1:9", number=number, weight=weight, max_concurrent=50)
+            for number, weight in enumerate(weights)
+        )
+    )
+    router, draw = Router(STRATEGIES[name]()), Random(7)  # noqa: S311
+    running: list[tuple[float, Candidate]] = []
+    served: Counter[int] = Counter()
+    for now in range(FAIR_REQUESTS):
+        for each in [each for each in running if each[0] <= now]:
+            each[1].load.in_flight -= 1
+            running.remove(each)
+        candidate = Plan(router, Question(SURFACE, "m1"), prompt(now)).choose()
+        assert candidate is not None
+        served[candidate.target.id] += 1
+        candidate.load.in_flight += 1
+        candidate.load.answered_after(draw.uniform(0.1, 0.2))
+        running.append((now + draw.uniform(1, 40), candidate))
+    for number, weight in enumerate(weights):
+        assert served[number] == pytest.approx(FAIR_REQUESTS * weight / sum(weights), rel=0.1)
