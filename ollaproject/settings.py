@@ -291,6 +291,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ModeEnum": "endpoints.choices.Mode",
         "StatusEnum": "endpoints.choices.Status",
+        "LocalStateEnum": "inference.local.choices.State",
         "AuthTypeEnum": "endpoints.choices.AuthKind",
     },
 }

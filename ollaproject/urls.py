@@ -21,6 +21,7 @@ urlpatterns = [
     path("language/", set_language, name="language"),
     path("words.js", JavaScriptCatalog.as_view(packages=["ollaproject"]), name="words"),
     path("api/", include("endpoints.api_urls")),
+    path("api/", include("inference.api_urls")),
     path("api/", include("proxy.api_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", login_required(SpectacularSwaggerSplitView.as_view()), name="api-docs"),

@@ -15,6 +15,8 @@ for name in [name for name in os.environ if name.startswith("OLLA_") and name no
 os.environ.setdefault("OLLA_HOME", tempfile.mkdtemp(prefix="olla-test-"))
 # The demo models are large and never change: one copy serves every run.
 os.environ.setdefault("OLLA_MODELS_DIR", str(Path(__file__).resolve().parent.parent / "var" / "models"))
+# Nothing here asks the real hub: tests that download bring a hub of their own.
+os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
 # Rows are written by a thread with a connection of its own, past the transactions of the tests that serve the
 # whole application. Those that are about rows make their own writer.
 os.environ.setdefault("OLLA_REQUEST_HISTORY_DAYS", "0")
