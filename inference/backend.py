@@ -21,6 +21,7 @@ from inference.kept_state import keeps_every_token
 from inference.kv_file import fingerprint_of
 from inference.loader import LoadedModel, load_chat_model
 from inference.memory import KvCost, budget_bytes
+from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
 from inference.room import Room
 from inference.scheduler import Scheduler
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHUNK_TOKENS_ON_CPU = 64
-CHUNK_TOKENS_ON_GPU = 512
 PROMPT_CACHE_SHARE = 0.5
 """How much of the memory for keys and values may be kept for requests to come."""
 SHORTEST_CONTEXT = 64
@@ -142,7 +141,7 @@ def build(models: ModelOptions) -> Backend:
         else None
     )
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    chunk_tokens = models.chunk_tokens or (CHUNK_TOKENS_ON_CPU if on_cpu else CHUNK_TOKENS_ON_GPU)
+    chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
     room = Room(KvCost.of_model(chat.model), budget_bytes(models.kv_bytes))
     chat = _within(room, chat)
     mx.set_cache_limit(int(room.budget_bytes * BUFFERS_SHARE))

@@ -14,6 +14,9 @@ from itertools import combinations
 from statistics import median
 from typing import NamedTuple
 
+MOST_TOKENS_ON_CPU = 64
+MOST_TOKENS_ON_GPU = 1024
+"""How large a chunk may be while rows are decoding. Larger ones hardly read any faster."""
 SMALLEST_CHUNK_TOKENS = 16
 """Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
 IDLE_CHUNK_FACTOR = 2
@@ -25,7 +28,7 @@ FIRST_CHUNK_TOKENS = 64
 """As long as nothing is known of what reading costs."""
 WORTH_ITS_START = 1.5
 """Where it takes longer than a step only to begin, a chunk may take so many times that."""
-GROWTH = 1.5
+GROWTH = 2
 """How much larger than the last one a chunk may be: what larger ones cost is a guess until one was read."""
 SIGNIFICANT_BITS = 3
 """Sizes are rounded to four in each doubling: some backends prepare anew for each size that they meet."""

@@ -14,6 +14,7 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import BatchKVCache, KVCache
 from mlx_lm.sample_utils import make_sampler
 
+from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
@@ -22,7 +23,6 @@ PROMPT_TOKENS = 128
 LONG_PROMPT_TOKENS = 4000
 WARM_UP_STEPS = 8
 PROMPT_CACHE_BYTES = 4 * 1024**3
-CHUNK_TOKENS_CPU, CHUNK_TOKENS_GPU = 64, 512
 
 
 class Engine(Protocol):
@@ -50,7 +50,7 @@ class Ours:
             model,
             prompt_cache=PromptCache(max_bytes=PROMPT_CACHE_BYTES, cuts_anywhere=True),
             max_rows=128,
-            chunk_tokens=CHUNK_TOKENS_CPU if on_cpu else CHUNK_TOKENS_GPU,
+            chunk_tokens=MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU,
         )
 
     def add(self, prompt: list[int], max_tokens: int) -> int:
