@@ -34,7 +34,7 @@ check: setup-dev ## Django's own checks, as for a deployment, and missing migrat
 	OLLA_HOME=$(VENV)/check-home OLLA_HTTPS=true $(BIN)/python manage.py check --deploy --fail-level WARNING
 	OLLA_HOME=$(VENV)/check-home $(BIN)/python manage.py makemigrations --check --dry-run
 
-services: ## install what the tests need beside Python: Redis, PostgreSQL, Chromium
+services: ## install what the tests need beside Python: Redis, PostgreSQL, Chromium, Node
 	@scripts/install_test_services.sh
 
 pytest: setup-dev ## the tests alone

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import openai
 import pytest
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from endpoints.choices import Status
 from tests.fakes import answers
-from tests.fakes.answers import CLOSE, RESET
+from tests.fakes.answers import CLOSE, HANG, RESET
 from tests.proxy.conftest import target_for
 
 if TYPE_CHECKING:
@@ -95,3 +97,52 @@ def test_no_routable_endpoint_is_its_server_error(
         sdk.with_options(max_retries=0).chat.completions.create(model="m1", messages=MESSAGES)
 
     assert caught.value.code == "model_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, openai.BadRequestError),
+        (401, openai.AuthenticationError),
+        (403, openai.PermissionDeniedError),
+        (404, openai.NotFoundError),
+        (409, openai.ConflictError),
+        (422, openai.UnprocessableEntityError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+    ],
+)
+def test_a_backends_error_is_of_its_own_class(
+    sdk: openai.OpenAI, upstream: FakeUpstream, status: int, error: type[openai.APIStatusError]
+) -> None:
+    upstream.answer(PATH, answers.error(status, "no", headers={"Retry-After": 3}))
+
+    with pytest.raises(error) as caught:
+        sdk.with_options(max_retries=0).chat.completions.create(model="m1", messages=MESSAGES)
+
+    assert caught.value.response.headers["retry-after"] == "3"
+    assert caught.value.request_id == caught.value.response.headers["x-olla-request-id"]
+
+
+def test_its_timeout_and_a_gateway_that_is_not_there_are_its_own_errors(
+    sdk: openai.OpenAI, upstream: FakeUpstream
+) -> None:
+    upstream.answer(PATH, answers.raw(HANG))
+    patient = sdk.with_options(max_retries=0)
+
+    with pytest.raises(openai.APITimeoutError):
+        patient.with_options(timeout=0.1).chat.completions.create(model="m1", messages=MESSAGES)
+    with pytest.raises(openai.APIConnectionError):
+        patient.with_options(base_url="http://127.0.0.1:9/v1").models.list()
+
+
+def test_langchain_raises_the_same_classes(served: Served, upstream: FakeUpstream) -> None:
+    model = ChatOpenAI(base_url=f"{served.url}/v1", api_key=SecretStr("x"), model="m1", max_retries=0)
+    assert model.invoke("Hi").text == "MLX is fast."
+    assert "".join(str(piece.text) for piece in model.stream("Hi")) == "MLX is fast."
+
+    upstream.answer(PATH, answers.error(429, "no"))
+    with pytest.raises(openai.RateLimitError):
+        model.invoke("Hi")
+    with pytest.raises(openai.NotFoundError):
+        model.invoke("Hi", model="nope")
