@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from proxy.call import Call
 
 # These change from second to second while nothing happens.
-AGEING = frozenset({"timestamp", "uptime", "last_check", "next_check", "health_check", "last_model_sync"})
+AGEING = frozenset(
+    {"timestamp", "uptime", "last_check", "next_check", "health_check", "last_model_sync", "last_seen"}
+)
 MIN_GZIP_BYTES = 256
 MAX_CONDITION_BYTES = 1024
 FIXED_HEADERS = (

@@ -1,4 +1,4 @@
-"""Clients that people use, against the gateway and a real model: the openai SDK, and what docs/clients prints.
+"""Clients that people use, against the gateway and a real model: the openai SDK, and what docs/clients says.
 
 What a page prints is run as it stands there: a person who copies it gets an answer.
 """
