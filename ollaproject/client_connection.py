@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ollaproject.exchange import STATUS_LINES, Exchange
 from ollaproject.wire.asgi import CLIENT_LEFT, JSON, encode_json
 from ollaproject.wire.openai_errors import ApiError
+from ollaproject.wire.outlet import Outlet, Turn
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,6 +47,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.turn = Turn.of(self.loop)
+        self.outlet: Outlet
         self.running: Exchange | None = None
         self._latest: Exchange | None = None  # the one whose body may still be on its way
         self._sent_ahead: deque[Exchange] = deque()
@@ -64,6 +67,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.outlet = Outlet(self.turn, transport)
         self._rest()
 
     def data_received(self, data: bytes) -> None:
@@ -74,9 +78,12 @@ class ClientConnection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 self._stop_timer()
+                self.outlet.flush()
                 self.handle_websocket_upgrade()
         except httptools.HttpParserError as error:
             self._refuse(_refusal_of(error))
+        if self.running is not None:
+            self.turn.woke()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self.connections.discard(self)
@@ -90,7 +97,7 @@ class ClientConnection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Called by the server when it stops: what runs is finished, nothing new is taken."""
         if self.running is None or self._latest is None:
-            self.transport.close()
+            self.close()
         else:
             self._latest.keep_alive = False
 
@@ -199,15 +206,21 @@ class ClientConnection(HttpToolsProtocol):
             self._refusal = answer
             return
         if broken is None or not broken.begun:
-            self.transport.write(answer)
+            self.outlet.write(answer)
         self._close(linger=True)
+
+    def close(self) -> None:
+        """Close when all that was written has gone out."""
+        self.outlet.flush()
+        self.transport.close()
 
     def _close(self, *, linger: bool) -> None:
         if not linger or not self.transport.can_write_eof():
-            self.transport.close()
+            self.close()
             return
         self._deaf = True
         self.flow.resume_reading()
+        self.outlet.flush()
         self.transport.write_eof()
         self._stop_timer()
         self._idle_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)

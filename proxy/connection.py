@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import httptools
 
+from ollaproject.wire.outlet import Outlet, Turn
+from proxy.wire_errors import ClosedError, MalformedError, StalledError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from proxy.wire_errors import WireError
 
 BUFFER_BYTES = 256 * 1024
 WRITE_SLICE_BYTES = 256 * 1024
@@ -35,26 +40,6 @@ class Timeouts(NamedTuple):
     idle: float
 
 
-class WireError(Exception):
-    """The connection did not carry a whole answer. Its text says what the upstream did, without a subject."""
-
-
-class ClosedError(WireError):
-    """The upstream closed or reset the connection before the answer was whole."""
-
-
-class MalformedError(WireError):
-    """What the upstream sent is not HTTP/1.1, or is beyond our limits."""
-
-
-class CannotConnectError(WireError):
-    """There was no connection, so nothing was sent. Its cause says why; none: it took too long."""
-
-
-class StalledError(WireError):
-    """Nothing moved for as long as the caller was ready to wait."""
-
-
 class Connection(asyncio.Protocol):
     """A connection that carries one exchange after another.
 
@@ -65,7 +50,9 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, on_closed: Callable[[Connection], None]) -> None:
         self._loop = loop
         self._on_closed = on_closed
+        self._turn = Turn.of(loop)
         self._transport: asyncio.Transport | None = None
+        self._outlet: Outlet | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -94,12 +81,7 @@ class Connection(asyncio.Protocol):
     # --- For the one who uses it ---
 
     async def exchange(
-        self,
-        head: bytes,
-        body: bytes,
-        *,
-        timeouts: Timeouts,
-        expects_body: bool = True,
+        self, head: bytes, body: bytes, *, timeouts: Timeouts, expects_body: bool = True
     ) -> None:
         """Send a request, then wait until `status` and `headers` of its answer are there.
 
@@ -112,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         try:
             if len(body) <= WRITE_SLICE_BYTES:
-                cast("asyncio.Transport", self._transport).write(head + body)
+                cast("Outlet", self._outlet).write(head + body)
                 self._written = True
             else:
                 await self._write(head, body, timeouts.write)
@@ -227,6 +209,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._outlet = Outlet(self._turn, self._transport)
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
@@ -242,6 +225,7 @@ class Connection(asyncio.Protocol):
         if not self._head_complete:
             self._count_head(len(data))
         self._wake()
+        self._turn.woke()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
-from proxy.connection import CannotConnectError, ClosedError, Connection, StalledError, Timeouts, WireError
+from proxy.connection import Connection, Timeouts
+from proxy.wire_errors import CannotConnectError, ClosedError, StalledError, WireError
 
 if TYPE_CHECKING:
     import ssl

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from proxy.connection import CannotConnectError, StalledError, Timeouts, WireError
+from proxy.connection import Timeouts
 from proxy.errors import (
     BrokenAnswerError,
     FirstByteTimeoutError,
@@ -19,6 +19,7 @@ from proxy.errors import (
 )
 from proxy.headers import is_event_stream, value, with_own
 from proxy.transport import Origin, Transport, head_of
+from proxy.wire_errors import CannotConnectError, StalledError, WireError
 
 if TYPE_CHECKING:
     from endpoints.snapshot import Target

@@ -8,7 +8,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.connection import Connection, Timeouts, WireError
+from proxy.connection import Connection, Timeouts
+from proxy.wire_errors import WireError
 
 
 class _Wire(asyncio.Transport):
