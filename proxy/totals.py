@@ -5,6 +5,7 @@ It happens in the transaction that writes the rows, so the sums and the rows nev
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
@@ -23,9 +24,12 @@ Row = dict[str, Any]
 
 WHICH = ("day", "key_id", "user_id", "team_id", "model", "endpoint")
 NAMES = ("key_name", "user_name", "team_name")
-TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens")
-SUMS = ("charged_tokens", "bytes_in", "bytes_out", "duration_ms")
-COUNTED = ("requests", "failures", "abandoned", "limited", *TOKENS, *SUMS, "ttft_ms", "begun")
+COUNTED = (
+    *("requests", "failures", "abandoned", "limited"),
+    *("prompt_tokens", "completion_tokens", "cached_tokens", "charged_tokens"),
+    *("bytes_in", "bytes_out", "duration_ms", "ttft_ms", "begun"),
+)
+NOTHING = (0,) * len(COUNTED)
 
 
 def add(cursor: CursorWrapper, batch: Iterable[tuple[datetime, Row]]) -> None:
@@ -33,11 +37,10 @@ def add(cursor: CursorWrapper, batch: Iterable[tuple[datetime, Row]]) -> None:
     sums: dict[tuple[Any, ...], list[Any]] = {}
     names: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for at, row in batch:
-        which = (at.date(), *(row[name] for name in WHICH[1:4]), *_where(row))
-        before = sums.setdefault(which, [0] * len(COUNTED))
-        for position, number in enumerate(_counted(row)):
-            before[position] += number
-        names[which] = tuple(row[name] for name in NAMES)
+        which = (at.date(), row["key_id"], row["user_id"], row["team_id"], *_where(row))
+        before = sums.get(which, NOTHING)
+        sums[which] = list(map(operator.add, before, _counted(row)))
+        names[which] = (row["key_name"], row["user_name"], row["team_name"])
     # In one order, whoever writes: two processes then never wait for each other's rows in a circle.
     cursor.executemany(_upsert(), [[*which, *names[which], *sums[which]] for which in sorted(sums)])
 
@@ -48,13 +51,23 @@ def _where(row: Row) -> tuple[str, str]:
 
 
 def _counted(row: Row) -> tuple[Any, ...]:
+    """What a row adds to COUNTED."""
     failed = not row["client_left"] and bool(row["status"] >= FIRST_FAILED_STATUS or row["error_code"])
     begun = row["ttft_ms"] is not None
     return (
-        *(1, failed, row["client_left"], bool(row["limited_by"])),
-        *(row[name] or 0 for name in TOKENS),
-        *(row[name] for name in SUMS),
-        *(row["ttft_ms"] if begun else 0.0, begun),
+        1,
+        failed,
+        row["client_left"],
+        bool(row["limited_by"]),
+        row["prompt_tokens"] or 0,
+        row["completion_tokens"] or 0,
+        row["cached_tokens"] or 0,
+        row["charged_tokens"],
+        row["bytes_in"],
+        row["bytes_out"],
+        row["duration_ms"],
+        row["ttft_ms"] if begun else 0.0,
+        begun,
     )
 
 

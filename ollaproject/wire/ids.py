@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 import re
+import time
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
+RANDOM_BITS = 52
 # Ids are to be unique, not secret. Asking the system for randomness takes twice as long.
 _random = random.Random(random.SystemRandom().getrandbits(256))  # noqa: S311
 
 
 def new_request_id() -> str:
-    return f"req_{_random.getrandbits(96):024x}"
+    """Ids of later milliseconds sort later: an index of them then grows at its end, which costs little."""
+    moment = int(time.time() * 1000)
+    return f"req_{moment << RANDOM_BITS | _random.getrandbits(RANDOM_BITS):024x}"
 
 
 def new_span_id() -> bytes:
