@@ -77,10 +77,8 @@ _TO_CLIENT_ON_STREAM = _Passing(NOT_TO_CLIENT | NOT_ON_STREAMS, (b"proxy-", b"x-
 
 def connection_names(headers: Sequence[Pair]) -> frozenset[bytes]:
     """The headers that `Connection` names, which therefore end at this hop (RFC 9110, 7.6.1)."""
-    if b"connection" not in dict(headers):
-        return frozenset()
     named = [value for name, value in headers if name == b"connection"]
-    if named in ([b"keep-alive"], [b"close"]):
+    if not named or named in ([b"keep-alive"], [b"close"]):
         return frozenset()
     return frozenset(token.strip().lower() for value in named for token in value.split(b","))
 

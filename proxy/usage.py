@@ -36,6 +36,7 @@ class _Chunk(msgspec.Struct):
     usage: object = None
 
 
+_decode_object = msgspec.json.Decoder(dict[str, object]).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _json = json.JSONDecoder()
 
@@ -131,8 +132,12 @@ def asking(body: bytes, options: msgspec.Raw) -> bytes | None:
 
 def tokens_in(tail: bytes) -> Tokens | None:
     """The last usage that an answer's tail holds. In a JSON string, its key's quotes would be escaped."""
-    found = list(USAGE.finditer(tail))
-    return _tokens_at(tail, found[-1].end()) if found else None
+    place = tail.rfind(KEY)
+    while place >= 0:
+        if found := USAGE.match(tail, place):
+            return _tokens_at(tail, found.end())
+        place = tail.rfind(KEY, 0, place)
+    return None
 
 
 def first_tokens_in(head: bytes) -> Tokens | None:
@@ -142,9 +147,12 @@ def first_tokens_in(head: bytes) -> Tokens | None:
 
 
 def _tokens_at(text: bytes, place: int) -> Tokens | None:
+    flat = text[place : text.find(b"}", place) + 1]
     try:
+        if flat.count(b"{") == 1:  # as nearly all are: read in a quarter of the time
+            return _tokens(_decode_object(flat))
         said, _ = _json.raw_decode(text[place:].decode("utf-8", "replace"))
-    except ValueError:
+    except ValueError:  # msgspec's errors are some too
         return None
     return _tokens(said)
 
