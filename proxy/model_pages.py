@@ -10,20 +10,22 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
 from endpoints.snapshot import install, snapshot
-from endpoints.strategies import STRATEGIES
 from ollaproject.wire.roles import needs, sees_fleet
 from proxy import catalogue
-from proxy.explain import explain
+from proxy.explain import Request, explain, router_from_settings
+from proxy.explain_words import sentences
 from proxy.paths import openai_surface
-from proxy.routing import Router
+from proxy.session_lookup import session_in
 from proxy.tables import current_table
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from proxy.catalogue import Model
+    from proxy.explain import Explanation
 
 MAX_LENGTH = 300
+MAX_TOKENS_DIGITS = 7
 
 
 @require_safe
@@ -65,7 +67,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     if snapshot().revision < 0:
         install(table)  # routing explains itself by this process's table
     found = next((each for each in catalogue.models(table, catalogue.used()) if each.name == name), None)
-    explanation = explain(router(), openai_surface(), name)
+    explanation = _explained(request, name)
     names = set(explanation["alias"]) | {name}
     holders = {target.name for target in table.targets if target.model_names & names}
     steps = explanation["endpoints"]
@@ -74,9 +76,11 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         "name": name,
         "model": found,
         "explanation": explanation,
+        "steps": sentences(explanation),
+        "asked": request.GET,
+        "sticky": settings.OLLA_STICKY_SESSIONS,
         "concerned": concerned,
         "others": [step for step in steps if step not in concerned],
-        "strategy": settings.OLLA_LOAD_BALANCER,
         "endpoint_ids": {target.name: target.id for target in table.targets},
         "days": catalogue.DAYS,
     }
@@ -86,10 +90,22 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     return response
 
 
-def router() -> Router:
-    """The rules by which this gateway routes, without what only its own requests have taught it."""
-    return Router(
-        STRATEGIES[settings.OLLA_LOAD_BALANCER](),
-        mode=settings.OLLA_ROUTING_STRATEGY,
-        fallback=settings.OLLA_ROUTING_FALLBACK,
+def _explained(request: HttpRequest, name: str) -> Explanation:
+    """By what the page's form says of the request."""
+    given = request.GET
+    tokens = given.get("tokens", "")
+    asked = Request(
+        openai_surface(),
+        name,
+        tools="tools" in given,
+        images="images" in given,
+        tokens=int(tokens) if tokens.isdecimal() and len(tokens) <= MAX_TOKENS_DIGITS else 0,
     )
+    said = given.get("session", "").strip()[:MAX_LENGTH]
+    session = None
+    if said and settings.OLLA_STICKY_SESSIONS:
+        from proxy.routes import gateway  # noqa: PLC0415 - that of this web process
+
+        if gateway.sticky is not None:
+            session = session_in(gateway.sticky, said, name)
+    return explain(router_from_settings(), asked, session=session, said=said)

@@ -57,8 +57,12 @@ class Plan:
                 return chosen
         return None
 
-    def tried(self, candidate: Candidate) -> None:
+    def pass_over(self, candidate: Candidate) -> None:
+        """The next choice is another. The session does not hear of it."""
         self._tried.add(candidate.target.id)
+
+    def tried(self, candidate: Candidate) -> None:
+        self.pass_over(candidate)
         if self._session is not None:
             self._session.placed(candidate.target.id)
 

@@ -88,12 +88,14 @@ class Session:
 
     __slots__ = ("_key", "_said_id", "_sticky", "outcome", "pinned", "source")
 
-    def __init__(self, sticky: Sticky, key: int | None, source: str, said_id: bytes | None) -> None:
+    def __init__(
+        self, sticky: Sticky, key: int | None, source: str, said_id: bytes | None, pinned: int | None
+    ) -> None:
         self._sticky = sticky
         self._key = key
         self._said_id = said_id
         self.source = source
-        self.pinned = sticky.place_of(key) if key is not None else None
+        self.pinned = pinned
         self.outcome = "" if key is not None else "disabled"
 
     def placed(self, endpoint_id: int) -> None:
@@ -132,7 +134,7 @@ class Sticky:
     ) -> None:
         self.rules = rules
         self._secret = secret
-        self._sharing = sharing
+        self.sharing = sharing
         self._clock = clock
         # Least recently used first.
         self._pins: OrderedDict[int, Pin] = OrderedDict()
@@ -143,16 +145,27 @@ class Sticky:
         self._taken: dict[str, float] = {}
 
     def session_of(self, asker: Asker) -> Session:
-        if self._sharing is not None:
-            self._sharing.start(self)
+        if self.sharing is not None:
+            self.sharing.start(self)
+        key, source, said_id = self._key_of(asker)
+        return Session(self, key, source, said_id, self.place_of(key) if key is not None else None)
+
+    def look_for(self, asker: Asker) -> Session:
+        """The same, from any thread: nothing is taken over from others, and nothing expires by it."""
+        key, source, said_id = self._key_of(asker)
+        pin = self._pins.get(key) if key is not None else None
+        fresh = pin is not None and self._clock() - pin.used_at <= self.rules.idle_ttl
+        return Session(self, key, source, said_id, pin.endpoint_id if pin is not None and fresh else None)
+
+    def _key_of(self, asker: Asker) -> tuple[int | None, str, bytes | None]:
         for source in self.rules.sources:
             value = READERS[source](asker, self.rules)
             if value:
                 parts = (asker.model.encode(), source.encode(), value)
                 key = blake2b(b"\0".join(parts), digest_size=KEY_BYTES, key=self._secret).digest()
                 said_id = value if source == "session_header" else None
-                return Session(self, int.from_bytes(key), source, said_id)
-        return Session(self, None, "", None)
+                return int.from_bytes(key), source, said_id
+        return None, "", None
 
     def place_of(self, key: int) -> int | None:
         """The endpoint of a session, None when it has none or has rested for too long."""
@@ -172,8 +185,8 @@ class Sticky:
         else:
             self._insertions += 1
             self._keep(key, endpoint_id, now)
-        if self._sharing is not None:
-            self._sharing.tell(key, endpoint_id)
+        if self.sharing is not None:
+            self.sharing.tell(key, endpoint_id)
 
     def count(self, outcome: str) -> None:
         if outcome in self._counts:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import re
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.management import call_command
 
 from endpoints import routing_table
 from endpoints.choices import Status
@@ -91,11 +95,27 @@ def test_a_model_s_page_says_where_a_request_would_go_and_why(signed_in: SignIn,
     load()
     html = signed_in(member).get(f"/models/{LLAMA}/").content.decode()
     for piece in (
-        "To mini-1; if it fails or is full, to mini-2.",
+        "To mini-1.",
+        "On an idle gateway it goes to mini-1, then to mini-2.",
         "Mini-3 is offline (connection refused).",
         "1 endpoint has nothing to do with it",
     ):
         assert piece in " ".join(html.split())
+
+
+def test_the_page_explains_a_request_in_the_command_s_words(signed_in: SignIn, member: User) -> None:
+    add_endpoint("mini-1", models=(LLAMA,))
+    load()
+    out = StringIO()
+    call_command("route", "--model", LLAMA, "--tools", "--tokens", "9000", stdout=out)
+    page = signed_in(member).get(f"/models/{LLAMA}/?tools=on&tokens=9000").content.decode()
+    said = re.findall(r"^\d+\. (.*)$", out.getvalue(), re.MULTILINE)
+    assert len(said) > 5
+    assert [html.unescape(each) for each in re.findall(r"<li>(.*?)</li>", between(page))] == said
+
+
+def between(page: str) -> str:
+    return page.partition('<ol class="reasons">')[2].partition("</ol>")[0]
 
 
 def test_an_alias_has_a_page_that_leads_to_its_models(signed_in: SignIn, member: User) -> None:

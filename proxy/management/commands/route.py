@@ -11,10 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from endpoints import routing_table
 from endpoints.models import Revision
 from endpoints.snapshot import install
-from endpoints.strategies import STRATEGIES
-from proxy.explain import explain
+from proxy.explain import Request, explain, router_from_settings
+from proxy.explain_words import sentences
 from proxy.paths import surface_for
-from proxy.routing import Router
+from proxy.session_lookup import shared_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Command(BaseCommand):
     help = (
         "Explain step by step where a request would go now, and why. How busy each endpoint is and where "
-        "prompts are warm is known to the web process only: the order is that of an idle gateway. "
-        "The exit code is 1 when the request would be refused. "
-        "Example: manage.py route --model mlx-community/Llama-3.2-3B-Instruct-4bit --json"
+        "prompts are warm is known to the web process only: the order is that of an idle gateway. Where a "
+        "session is, it is told by Redis. The exit code is 1 when the request would be refused. "
+        "Example: manage.py route --model mlx-community/Llama-3.2-3B-Instruct-4bit --tools --tokens 20000"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -38,18 +38,25 @@ class Command(BaseCommand):
         parser.add_argument(
             "--surface", default="openai", help="the way in, /olla/SURFACE/ (openai, which is also /v1/)"
         )
+        parser.add_argument("--session", help="the request's X-Olla-Session-ID")
+        parser.add_argument("--tools", action="store_true", help="it brings tools")
+        parser.add_argument("--images", action="store_true", help="it brings images")
+        parser.add_argument("--tokens", type=int, default=0, help="about how long its prompt is")
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *_args: Any, model: str | None, surface: str, **options: Any) -> None:
-        way_in = _surface(surface)
+        asked = Request(
+            _surface(surface), model, options["tools"], options["images"], max(0, options["tokens"])
+        )
         latest = Revision.objects.first()
         install(routing_table.build(latest.routing if latest else 0))
-        balancer = settings.OLLA_LOAD_BALANCER
-        found = explain(Router(STRATEGIES[balancer]()), way_in, model)
+        said = options["session"] or ""
+        session = shared_session(said, model) if said else None
+        found = explain(router_from_settings(), asked, session=session, said=said)
         if options["json"]:
-            self.stdout.write(json.dumps({**found, "strategy": balancer}, indent=2))
+            self.stdout.write(json.dumps({**found, "steps": sentences(found)}, indent=2))
         else:
-            self.stdout.write("\n".join(_lines(found, balancer)))
+            self.stdout.write("\n".join(_lines(found, asked_for=said, known=session is not None)))
         if found["refusal"]:
             raise CommandError(f"Refused with {found['refusal']['status']} {found['refusal']['code']}.")
 
@@ -61,22 +68,18 @@ def _surface(prefix: str) -> Surface:
     return found
 
 
-def _lines(found: Explanation, balancer: str) -> Iterator[str]:
-    yield f"A request for {found['model'] or 'no model'} by the way in for {found['surface']} endpoints."
-    if found["alias"]:
-        yield f"It is an alias: {', else '.join(found['alias'])}."
+def _lines(found: Explanation, *, asked_for: str, known: bool) -> Iterator[str]:
+    for number, sentence in enumerate(sentences(found), 1):
+        yield f"{number}. {sentence}"
+    if asked_for and not known:
+        yield f"   {_unknown_session()}"
     yield "Endpoints:"
     for endpoint in found["endpoints"]:
         mark = "+" if endpoint["candidate"] else "-"
         yield f"  {mark} {endpoint['name']} (priority {endpoint['priority']}): {endpoint['reason']}"
-    if found["refusal"]:
-        yield f"Refused: {found['refusal']['message']}"
-        return
-    yield f"Tried in this order, by {balancer} within a priority, each while it has room:"
-    for number, attempt in enumerate(found["order"], 1):
-        asked = f", as {attempt['model']}" if found["alias"] else ""
-        yield f"  {number}. {attempt['endpoint']} (priority {attempt['priority']}{asked})"
-    yield (
-        f"When all of them are full it waits for up to {settings.OLLA_QUEUE_TIMEOUT} s, "
-        f"with at most {settings.OLLA_QUEUE_SIZE} others."
-    )
+
+
+def _unknown_session() -> str:
+    if not settings.OLLA_STICKY_SESSIONS:
+        return "Sessions do not matter: OLLA_STICKY_SESSIONS is off."
+    return "Where the session is, is known to the web process only: its page of the model tells."
