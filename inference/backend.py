@@ -20,7 +20,7 @@ from inference.grammars import Grammars
 from inference.kept_state import keeps_every_token
 from inference.kv_file import fingerprint_of
 from inference.loader import LoadedModel, load_chat_model
-from inference.memory import KvCost, budget_bytes
+from inference.memory import KvCost, budget_bytes, set_wired_limit
 from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
 from inference.room import Room
@@ -130,7 +130,14 @@ class Backend:
 
 def build(models: ModelOptions) -> Backend:
     """Load the models. ModelError with a sentence when one cannot be loaded."""
-    chat = load_chat_model(models.name, models_dir=models.models_dir, served_name=models.served_name)
+    set_wired_limit(wires=models.wires_memory)
+    chat = load_chat_model(
+        models.name,
+        models_dir=models.models_dir,
+        served_name=models.served_name,
+        adapter=models.adapter,
+        runs_own_code=models.runs_own_code,
+    )
     encoder = (
         load_encoder(
             models.embedding_model,
@@ -143,7 +150,7 @@ def build(models: ModelOptions) -> Backend:
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
     room = Room(KvCost.of_model(chat.model), budget_bytes(models.kv_bytes))
-    chat = _within(room, chat)
+    chat = replace(_limited(_within(room, chat), models), template_options=models.template_options)
     mx.set_cache_limit(int(room.budget_bytes * BUFFERS_SHARE))
     scheduler = Scheduler(
         chat.model,
@@ -171,6 +178,15 @@ def _within(room: Room, chat: LoadedModel) -> LoadedModel:
         f"the model reads {chat.context_length}."
     )
     logger.warning("%s reads %d tokens at the most.%s", chat.name, longest, limit)
+    return replace(chat, context_length=longest, context_limit=limit)
+
+
+def _limited(chat: LoadedModel, models: ModelOptions) -> LoadedModel:
+    """The model with the context that its operator allows."""
+    longest = models.context_length
+    if longest is None or longest >= chat.context_length:
+        return chat
+    limit = f" It is this server's operator who limits it; the model reads {chat.context_length}."
     return replace(chat, context_length=longest, context_limit=limit)
 
 
@@ -207,7 +223,9 @@ def _prompt_cache(chat: LoadedModel, room: Room, models: ModelOptions) -> Prompt
 def _disk_cache(chat: LoadedModel, folder: Path, models: ModelOptions) -> DiskCache:
     try:
         disk = DiskCache(
-            folder, max_bytes=models.disk_cache_bytes, fingerprint=fingerprint_of(chat.path, chat.model)
+            folder,
+            max_bytes=models.disk_cache_bytes,
+            fingerprint=fingerprint_of(chat.path, chat.model, adapter=models.adapter),
         )
     except OSError as error:
         raise ModelError(

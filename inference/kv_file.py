@@ -162,9 +162,10 @@ def read(path: Path) -> tuple[Span, State | None]:
     )
 
 
-def fingerprint_of(folder: Path, model: Any) -> str:
-    """A name for the model in `folder` as it is computed here: its configuration, its weights by their sizes
-    and by how they begin and end, the types that they have been given, and what computes with them.
+def fingerprint_of(folder: Path, model: Any, *, adapter: Path | None = None) -> str:
+    """A name for the model in `folder` as it is computed here: its configuration, its weights and those of
+    its `adapter` by their sizes and by how they begin and end, the types that they have been given, and what
+    computes with them.
     """
     parts = [
         (folder / "config.json").read_bytes(),
@@ -173,7 +174,8 @@ def fingerprint_of(folder: Path, model: Any) -> str:
     ]
     leaves: Any = tree_flatten(model.parameters())
     parts.append(json.dumps([[name, str(array.dtype), array.shape] for name, array in leaves]).encode())
-    for file in sorted(folder.glob("*.safetensors")):
+    folders = (folder,) if adapter is None else (folder, adapter)
+    for file in [file for each in folders for file in sorted(each.glob("*.safetensors"))]:
         size = file.stat().st_size
         with file.open("rb") as weights:
             parts += [f"{file.name} {size}".encode(), weights.read(SAMPLE_BYTES)]

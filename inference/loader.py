@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,13 @@ import mlx.core as mx
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.utils import dequantize_model, get_total_parameters, load_model, load_tokenizer
+from mlx_lm.utils import (
+    dequantize_model,
+    get_total_parameters,
+    load_adapters,
+    load_model,
+    load_tokenizer,
+)
 
 from inference import model_folder
 from inference.demo import demo_chat_model
@@ -26,6 +32,7 @@ from inference.errors import ModelBroken
 from inference.memory import available_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mlx_lm.tokenizer_utils import TokenizerWrapper
@@ -44,6 +51,7 @@ CONTEXT_KEYS = (
 # Some models have no limit of their own, and say so with a number like 1e30.
 DEFAULT_CONTEXT_LENGTH = 8192
 SANE_CONTEXT_LENGTH = 100_000_000
+ADAPTER_FILES = ("adapter_config.json", "adapters.safetensors")
 FLOAT32_BYTES = 4
 # What must stay free beside dense weights, for caches and everyone else on the machine.
 MEMORY_SHARE_FOR_WEIGHTS = 0.7
@@ -68,24 +76,34 @@ class LoadedModel:
     vocabulary_size: int
     created: int
     context_limit: str = ""
+    template_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_chat_model(
-    name: str, *, models_dir: Path, served_name: str | None = None, dense: bool | None = None
+    name: str,
+    *,
+    models_dir: Path,
+    served_name: str | None = None,
+    dense: bool | None = None,
+    adapter: Path | None = None,
+    runs_own_code: bool = False,
 ) -> LoadedModel:
     """Load `demo`, a local folder or a Hugging Face id, ready for its first request.
 
     `models_dir` keeps the demo model. `dense` makes quantised weights float32, on a CPU only: many times
-    faster, so it is done when memory allows, unless `dense` says True or False.
+    faster, so it is done when memory allows, unless `dense` says True or False. `adapter` is the folder of a
+    LoRA adapter. `runs_own_code` lets Python code in the model's folder run.
 
     Raises ModelNotFound, ModelBroken or another ModelError with a sentence that says what to try.
     """
     folder = model_folder.locate(name, demo=partial(demo_chat_model, models_dir))
     config = model_folder.read_config(folder)
-    _check_kind(config, folder)
+    _check_kind(config, folder, runs_own_code=runs_own_code)
     weight_files = model_folder.check_weights(folder)
     model_folder.check_tokenizer(folder)
-    model, tokenizer = _load(folder)
+    model, tokenizer = _load(folder, runs_own_code=runs_own_code)
+    if adapter is not None:
+        _adapt(model, adapter, folder)
     if mx.default_device() == mx.Device(mx.cpu):
         suit_cpu(model, dense=_fits_dense(model) if dense is None else dense)
     if not tokenizer.has_chat_template:
@@ -117,22 +135,25 @@ def suit_cpu(model: Any, *, dense: bool) -> None:
     mx.eval(model.parameters())
 
 
-def _check_kind(config: dict[str, Any], folder: Path) -> None:
+def _check_kind(config: dict[str, Any], folder: Path, *, runs_own_code: bool) -> None:
     kind = config["model_type"]
     if kind in model_folder.ENCODER_TYPES:
         raise ModelBroken(f"{folder} holds an embedding model ({kind}): give it with --embedding-model.")
-    if config.get("model_file"):
+    if config.get("model_file") and not runs_own_code:
         raise ModelBroken(
-            f"{folder} wants to run code of its own ({config['model_file']}), which is never done."
+            f"{folder} wants to run code of its own ({config['model_file']}). Read it, and then allow it "
+            "(--runs-own-code), or look for a version of it that mlx-lm knows by itself."
         )
 
 
-def _load(folder: Path) -> tuple[Any, TokenizerWrapper]:
+def _load(folder: Path, *, runs_own_code: bool) -> tuple[Any, TokenizerWrapper]:
     try:
-        model, config = load_model(folder)
+        model, config = load_model(folder, trust_remote_code=runs_own_code)
         # A local tokenizer must not make transformers ask the hub for news.
         tokenizer = load_tokenizer(
-            folder, {"local_files_only": True}, eos_token_ids=config.get("eos_token_id")
+            folder,
+            {"local_files_only": True, "trust_remote_code": runs_own_code},
+            eos_token_ids=config.get("eos_token_id"),
         )
     except Exception as error:  # a hundred model files raise what they like about a bad configuration
         raise ModelBroken(
@@ -140,6 +161,18 @@ def _load(folder: Path) -> tuple[Any, TokenizerWrapper]:
             "a version of it that mlx-lm supports."
         ) from error
     return model, tokenizer
+
+
+def _adapt(model: Any, adapter: Path, folder: Path) -> None:
+    """Put the adapter's layers over the model's. Raises ModelBroken."""
+    for name in ADAPTER_FILES:
+        if not (adapter / name).is_file():
+            raise ModelBroken(f"{adapter} is no adapter of mlx-lm: it has no {name}.")
+    try:
+        load_adapters(model, str(adapter))
+        model.eval()
+    except Exception as error:  # as above
+        raise ModelBroken(f"{adapter} does not fit {folder}: {type(error).__name__}: {error}.") from error
 
 
 def _fits_dense(model: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,22 @@ def budget_bytes(wanted: int | None) -> int:
             return int(max(int(device[name]) - mx.get_active_memory(), 0) * SHARE_OF_GPU)
     free = available_memory()
     return BYTES_ANYWHERE if free is None else int(free * SHARE_OF_RAM)
+
+
+def set_wired_limit(*, wires: bool) -> None:
+    """Have macOS keep what MLX holds in memory, or keep mlx-lm from asking for that, as it does by itself.
+
+    Macs have been seen to panic with a raised limit (github.com/ml-explore/mlx/issues/3186).
+    """
+    generate = import_module("mlx_lm.generate")  # a function of mlx_lm's hides the module of that name
+    vars(generate)["maybe_set_recommended_wired_limit"] = _nothing_to_restore
+    most = mx.device_info().get("max_recommended_working_set_size")
+    if wires and most:
+        mx.set_wired_limit(int(most))
+
+
+def _nothing_to_restore() -> None:
+    """In place of a limit that was there before."""
 
 
 def available_memory() -> int | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 DEFAULT_MAX_ROWS = 16
@@ -39,6 +40,10 @@ class ModelOptions:
     `disk_cache_dir` keeps that of it which was read for other processes to come, within `disk_cache_bytes`.
     `draft_model` guesses what the model will say; without one the text itself does, and with `speculates`
     false nobody.
+
+    `context_length` is the longest prompt with its answer in tokens, `adapter` the folder of a LoRA adapter,
+    and `template_options` what the chat template is given when a request says nothing else. `runs_own_code`
+    lets Python code in the model's folder run. `wires_memory` has macOS keep the weights in memory.
     """
 
     name: str
@@ -56,6 +61,11 @@ class ModelOptions:
     disk_cache_bytes: int = DEFAULT_DISK_CACHE_BYTES
     draft_model: str | None = None
     speculates: bool = True
+    context_length: int | None = None
+    adapter: Path | None = None
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    runs_own_code: bool = False
+    wires_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

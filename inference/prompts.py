@@ -45,7 +45,11 @@ def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     _check_generating(backend, request.generating)
     tokenizer, tools = backend.chat.tokenizer, request.tools
     tokens = prompt_tokens(
-        tokenizer, request.messages, request.template_arguments, tools=tools.offered, ending=request.ending
+        tokenizer,
+        request.messages,
+        {**backend.chat.template_options, **request.template_arguments},
+        tools=tools.offered,
+        ending=request.ending,
     )
     manner = manner_of(tokenizer, tools, tokens)
     is_thinking = manner is not None and manner.is_thinking

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+import json
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +14,7 @@ from inference.options import (
     DEFAULT_MAX_ROWS,
     DEFAULT_MAX_WAITING,
     DEFAULT_STUCK_AFTER_SECONDS,
+    RESERVED_ARGUMENTS,
     ModelOptions,
     ServerOptions,
 )
@@ -52,7 +54,36 @@ def add_to(parser: ArgumentParser) -> None:
         default=env_secret("OLLA_MODEL_API_KEY"),
         help="key that callers must send; better in OLLA_MODEL_API_KEY, where no process list shows it",
     )
+    _add_character(parser)
     _add_limits(parser)
+
+
+def _add_character(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--adapter", type=Path, metavar="FOLDER", help="a LoRA adapter that mlx-lm has trained for the model"
+    )
+    parser.add_argument(
+        "--chat-template-options",
+        type=_json_object,
+        metavar="JSON",
+        default={},
+        help="what the chat template is given when a request says nothing else, such as "
+        """'{"enable_thinking": false}'""",
+    )
+    parser.add_argument(
+        "--runs-own-code",
+        action="store_true",
+        help="run Python code that comes with the model; only for code that you have read",
+    )
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    given = json.loads(text)
+    if not isinstance(given, dict):
+        raise ArgumentTypeError("it must be a JSON object")
+    if taken := sorted(RESERVED_ARGUMENTS & given.keys()):
+        raise ArgumentTypeError(f"{taken[0]} is decided for each request")
+    return given
 
 
 def _add_limits(parser: ArgumentParser) -> None:
@@ -61,6 +92,12 @@ def _add_limits(parser: ArgumentParser) -> None:
         type=int,
         default=DEFAULT_MAX_ROWS,
         help="answers generated at once (%(default)s)",
+    )
+    parser.add_argument(
+        "--context-length",
+        type=int,
+        metavar="TOKENS",
+        help="longest prompt with its answer; what is longer is refused (what the model was made for)",
     )
     parser.add_argument(
         "--prefill-step-size",
@@ -100,6 +137,12 @@ def _add_limits(parser: ArgumentParser) -> None:
 
 
 def _add_speed(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--wire-memory",
+        action="store_true",
+        help="have macOS keep the weights in memory while others want it, too; not on a Mac that is used for "
+        "other work: it has been seen to panic",
+    )
     parser.add_argument(
         "--disk-cache-dir",
         type=Path,
@@ -144,6 +187,11 @@ def server_options(options: dict[str, Any]) -> ServerOptions:
         disk_cache_bytes=options["disk_cache_bytes"],
         draft_model=options["draft_model"],
         speculates=not options["no_speculation"],
+        context_length=options["context_length"],
+        adapter=options["adapter"],
+        template_options=options["chat_template_options"],
+        runs_own_code=options["runs_own_code"],
+        wires_memory=options["wire_memory"],
     )
     return ServerOptions(
         models=models,

@@ -92,7 +92,7 @@ def _tokens(backend: Backend, request: TokenizeRequest) -> list[int]:
         return prompt_tokens(
             tokenizer,
             request.messages,
-            request.template_arguments,
+            {**backend.chat.template_options, **request.template_arguments},
             tools=request.tools.offered,
             ending="generation_prompt" if request.add_generation_prompt else "nothing",
         )

@@ -53,7 +53,13 @@ def _folder(job: Job, role: str, source: str, progress: Progress) -> tuple[Path,
     from inference.local import hub  # noqa: PLC0415 -- half a second that the others spare
 
     first = next(iter(job.sources)) == role
-    found = hub.fetch(source, revision=job.revision if first else "", token=job.token, progress=progress)
+    found = hub.fetch(
+        source,
+        revision=job.revision if first else "",
+        token=job.token,
+        progress=progress,
+        with_code=job.with_code and first,
+    )
     return found.folder, found.commit
 
 

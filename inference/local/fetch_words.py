@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypedDict, final
 
-CHAT, EMBEDDING = "chat", "embedding"
+CHAT, EMBEDDING, DRAFT = "chat", "embedding", "draft"
 
 
 @final
@@ -27,9 +27,10 @@ class Failed(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`sources` by role: chat, embedding or both. `revision` is that of the first."""
+    """`sources` by role. `revision` is that of the first; `with_code` has Python files come along with it."""
 
     sources: dict[str, str]
     models_dir: str
     revision: str = ""
+    with_code: bool = False
     token: str = field(default="", repr=False)

@@ -12,7 +12,7 @@ from django.conf import settings
 from inference.demo_names import CHAT_NAME, EMBEDDING_NAME
 from inference.local.choices import Kind, State
 from inference.local.fetch_job import FetchJob
-from inference.local.fetch_words import CHAT, EMBEDDING, Job
+from inference.local.fetch_words import CHAT, DRAFT, EMBEDDING, Job
 from inference.local.site import fetch_log_of
 from inference.local.validation import is_hub_id
 from inference.model_folder import DEMO
@@ -31,17 +31,19 @@ def sources(model: LocalModel) -> dict[str, str]:
     """Where its files come from, by role."""
     if model.kind == Kind.EMBEDDING:
         return {EMBEDDING: model.source}
-    both = {EMBEDDING: model.embedding_source} if model.kind == Kind.BOTH else {}
-    return {CHAT: model.source, **both}
+    beside = {EMBEDDING: model.embedding_source} if model.kind == Kind.BOTH else {}
+    draft = {DRAFT: model.draft_source} if model.draft_source else {}
+    return {CHAT: model.source, **beside, **draft}
 
 
 def fingerprint(model: LocalModel) -> str:
     """Of all that decides which files it needs: those of another one are not the right ones."""
-    return "|".join([model.kind, model.source, model.revision, model.embedding_source])
+    parts = [model.kind, model.source, model.revision, model.embedding_source]
+    return "|".join([*parts, *filter(None, [model.draft_source, "code" if model.runs_own_code else ""])])
 
 
 def folders(status: LocalModelStatus) -> list[Path]:
-    return [Path(name) for name in (status.folder, status.embedding_folder) if name]
+    return [Path(name) for name in (status.folder, status.embedding_folder, status.draft_folder) if name]
 
 
 def are_here(model: LocalModel, status: LocalModelStatus) -> bool:
@@ -53,7 +55,13 @@ def are_here(model: LocalModel, status: LocalModelStatus) -> bool:
 
 def fetch(model: LocalModel) -> FetchJob:
     """Begin to get its files here. Raises SealBroken when its token cannot be opened."""
-    job = Job(sources(model), str(models_dir()), model.revision, model.token())
+    job = Job(
+        sources(model),
+        str(models_dir()),
+        model.revision,
+        with_code=model.runs_own_code,
+        token=model.token(),
+    )
     return FetchJob(job, fetch_log_of(model.pk))
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from inference.local.progress import Progress
 
+CODE_PATTERNS = ("*.py",)
 HASH_PIECE_BYTES = 4 * 1024**2
 SPARE_DISK_BYTES = 256 * 1024**2
 HTTP_UNAUTHORIZED, HTTP_TOO_MANY = 401, 429
@@ -89,18 +90,21 @@ class Listing:
         return self.large_bytes - sum(file.here for file in self.large)
 
 
-def fetch(repo: str, *, revision: str, token: str, progress: Progress) -> Snapshot:
+def fetch(repo: str, *, revision: str, token: str, progress: Progress, with_code: bool = False) -> Snapshot:
     """The files of `repo` at `revision` (empty: main), downloaded as far as they are not here.
+
+    Python files are among them only `with_code`.
 
     Raises DownloadInterrupted for what may pass by itself, ModelNotFound and ModelBroken for the rest.
     """
     with sentences(repo, revision):
-        return _fetch(repo, revision or constants.DEFAULT_REVISION, token or None, progress)
+        patterns = [*HUB_PATTERNS, *(CODE_PATTERNS if with_code else ())]
+        return _fetch(repo, revision or constants.DEFAULT_REVISION, token or None, progress, patterns)
 
 
-def _fetch(repo: str, revision: str, token: str | None, progress: Progress) -> Snapshot:
+def _fetch(repo: str, revision: str, token: str | None, progress: Progress, patterns: list[str]) -> Snapshot:
     if constants.HF_HUB_OFFLINE:
-        return _what_is_here(repo, revision)
+        return _what_is_here(repo, revision, patterns)
     listing = list_files(repo, revision, token)
     large = listing.large
     _check_disk(repo, listing.missing_bytes, listing.storage)
@@ -111,7 +115,7 @@ def _fetch(repo: str, revision: str, token: str | None, progress: Progress) -> S
     folder = snapshot_download(
         repo,
         revision=listing.commit,
-        allow_patterns=HUB_PATTERNS,
+        allow_patterns=patterns,
         ignore_patterns=HUB_IGNORED,
         token=token,
     )
@@ -137,12 +141,12 @@ def list_files(repo: str, revision: str, token: str | None) -> Listing:
     return Listing(commit, [_large(file, storage) for file in wanted if file.lfs is not None], storage)
 
 
-def _what_is_here(repo: str, revision: str) -> Snapshot:
+def _what_is_here(repo: str, revision: str, patterns: list[str]) -> Snapshot:
     folder = Path(
         snapshot_download(
             repo,
             revision=revision,
-            allow_patterns=HUB_PATTERNS,
+            allow_patterns=patterns,
             ignore_patterns=HUB_IGNORED,
             local_files_only=True,
         )

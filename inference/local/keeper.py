@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.local import files, lifecycle, logs, offers, record, room, site, wishes
 from inference.local.choices import State, Wanted
-from inference.local.fetch_words import CHAT, EMBEDDING
+from inference.local.fetch_words import CHAT, DRAFT, EMBEDDING
 from inference.local.lifecycle import Process, Step, View
 from inference.local.running import Running
 from ollaproject.sealed import SealBroken, seal
@@ -140,6 +140,8 @@ class Keeper:
             status,
             folder=outcome["folders"].get(CHAT, ""),
             embedding_folder=outcome["folders"].get(EMBEDDING, ""),
+            draft_folder=outcome["folders"].get(DRAFT, ""),
+            fetched_at=clock.now(),
             commit=outcome["commit"],
             facts=outcome["facts"],
             fetched_for=files.fingerprint(model),
@@ -151,9 +153,7 @@ class Keeper:
         said = files.delete(model)
         if status.endpoint_id is not None:
             self._fleet.close(status.endpoint_id, reason=STOPPED)
-        record.move(
-            status, State.STOPPED, said, fetched_for="", folder="", embedding_folder="", **NO_PROGRESS
-        )
+        record.move(status, State.STOPPED, said, **NO_FILES, **NO_PROGRESS)
 
     # --- The server
 
@@ -298,4 +298,5 @@ class Keeper:
                 wishes.put_to_sleep(model.pk)
 
 
+NO_FILES: dict[str, Any] = {"fetched_for": "", "folder": "", "embedding_folder": "", "draft_folder": ""}
 NO_PROGRESS: dict[str, Any] = {"done": 0, "total": 0, "bytes_per_second": 0.0}

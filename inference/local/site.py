@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -17,8 +19,6 @@ from inference.local.model_process import Launch
 from inference.local.room import room_for_answers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from inference.models import LocalModel, LocalModelStatus
 
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104
@@ -63,12 +63,7 @@ class Site:
         elif model.kind == Kind.BOTH:
             command += ["--embedding-model", status.embedding_folder]
             command += ["--served-embedding-name", embedding_name(model, status)]
-        if model.max_concurrent:
-            command += ["--max-batch-size", str(model.max_concurrent)]
-        if model.memory_megabytes and (room := room_for_answers(model, status)):
-            command += ["--kv-cache-bytes", str(room)]
-        if model.prompt_cache_megabytes is not None:
-            command += ["--prompt-cache-bytes", str(model.prompt_cache_megabytes * MEGABYTE)]
+        command += [*_character(model, status), *_limits(model, status)]
         environment = {
             "OLLA_PROCESS": f"model {model.name}",
             "OLLA_MODEL_API_KEY": key,
@@ -78,6 +73,36 @@ class Site:
             run.LOCK_VARIABLE: str(self.lock),
         }
         return Launch((*command, *shlex.split(model.server_options)), environment, log_of(model.pk))
+
+
+def _character(model: LocalModel, status: LocalModelStatus) -> list[str]:
+    """Options that say how the model is to be loaded and spoken to."""
+    words: list[str] = []
+    if status.draft_folder:
+        words += ["--draft-model", status.draft_folder]
+    if model.adapter_path:
+        words += ["--adapter", str(Path(model.adapter_path).expanduser())]
+    if model.chat_template_options:
+        words += ["--chat-template-options", json.dumps(model.chat_template_options)]
+    if model.runs_own_code:
+        words.append("--runs-own-code")
+    return words
+
+
+def _limits(model: LocalModel, status: LocalModelStatus) -> list[str]:
+    """Options that say how much it may have of what."""
+    found: dict[str, int | None] = {
+        "--max-batch-size": model.max_concurrent,
+        "--context-length": model.context_limit,
+        "--kv-cache-bytes": room_for_answers(model, status) if model.memory_megabytes else None,
+        "--disk-cache-bytes": (model.disk_cache_megabytes or 0) * MEGABYTE,
+    }
+    words = [word for name, value in found.items() if value for word in (name, str(value))]
+    if model.prompt_cache_megabytes is not None:
+        words += ["--prompt-cache-bytes", str(model.prompt_cache_megabytes * MEGABYTE)]
+    if model.disk_cache_megabytes:
+        words += ["--disk-cache-dir", str(settings.OLLA_HOME / "prompts" / f"model-{model.pk}")]
+    return words
 
 
 def embedding_name(model: LocalModel, status: LocalModelStatus) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import mlx.core as mx
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from mlx.utils import tree_flatten
 from mlx_lm import generate
+from mlx_lm.tuner.utils import linear_to_lora_layers
 
 from inference import memory
 from inference.errors import ModelBroken, ModelNotFound
@@ -172,11 +173,11 @@ def test_an_embedding_model_is_sent_to_its_own_option(folder: Path) -> None:
         load(folder)
 
 
-def test_code_that_comes_with_a_model_is_never_run(folder: Path, tmp_path: Path) -> None:
+def test_code_that_comes_with_a_model_is_not_run(folder: Path, tmp_path: Path) -> None:
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     edit(folder / "config.json", model_file="evil.py")
 
-    with pytest.raises(ModelBroken, match=r"run code of its own \(evil\.py\), which is never done"):
+    with pytest.raises(ModelBroken, match=r"run code of its own \(evil\.py\)"):
         load(folder)
     assert not (tmp_path / "ran").exists()
 
@@ -242,3 +243,37 @@ def test_a_missing_tokenizer_is_named(folder: Path) -> None:
 
 def flat(tree: object) -> list[mx.array]:
     return [array for _, array in cast("list[tuple[str, mx.array]]", tree_flatten(tree))]
+
+
+def write_adapter(folder: Path, *, model: LoadedModel) -> Path:
+    """One whose layers change what the model says."""
+    folder.mkdir()
+    settings = {"rank": 2, "dropout": 0.0, "scale": 20.0}
+    config = {"fine_tune_type": "lora", "num_layers": 2, "lora_parameters": settings}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    model.model.freeze()
+    linear_to_lora_layers(model.model, 2, settings)
+    weights: Any = tree_flatten(model.model.trainable_parameters())
+    assert weights
+    arrays = {name: mx.random.normal(array.shape) for name, array in weights}
+    mx.save_safetensors(str(folder / "adapters.safetensors"), arrays)
+    return folder
+
+
+def test_an_adapter_changes_what_the_model_says(folder: Path, tmp_path: Path) -> None:
+    prompt = mx.array([[1, 2, 3]])
+    plain = load(folder).model(prompt)
+
+    adapter = write_adapter(tmp_path / "adapter", model=load(folder))
+    assert not mx.allclose(load(folder, adapter=adapter).model(prompt), plain).item()
+
+    (adapter / "adapters.safetensors").unlink()
+    with pytest.raises(ModelBroken, match=r"is no adapter of mlx-lm: it has no adapters\.safetensors"):
+        load(folder, adapter=adapter)
+
+
+def test_code_that_comes_with_a_model_is_run_when_that_is_allowed(folder: Path) -> None:
+    edit(folder / "config.json", model_file="own.py")
+    (folder / "own.py").write_text("from mlx_lm.models.llama import *\n")
+
+    assert load(folder, runs_own_code=True).context_length == CONTEXT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -11,7 +12,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from inference.backend import Backend, build
 from inference.errors import ModelBroken
 from inference.kept_state import keeps_every_token
-from inference.memory import KvCost
+from inference.memory import KvCost, set_wired_limit
 from inference.options import ModelOptions
 from inference.prompt_cache import PromptCache
 from inference.prompts import completion_prompts
@@ -177,3 +178,14 @@ def test_no_memory_is_lost_however_many_rows_come_and_go() -> None:
     later = soak(range(100, 300))
     assert later - first < 64 * 1024
     scheduler.close()
+
+
+def test_mlx_lm_s_generator_leaves_the_wired_limit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    generate = import_module("mlx_lm.generate")
+    monkeypatch.setattr(generate, "maybe_set_recommended_wired_limit", lambda: 1)  # as on a Mac
+
+    set_wired_limit(wires=False)
+
+    generator = generate.BatchGenerator(model_of("llama"))
+    assert generator._old_wired_limit is None
+    generator.close()

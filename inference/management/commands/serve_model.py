@@ -45,7 +45,7 @@ class Command(BaseCommand):
 
 
 def _check(options: dict[str, Any]) -> None:
-    for name in ("max_batch_size", "max_queue", "prefill_step_size"):
+    for name in ("max_batch_size", "max_queue", "prefill_step_size", "context_length"):
         if options[name] is not None and options[name] < 1:
             raise CommandError(f"--{name.replace('_', '-')} must be at least 1, not {options[name]}.")
     if options["embeddings_only"] and options["embedding_model"]:

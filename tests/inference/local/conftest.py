@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings
 
 from inference.local import wishes
 from inference.local.site import Site
@@ -32,6 +33,7 @@ class Driven(Supervisor):
     def __init__(self) -> None:
         super().__init__(Site("here"), LocalFleet())
         self._begin()
+        self.home = settings.OLLA_HOME
 
     def until(self, true: Callable[[], object]) -> float:
         """Look until something is so. Returns how many seconds it took."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import pytest
 from django.conf import settings
@@ -32,8 +33,14 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.model]
 
 
-def test_the_life_of_a_model(supervisor: Driven, make_model: MakeModel) -> None:
-    model = make_model(aliases=["small"])
+def test_the_life_of_a_model(supervisor: Driven, make_model: MakeModel, tiny_folder: Path) -> None:
+    model = make_model(
+        aliases=["small"],
+        context_limit=256,
+        draft_source=str(tiny_folder),
+        disk_cache_megabytes=5,
+        chat_template_options={"enable_thinking": False},
+    )
     ready = supervisor.until_state(model, State.READY)
     endpoint = Endpoint.objects.select_related("health").get()
 
@@ -41,6 +48,11 @@ def test_the_life_of_a_model(supervisor: Driven, make_model: MakeModel) -> None:
     assert endpoint.url == f"http://127.0.0.1:{ready.port}"
     assert endpoint.credential() not in ("", ready.encrypted_key)
     assert ready.load_seconds
+    listed = httpx.get(
+        f"{endpoint.url}/v1/models", headers={"authorization": f"Bearer {endpoint.credential()}"}
+    )
+    assert listed.json()["data"][0]["max_model_len"] == 256
+    assert (supervisor.home / "prompts" / f"model-{model.pk}").is_dir()
     assert psutil.pid_exists(ready.pid or 0)
 
     wishes.unload(model)
