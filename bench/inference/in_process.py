@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KINDS: tuple[Callable[..., Any], ...] = (Ours, MlxLm)
-FIRST_PROMPT_TOKENS, SHARED_TOKENS = 500, 400
+FIRST_PROMPTS = ((500, 400), (4000, 3600))  # tokens, and how many of them others share
 GAP_ROWS = 8
 
 Figures = dict[str, dict[str, list[float]]]  # by measure, by engine
@@ -90,17 +90,17 @@ def _first_tokens(
     turn: int,
     figures: Figures,
 ) -> None:
-    shared = engines.random_prompt(SHARED_TOKENS, vocabulary, 10 + turn)
-    tails = [
-        engines.random_prompt(FIRST_PROMPT_TOKENS - SHARED_TOKENS, vocabulary, n + turn) for n in (0, 50)
-    ]
-    prompts = {"new": shared + tails[0], "repeated": shared + tails[0], "shared beginning": shared + tails[1]}
     for kind in _in_turn(turn):
         engine = kind(model, sampled=False)
-        engines.first_token_seconds(engine, tails[0] * 5)  # warm up
-        for name, prompt in prompts.items():
-            seconds = engines.first_token_seconds(engine, prompt)
-            _note(figures, f"first token, 500 tokens, {name}, s", engine.name, seconds)
+        for length, shared in FIRST_PROMPTS:
+            begin = engines.random_prompt(shared, vocabulary, 10 + turn)
+            one, other = (engines.random_prompt(length - shared, vocabulary, n + turn) for n in (0, 50))
+            unlike = engines.random_prompt(length, vocabulary, 100 + turn)
+            engines.first_token_seconds(engine, unlike)  # warm up
+            prompts = {"new": begin + one, "repeated": begin + one, "shared beginning": begin + other}
+            for name, prompt in prompts.items():
+                seconds = engines.first_token_seconds(engine, prompt)
+                _note(figures, f"first token, {length:,} tokens, {name}, s", engine.name, seconds)
         engine.close()
 
 
