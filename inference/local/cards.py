@@ -108,8 +108,13 @@ def said_of(model: LocalModel, status: LocalModelStatus, machines: Sequence[Mode
         State.UNLOADED,
     )
     if (waits or model.files_unwanted) and not any(model.host in ("", each.name) for each in machines):
-        return WAITS.format(f" on {model.host}" if model.host else "")
+        return waits_for(model)
     return words.progress(status) or status.reason
+
+
+def waits_for(model: LocalModel) -> str:
+    """What there is to do for a model that no machine looks after."""
+    return WAITS.format(f" on {model.host}" if model.host else "")
 
 
 def source_words(model: LocalModel) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from inference.models import LocalModelStatus
 
 
+OVERLAP_LINES = 5
+
+
 @dataclass(frozen=True, slots=True)
 class ShownLog:
     """`note` says where the rest of it is, when this is not all that can be had."""
@@ -32,6 +35,16 @@ def of(status: LocalModelStatus, *, lines: int = logs.TAIL_LINES) -> ShownLog:
     if status.host and status.host != site.this_host():
         return ShownLog(kept, f"Its log is on {status.host}: {site.log_of(status.pk).name}.")
     return ShownLog(kept)
+
+
+def since(before: str, now: str) -> str:
+    """The lines of `now` that come after those of `before`; all of them when it was begun anew."""
+    seen = before.splitlines()[-OVERLAP_LINES:]
+    lines = now.splitlines()
+    for end in range(len(lines), len(seen) - 1, -1):
+        if lines[end - len(seen) : end] == seen:
+            return "\n".join(lines[end:])
+    return now
 
 
 def _places(status: LocalModelStatus) -> tuple[Path, Path]:
