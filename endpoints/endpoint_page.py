@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.cache import patch_cache_control
+from django.utils.translation import gettext
 from django.views.decorators.http import condition, require_POST, require_safe
 
 from endpoints import archive, dashboard, history, latency
+from endpoints.charts import SPANS as SPANS_OF_CHARTS
 from endpoints.drawings import drawings
 from endpoints.durations import format_duration
 from endpoints.live import count_down
 from endpoints.models import Endpoint, HealthCheck
-from endpoints.overview import card_of
+from endpoints.overview import card_of, counted
 from ollaproject.wire import roles
 from ollaproject.wire.clock import now
 from ollaproject.wire.roles import needs, sees_fleet
@@ -106,11 +108,34 @@ def content(request: HttpRequest, endpoint: Endpoint) -> dict[str, Any]:
         "checks": HealthCheck.objects.filter(endpoint=endpoint)[:CHECKS_SHOWN],
         "settings": settings_of(endpoint, priority=card.priority) if may_see_settings(request) else [],
         "down": count_down(),
-        "spoken": f"{card.name} {'serves' if card.serves else 'does not serve'}",
+        "spoken": counted([card]),
         "may_act": dashboard.may_act(request.user),
         "checks_stopped_at": dashboard.checks_stopped_at(),
+        **charts_of(endpoint),
+        "may_try": roles.calls_models(request.user),
         "press_as": "endpoint-page-action",
         "press_query": "",
+    }
+
+
+def charts_of(endpoint: Endpoint) -> dict[str, Any]:
+    """The charts' addresses and words. TTFT is the gateway's to tell, hence by URL."""
+    return {
+        "chart_spans": SPANS_OF_CHARTS,
+        "latency_words": {
+            "heading": gettext("Latency of health checks"),
+            "url": resolve_url("endpoint-latency", endpoint.pk),
+            "first": gettext("Mean"),
+            "second": gettext("Longest"),
+            "none": gettext("No check has been answered in this time."),
+        },
+        "first_byte_words": {
+            "heading": gettext("Time to first token"),
+            "url": resolve_url("endpoint-first-byte", endpoint.pk),
+            "first": gettext("Half of the requests within"),
+            "second": gettext("95 of 100 within"),
+            "none": gettext("No request went through it in this time."),
+        },
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from endpoints import dashboard, endpoint_page, incidents
+from endpoints import charts, dashboard, endpoint_page, incidents
 
 urlpatterns = [
     path("", dashboard.page, name="dashboard"),
     path("endpoints/fleet/", dashboard.fragment, name="dashboard-fleet"),
     path("endpoints/<int:endpoint_id>/", endpoint_page.page, name="endpoint"),
     path("endpoints/<int:endpoint_id>/now/", endpoint_page.fragment, name="endpoint-now"),
+    path("endpoints/<int:endpoint_id>/latency/", charts.latency, name="endpoint-latency"),
     path("endpoints/<int:endpoint_id>/<str:action>/", dashboard.act, name="endpoint-action"),
     path("endpoints/<int:endpoint_id>/here/<str:action>/", endpoint_page.act, name="endpoint-page-action"),
     path("incidents/", incidents.page, name="incidents"),

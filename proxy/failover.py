@@ -80,7 +80,7 @@ class Failover:
         raise errors.all_failed(told, timed_out=isinstance(failure, FirstByteTimeoutError)) from failure
 
     def _begin(self, call: Call, slot: Slot) -> Running:
-        running = self._records.attempt(slot)
+        running = self._records.attempt(slot, call)
         if call.overhead is None:
             call.overhead = call.elapsed - slot.waited
         if call.trace is not None:

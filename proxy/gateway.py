@@ -84,7 +84,12 @@ class Gateway:
         return taken
 
     def _present(self) -> Present:
-        return Present(self.records.in_flight(), self.admission.waiting, self.limiter.blocked_addresses)
+        return Present(
+            self.records.in_flight(),
+            self.admission.waiting,
+            self.limiter.blocked_addresses,
+            self.records.guests(),
+        )
 
     async def traffic(self) -> Traffic:
         """What was counted and what is under way, of all processes. Reads the database."""

@@ -147,6 +147,7 @@ class WebProcess(models.Model):
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
     in_flight = models.JSONField(default=dict)
+    guests = models.JSONField(default=list)
     waiting = models.PositiveIntegerField(default=0)
     blocked = models.PositiveIntegerField(default=0)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
+from endpoints.abilities import VISION, Fit
 from endpoints.choices import Mode
 from endpoints.overview import MODE_WORDS
 from endpoints.snapshot import is_pattern
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from endpoints.snapshot import Snapshot, Target
 
 
+IMAGES: Final = frozenset({VISION})
+WORDS: Final[dict[Fit, Literal["yes", "perhaps", "no"]]] = {
+    Fit.CAN: "yes",
+    Fit.MAY: "perhaps",
+    Fit.CANNOT: "no",
+}
+
+
 class Place(TypedDict):
     """An endpoint that has a model. `state` says why it cannot serve now, empty when it can."""
 
@@ -29,11 +38,15 @@ class Place(TypedDict):
 
 
 class Choice(TypedDict):
-    """A name that a request may ask for. `alias` holds the models behind it, empty when it is a model."""
+    """A name that a request may ask for. `alias` holds the models behind it, empty when it is a model.
+
+    `images`: whether it reads images, as far as is known.
+    """
 
     name: str
     alias: list[str]
     places: list[Place]
+    images: Literal["yes", "perhaps", "no"]
 
 
 @require_safe
@@ -48,19 +61,25 @@ def page(request: HttpRequest) -> HttpResponse:
 def choices(table: Snapshot) -> list[Choice]:
     """Every alias, then every model, by name; those that are served now before those that are not."""
     places: dict[str, list[Place]] = {}
+    sight: dict[str, Fit] = {}
     for target in table.targets:
         for model in target.models:
             places.setdefault(model.name, []).append({"name": target.name, "state": state(target)})
+            sight[model.name] = max(sight.get(model.name, Fit.CANNOT), model.abilities.fit(IMAGES))
     found: list[Choice] = [
         {
             "name": name,
             "alias": list(alias.models),
             "places": [place for model in alias.models for place in places.get(model, [])],
+            "images": WORDS[max((sight[model] for model in alias.models if model in sight), default=Fit.MAY)],
         }
         for name, alias in table.aliases.items()
         if not is_pattern(name)
     ]
-    found += [{"name": name, "alias": [], "places": where} for name, where in places.items()]
+    found += [
+        {"name": name, "alias": [], "places": where, "images": WORDS[sight[name]]}
+        for name, where in places.items()
+    ]
     return sorted(found, key=lambda each: (not served(each), not each["alias"], each["name"].casefold()))
 
 

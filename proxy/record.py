@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,15 +23,19 @@ if TYPE_CHECKING:
 
     from endpoints.doubts import Doubts
     from proxy.admission import Slot
+    from proxy.call import Call
     from proxy.capture import Bodies
     from proxy.counts import Counts
     from proxy.key_table import Holder
     from proxy.ledger import Ledger
     from proxy.meters import Full
+    from proxy.shared_counts import Guest
     from proxy.tracing import AttemptTrace
     from proxy.usage import Tokens
 
 FIRST_FAILED_STATUS = 500
+MAX_GUESTS = 200  # of those under way, how many are told of
+MAX_MODEL_LENGTH = 300
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -117,18 +122,33 @@ class Tally:
 class Running:
     """An attempt under way. It ends once, in one of three ways; later calls change nothing."""
 
-    __slots__ = ("_doubts", "_slot", "_started_at", "_tallies", "trace")
+    __slots__ = ("_doubts", "_others", "_slot", "_started_at", "_tallies", "call", "trace")
 
-    def __init__(self, tallies: tuple[Tally, ...], slot: Slot, doubts: Doubts) -> None:
+    def __init__(
+        self, tallies: tuple[Tally, ...], slot: Slot, doubts: Doubts, call: Call, others: set[Running]
+    ) -> None:
         self._tallies = tallies
         self._slot = slot
         self._doubts = doubts
+        self.call = call
+        self._others = others
+        others.add(self)
         self._started_at = time.perf_counter()
         self.trace: AttemptTrace | None = None  # when traces are wanted
         doubts.began(slot.target.id)
         for tally in tallies:
             tally.requests += 1
             tally.in_flight += 1
+
+    def guest(self) -> Guest:
+        holder = self.call.holder
+        return {
+            "endpoint": self._slot.target.id,
+            "key": holder.name if holder else "",
+            "user": holder.user if holder else "",
+            "model": (self.call.model or "")[:MAX_MODEL_LENGTH],
+            "since": round(time.time() - (time.perf_counter() - self._started_at), 1),
+        }
 
     def answered(self) -> None:
         """The endpoint's answer is there: its head for a stream, all of it for a plain one."""
@@ -162,6 +182,7 @@ class Running:
             tally.in_flight -= 1
             tally.bytes_out += bytes_out
         if tallies:
+            self._others.discard(self)
             self._slot.leave(time.perf_counter() - self._started_at)
             if self.trace is not None:
                 self.trace.ended(reason)
@@ -179,13 +200,14 @@ class Records:
         self.total = Tally()
         self._by_endpoint: dict[int, Tally] = {}
         self._taken: dict[int, Tally] = {}
+        self._running: set[Running] = set()
         self.changed: Callable[[], None] = _nobody_asks
 
     def of(self, endpoint_id: int) -> Tally:
         """The counters of an endpoint, all zero when it has had no request."""
         return self._by_endpoint.get(endpoint_id) or Tally()
 
-    def attempt(self, slot: Slot) -> Running:
+    def attempt(self, slot: Slot, call: Call) -> Running:
         self.changed()
         if slot.waited:
             self._meter.waited(slot.waited)
@@ -193,7 +215,7 @@ class Records:
         tally = self._by_endpoint.get(number)
         if tally is None:
             tally = self._by_endpoint[number] = Tally()
-        return Running((tally, self.total), slot, self._doubts)
+        return Running((tally, self.total), slot, self._doubts, call, self._running)
 
     def take(self) -> Counts:
         """What was counted since the last time."""
@@ -213,6 +235,10 @@ class Records:
         return {
             str(number): tally.in_flight for number, tally in self._by_endpoint.items() if tally.in_flight
         }
+
+    def guests(self) -> list[Guest]:
+        """Whose requests are under way, at which endpoint."""
+        return [running.guest() for running in islice(self._running, MAX_GUESTS)]
 
     def close(self, outcome: Outcome) -> None:
         """Take note of a request that is over."""

@@ -16,7 +16,7 @@ import threading
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
@@ -40,15 +40,26 @@ _encode = msgspec.json.Encoder().encode
 _started: list[SharedCounts] = []
 
 
+class Guest(TypedDict):
+    """A request that is at an endpoint now: whose key, of which person, for which model, since when."""
+
+    endpoint: int
+    key: str
+    user: str
+    model: str
+    since: float
+
+
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What is true of one process now: requests under way by endpoint, requests in the queue, and how many
-    addresses it would refuse.
+    """What is true of one process now: requests under way by endpoint, requests in the queue, how many
+    addresses it would refuse, and whose requests are at which endpoint (of the first of them).
     """
 
     in_flight: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
     blocked: int = 0
+    guests: list[Guest] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,7 @@ class Traffic:
     blocked: int
     started_at: datetime
     processes: int
+    guests: list[Guest] = field(default_factory=list)
 
     def of(self, endpoint_id: int) -> EndpointCounts:
         """The counts of an endpoint, all zero when it has had no request."""
@@ -239,6 +251,7 @@ def _together(living: list[WebProcess]) -> Present:
         in_flight=in_flight,
         waiting=sum(process.waiting for process in living),
         blocked=max((process.blocked for process in living), default=0),
+        guests=[guest for process in living for guest in process.guests],
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from proxy import figure_pages, model_pages, playground, request_pages
+from proxy import endpoint_traffic, figure_pages, model_pages, playground, request_pages
 
 urlpatterns = [
     path("figures/", figure_pages.figures, name="figures"),
+    path("traffic/<int:endpoint_id>/", endpoint_traffic.traffic, name="endpoint-traffic"),
+    path("traffic/<int:endpoint_id>/first-byte/", endpoint_traffic.first_byte, name="endpoint-first-byte"),
     path("models/", model_pages.listing, name="models"),
     path("models/<path:name>/", model_pages.detail, name="model"),
     path("playground/", playground.page, name="playground"),

@@ -47,7 +47,7 @@ class WebServer:
     def __init__(self, database_url: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = {**os.environ, "DATABASE_URL": database_url}
+        self._environment = {**os.environ, "DATABASE_URL": database_url, "OLLA_SHARED_COUNTS": "true"}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

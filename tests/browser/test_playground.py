@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
+from endpoints import revision
+from endpoints.choices import Span
+from endpoints.models import CheckSummary, Endpoint, EndpointModel
+from ollaproject.wire.clock import now
 from tests.fakes import answers
 from tests.fakes.answers import Gate
 from tests.fakes.upstream import FakeUpstream
@@ -190,3 +195,53 @@ def test_tools_are_sent_and_what_a_tool_gives_goes_back(
     *_, asked, given = upstream.requests[-1].json()["messages"]
     assert asked["tool_calls"][0]["id"] == given["tool_call_id"] == "call_1"
     assert (given["role"], given["content"]) == ("tool", "23 degrees")
+
+
+def test_images_are_offered_only_where_the_model_reads_them(
+    open_page: OpenPage, member: User, upstream: FakeUpstream
+) -> None:
+    EndpointModel.objects.filter(name="m1").update(capabilities=["chat", "vision"])
+    EndpointModel.objects.filter(name="m2").update(capabilities=["embeddings"])
+    revision.bump(routing=True)
+    page = open_page(member)
+    page.goto("/playground/?model=m1")
+    expect(page.get_by_role("button", name="Image", exact=True)).to_be_visible()
+    page.locator(".lane-model").select_option("m2")
+    expect(page.get_by_role("button", name="Image", exact=True)).to_be_hidden()
+
+
+def test_an_endpoint_is_tried_on_its_page_and_says_who_is_on_it(
+    open_page: OpenPage, operator: User, upstream: FakeUpstream
+) -> None:
+    gate = Gate()
+    upstream.answer("/v1/chat/completions", says("One, two, three, four", gate=gate))
+    endpoint = Endpoint.objects.get()
+    minute = now().replace(second=0, microsecond=0)
+    for ago in range(10, 60, 5):
+        CheckSummary.objects.create(
+            endpoint=endpoint,
+            span=Span.MINUTE,
+            begins_at=minute - timedelta(minutes=ago),
+            count=12,
+            failures=0,
+            answered=12,
+            latency_sum_seconds=0.012 * ago,
+            latency_max_seconds=0.002 * ago,
+        )
+    page = open_page(operator)
+    page.goto(f"/endpoints/{endpoint.pk}/")
+    expect(page.locator("#latency canvas")).to_be_visible()
+    expect(page.locator("#latency-words")).to_contain_text("Mean: 10 ms to 55 ms. Longest: up to 110 ms.")
+    page.get_by_label("Prompt").fill("Count")
+    page.get_by_role("button", name="Send").click()
+    for _ in range(2):
+        gate.open()
+    expect(page.locator("#trial-answer")).to_contain_text("One, two", timeout=PATIENTLY_MS)
+    expect(page.locator("#traffic")).to_contain_text("1 on it now", timeout=PATIENTLY_MS)
+    expect(page.locator("#traffic li").first).to_contain_text("ada Playground")
+    for _ in range(10):
+        gate.open()
+    expect(page.locator("[data-trial=tokens]")).to_have_text("12 in, 9 out", timeout=PATIENTLY_MS)
+    expect(page.locator("[data-trial=ttft]")).to_contain_text("ms")
+    expect(page.locator("[data-trial=speed]")).to_contain_text("tok/s")
+    assert upstream.requests[-1].json()["messages"][0]["content"] == "Count"

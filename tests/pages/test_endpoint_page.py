@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.cache import cache
 
-from endpoints.choices import AuthKind, Mode, Status
-from endpoints.models import Endpoint, HealthCheck, Transition
+from endpoints.choices import AuthKind, Mode, Span, Status
+from endpoints.models import CheckSummary, Endpoint, HealthCheck, Transition
 from ollaproject.wire.clock import now
+from proxy.models import WebProcess
 from tests.pages.fleet import SECRET, add_endpoint, set_health
+from tests.pages.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from django.conf import LazySettings
     from django.contrib.auth.models import User
     from django.test import Client
     from pytest_django import DjangoAssertNumQueries
@@ -64,7 +67,7 @@ def test_an_outage_shows_in_uptime_in_the_bar_and_with_its_cause(signed_in: Sign
     assert "a-model" in html
 
 
-def test_recent_checks_are_listed_and_latency_is_drawn(signed_in: SignIn, member: User) -> None:
+def test_recent_checks_are_listed_and_latency_is_to_be_drawn(signed_in: SignIn, member: User) -> None:
     endpoint = add_endpoint("mini-1")
     HealthCheck.objects.create(
         endpoint=endpoint,
@@ -75,8 +78,65 @@ def test_recent_checks_are_listed_and_latency_is_drawn(signed_in: SignIn, member
         latency_seconds=0.021,
     )
     html = page(signed_in(member), f"/endpoints/{endpoint.pk}/")
-    for piece in ("HTTP 503", "21 ms", "The model is not loaded", "Latency in 24 h: 21 ms"):
+    for piece in ("HTTP 503", "21 ms", "The model is not loaded", f"/endpoints/{endpoint.pk}/latency/"):
         assert piece in html
+
+
+def test_what_a_check_was_answered_is_for_those_who_may_see_the_configuration(
+    signed_in: SignIn, member: User, operator: User
+) -> None:
+    endpoint = add_endpoint("mini-1")
+    HealthCheck.objects.create(endpoint=endpoint, at=now(), status=Status.HEALTHY, reply="200 OK <b>hi</b>")
+    assert "200 OK &lt;b&gt;hi&lt;/b&gt;" in page(signed_in(operator), f"/endpoints/{endpoint.pk}/")
+    assert "200 OK" not in page(signed_in(member), f"/endpoints/{endpoint.pk}/")
+
+
+def test_charts_give_each_step_its_mean_and_longest_and_gaps_where_nothing_is_known(
+    signed_in: SignIn, member: User
+) -> None:
+    endpoint = add_endpoint("mini-1")
+    for seconds_ago, total, most in ((120, 0.4, 0.3), (180, 0.2, 0.1)):
+        CheckSummary.objects.create(
+            endpoint=endpoint,
+            span=Span.HOUR,
+            begins_at=now().replace(minute=0) - timedelta(minutes=seconds_ago),
+            count=4,
+            failures=0,
+            answered=4,
+            latency_sum_seconds=total,
+            latency_max_seconds=most,
+        )
+    client = signed_in(member)
+    found = client.get(f"/endpoints/{endpoint.pk}/latency/?span=7d").json()
+    assert [value for value in found["lines"][0] if value is not None] == [50.0, 100.0]
+    assert found["lines"][1][-4:] == [100.0, 300.0, None, None]
+    assert len(found["at"]) == len(found["lines"][0]) == 169
+    assert client.get(f"/endpoints/{endpoint.pk}/latency/?span=1y").status_code == 404
+
+
+def test_who_is_on_an_endpoint_is_for_those_who_may_see_everyones_requests(
+    signed_in: SignIn, member: User, admin_user: User, settings: LazySettings
+) -> None:
+    settings.OLLA_SHARED_COUNTS = True
+    endpoint = add_endpoint("mini-1")
+    at = now()
+    guests = [
+        {"endpoint": endpoint.pk, "key": "ci", "user": "lin", "model": "m1", "since": at.timestamp() - 5},
+        {"endpoint": endpoint.pk + 1, "key": "other", "user": "", "model": "m2", "since": at.timestamp()},
+    ]
+    WebProcess.objects.create(id="a", host="h", pid=1, started_at=at, seen_at=at, guests=guests)
+    record(endpoint="mini-1", user_id=member.pk, ttft_ms=100, model="mine")
+    record(endpoint="mini-1", user_id=member.pk + 99, ttft_ms=300, model="theirs")
+    html = page(signed_in(admin_user), f"/traffic/{endpoint.pk}/")
+    for words in ("1 on it now", "lin", "ci", "mine", "theirs"):
+        assert words in html
+    assert "other" not in html
+    html = page(signed_in(member), f"/traffic/{endpoint.pk}/")
+    assert "1 on it now" in html
+    for words in ("lin", "theirs"):
+        assert words not in html
+    times = signed_in(member).get(f"/traffic/{endpoint.pk}/first-byte/").json()["lines"]
+    assert [value for value in times[0] if value is not None] == [300.0]
 
 
 def test_the_configuration_is_for_staff_and_without_secrets(

@@ -34,6 +34,8 @@ export function morphChildren(current, wanted) {
     }
     if (match === place) place = place.nextSibling;
     else current.insertBefore(match, place);
+    // What a script draws into a `data-keep` is not the server's to change.
+    if (match.dataset?.keep !== undefined) continue;
     if (match.nodeType === Node.ELEMENT_NODE) morph(match, next);
     else if (match.data !== next.data) match.data = next.data;
   }

@@ -1,5 +1,5 @@
 /** The playground: lanes, options, the composer, and the requests that run. */
-import { ask as question } from "../endpoints/ask.js";
+import { ask as question, say } from "../endpoints/ask.js";
 import { ask } from "./answer_stream.js";
 import { awaitsTools, bodyFor, load, readTools, save } from "./conversation.js";
 import { Images } from "./images.js";
@@ -19,6 +19,7 @@ const running = new Set();
 /* Lanes */
 
 const choiceOf = (name) => choices.find((choice) => choice.name === name);
+const takesImages = () => conversation.lanes.every(({ model }) => (choiceOf(model)?.images ?? "no") !== "no");
 const serves = (choice) => choice.places.some(({ state }) => !state);
 
 function option(value, words, { chosen = false, disabled = false } = {}) {
@@ -35,6 +36,18 @@ function drawLanes() {
   byId("compare").textContent = conversation.lanes.length > 1 ? "Back to one model" : "Compare two models";
   byId("clear").disabled = !conversation.turns.length;
   showHint();
+  showSight();
+}
+
+/** Images are offered only where every model that would get them may read them. */
+function showSight() {
+  const sights = conversation.lanes.map(({ model }) => choiceOf(model)?.images ?? "no");
+  byId("attach").hidden = !takesImages();
+  byId("attach").title = sights.includes("perhaps") ? "Whether this model reads images is not known." : "";
+  if (!takesImages() && images.urls.length) {
+    images.take();
+    say("This model reads no images: they were taken out.");
+  }
 }
 
 function laneView(lane, index) {
@@ -47,6 +60,7 @@ function laneView(lane, index) {
     Object.assign(lane, { model: model.value, endpoint: "" });
     fillEndpoints(view, lane);
     save(conversation);
+    showSight();
   });
   endpoint.addEventListener("change", () => {
     lane.endpoint = endpoint.value;
@@ -213,12 +227,17 @@ byId("file").addEventListener("change", async ({ target }) => {
   await images.add(target.files);
   target.value = "";
 });
-message.addEventListener("paste", ({ clipboardData }) => images.add(clipboardData.files));
+message.addEventListener("paste", ({ clipboardData }) => addImages(clipboardData.files));
 byId("composer").addEventListener("dragover", (event) => event.preventDefault());
 byId("composer").addEventListener("drop", (event) => {
   event.preventDefault();
-  images.add(event.dataTransfer.files);
+  addImages(event.dataTransfer.files);
 });
+
+function addImages(files) {
+  if (takesImages()) return images.add(files);
+  if (files.length) say("This model reads no images.");
+}
 
 byId("compare").addEventListener("click", () => {
   const [first, second] = conversation.lanes;

@@ -1,0 +1,74 @@
+"""The latency of an endpoint's checks as numbers for a chart, from the sums of minutes, hours and days."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from django.http import Http404, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.utils.cache import patch_cache_control
+from django.views.decorators.http import require_safe
+
+from endpoints.choices import Span
+from endpoints.models import CheckSummary, Endpoint
+from ollaproject.wire.clock import now
+from ollaproject.wire.roles import needs, sees_fleet
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+# What a chart may show: how long, and by which sums, so that it has about as many points as it has room for.
+SPANS: Final = {
+    "24h": (timedelta(days=1), Span.MINUTE, 5),
+    "7d": (timedelta(days=7), Span.HOUR, 1),
+    "30d": (timedelta(days=30), Span.HOUR, 4),
+    "90d": (timedelta(days=90), Span.DAY, 1),
+}
+MS_PER_SECOND: Final = 1000
+
+
+class Chart(TypedDict):
+    """Columns of equal length: Unix time, and milliseconds for each line, None where nothing is known."""
+
+    at: list[int]
+    lines: list[list[float | None]]
+
+
+@require_safe
+@needs(sees_fleet)
+def latency(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    span = request.GET.get("span", "24h")
+    if span not in SPANS:
+        raise Http404
+    response = JsonResponse(mean_and_most(get_object_or_404(Endpoint, pk=endpoint_id).pk, span))
+    patch_cache_control(response, private=True, max_age=30)
+    return response
+
+
+def mean_and_most(endpoint_id: int, span: str) -> Chart:
+    """The mean and the longest of each step. One query."""
+    length, kind, joined = SPANS[span]
+    step = kind * joined
+    begin = int((now() - length).timestamp()) // step
+    rows = CheckSummary.objects.filter(
+        endpoint_id=endpoint_id, span=kind, begins_at__gte=now() - length
+    ).values_list("begins_at", "latency_sum_seconds", "answered", "latency_max_seconds")
+    sums: dict[int, tuple[float, int, float]] = {}
+    for begins_at, total, answered, most in rows:
+        place = int(begins_at.timestamp()) // step
+        before = sums.get(place, (0.0, 0, 0.0))
+        sums[place] = before[0] + total, before[1] + answered, max(before[2], most or 0.0)
+    places = range(begin, int(now().timestamp()) // step + 1)
+    found = [sums.get(place) for place in places]
+    return {
+        "at": [place * step for place in places],
+        "lines": [
+            [rounded(each[0] / each[1]) if each and each[1] else None for each in found],
+            [rounded(each[2]) if each and each[1] else None for each in found],
+        ],
+    }
+
+
+def rounded(seconds: float) -> float:
+    return round(seconds * MS_PER_SECOND, 1)

@@ -1,0 +1,96 @@
+"""What the page of an endpoint shows of the requests through it: who is on it now, the last ones, and TTFT.
+
+Whoever may see everyone's requests sees who is on it; everybody else how many there are, and their own rows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from django.conf import settings
+from django.http import Http404, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.cache import patch_cache_control
+from django.views.decorators.http import require_safe
+
+from endpoints.charts import SPANS, Chart
+from endpoints.models import Endpoint
+from ollaproject.wire.clock import now
+from ollaproject.wire.roles import needs, sees_fleet
+from proxy import shared_counts
+from proxy.models import RequestRecord
+from proxy.request_pages import seen_by
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from proxy.shared_counts import Guest
+
+ROWS_SHOWN: Final = 10
+GUESTS_SHOWN: Final = 20
+# Percentiles of a busy endpoint are of its newest answers.
+TIMES_READ: Final = 20_000
+STEPS: Final = {"24h": 1800, "7d": 6 * 3600, "30d": 24 * 3600, "90d": 3 * 24 * 3600}  # seconds
+
+
+@require_safe
+@needs(sees_fleet)
+def traffic(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    endpoint = get_object_or_404(Endpoint, pk=endpoint_id)
+    own = seen_by(request.user)
+    rows = RequestRecord.objects.filter(endpoint=endpoint.name).order_by("-at", "-id")
+    if own is not None:
+        rows = rows.filter(user_id=own)
+    there = guests(endpoint.pk)
+    context = {
+        "name": endpoint.name,
+        "rows": rows[:ROWS_SHOWN],
+        "everyone": own is None,
+        "number": len(there) if settings.OLLA_SHARED_COUNTS else None,
+        "guests": [(guest, datetime.fromtimestamp(guest["since"], UTC)) for guest in there[:GUESTS_SHOWN]]
+        if own is None
+        else [],
+    }
+    response = render(request, "proxy/_endpoint_traffic.html", context)
+    patch_cache_control(response, private=True, no_store=True)
+    return response
+
+
+def guests(endpoint_id: int) -> list[Guest]:
+    """Who is on an endpoint now, in any process, who came first first."""
+    there = shared_counts.present(now()).guests
+    return sorted((each for each in there if each["endpoint"] == endpoint_id), key=lambda each: each["since"])
+
+
+@require_safe
+@needs(sees_fleet)
+def first_byte(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    span = request.GET.get("span", "24h")
+    if span not in SPANS:
+        raise Http404
+    response = JsonResponse(half_and_most(get_object_or_404(Endpoint, pk=endpoint_id).name, span))
+    patch_cache_control(response, private=True, max_age=30)
+    return response
+
+
+def half_and_most(endpoint: str, span: str) -> Chart:
+    """The median time to the first byte in each step, and what 95 of 100 were faster than. One query."""
+    step = STEPS[span]
+    length: timedelta = SPANS[span][0]
+    begin = int((now() - length).timestamp()) // step
+    rows = RequestRecord.objects.filter(endpoint=endpoint, at__gte=now() - length, ttft_ms__isnull=False)
+    times: dict[int, list[float]] = {}
+    for at, ttft in rows.order_by("-at").values_list("at", "ttft_ms")[:TIMES_READ]:
+        if ttft is not None:
+            times.setdefault(int(at.timestamp()) // step, []).append(ttft)
+    places = range(begin, int(now().timestamp()) // step + 1)
+    found = [sorted(times.get(place, ())) for place in places]
+    return {
+        "at": [place * step for place in places],
+        "lines": [[at_share(each, share) for each in found] for share in (0.5, 0.95)],
+    }
+
+
+def at_share(times: list[float], share: float) -> float | None:
+    return round(times[min(len(times) - 1, int(len(times) * share))], 1) if times else None
