@@ -70,7 +70,8 @@ class Serving:
     """Requests under way, by their ids and by those of their answers: what can be cancelled."""
 
     async def tokenize(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self.tokenizing, function, *arguments)
+        with self.engine.expecting():
+            return await asyncio.get_running_loop().run_in_executor(self.tokenizing, function, *arguments)
 
 
 class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes no types

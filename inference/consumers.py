@@ -10,6 +10,7 @@ from inference import prompts, schema, shapes
 from inference.answers import Answer
 from inference.boundary import NOT_FOUND, OK, RETRY_AFTER_SECONDS, UNAVAILABLE, Consumer
 from inference.fields import read_object
+from inference.matryoshka import cut
 from inference.work import EmbeddingJob, Vectors
 from ollaproject.wire.openai_errors import ApiError
 
@@ -144,7 +145,8 @@ class Embeddings(Consumer):
             raise result.error
         tokens = sum(map(len, inputs))
         self.report = f" embedded={len(inputs)} prompt={tokens}"
-        await self.send_object(OK, shapes.embeddings(request, result.vectors, prompt_tokens=tokens))
+        vectors = cut(result.vectors, request.dimensions)
+        await self.send_object(OK, shapes.embeddings(request, vectors, prompt_tokens=tokens))
 
 
 class UnknownRoute(Consumer):

@@ -7,7 +7,7 @@ Nothing is cut off silently: an input that is too long is refused with the numbe
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +19,7 @@ from inference import model_folder
 from inference.bert import Bert, BertConfig
 from inference.demo import demo_embedding_model
 from inference.errors import InputInvalid, InputTooLong, ModelBroken
+from inference.matryoshka import Lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,26 +46,29 @@ class Recipe:
     normalize: bool
     max_tokens: int
     lower_case: bool
+    lengths: Lengths | None = None
 
 
 class Encoder:
     """An embedding model. Tokenize anywhere; call `passes` and `encode` on the thread that owns MLX.
 
-    `dimensions` is the length of a vector, `max_tokens` the longest input with its special tokens counted,
-    `created` is Unix time and the same at every start.
+    `dimensions` is the length of a vector, `lengths` those that may be asked for, `max_tokens` the longest
+    input with its special tokens counted, `created` is Unix time and the same at every start. A pass has
+    `tokens_per_pass` at the most, padding included.
     """
 
     def __init__(self, name: str, *, bert: Bert, recipe: Recipe, tokenizer: Tokenizer, created: int) -> None:
         self.name = name
         self.created = created
         self.dimensions = bert.config.hidden_size
+        self.lengths = recipe.lengths or Lengths(self.dimensions)
         self.max_tokens = recipe.max_tokens
         self.vocabulary_size = bert.config.vocab_size
         self._bert = bert
         self._recipe = recipe
         self._tokenizer = tokenizer
         on_cpu = mx.default_device() == mx.Device(mx.cpu)
-        self._tokens_per_pass = TOKENS_PER_PASS_CPU if on_cpu else TOKENS_PER_PASS_GPU
+        self.tokens_per_pass = TOKENS_PER_PASS_CPU if on_cpu else TOKENS_PER_PASS_GPU
 
     def tokenize(self, inputs: Sequence[str | Sequence[int]]) -> list[list[int]]:
         """The ids of each input. One that is ids already is taken as it is, special tokens included.
@@ -102,7 +106,7 @@ class Encoder:
         places = sorted(range(len(token_lists)), key=lambda place: len(token_lists[place]), reverse=True)
         while places:
             longest = len(token_lists[places[0]])
-            count = max(1, self._tokens_per_pass // longest)
+            count = max(1, self.tokens_per_pass // longest)
             group, places = places[:count], places[count:]
             yield group, self._pass([token_lists[place] for place in group], longest)
 
@@ -142,7 +146,10 @@ def load_encoder(name: str, *, models_dir: Path, served_name: str | None = None)
     encoder = Encoder(
         served_name or model_folder.default_name(name, folder),
         bert=_load_bert(config, weight_files),
-        recipe=read_recipe(folder, config),
+        recipe=replace(
+            read_recipe(folder, config),
+            lengths=Lengths.from_config(raw_config, whole=config.hidden_size),
+        ),
         tokenizer=_load_tokenizer(folder),
         created=model_folder.modified_at(weight_files),
     )

@@ -26,7 +26,7 @@ from inference.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from inference.backend import Backend
     from inference.work import Message, Work
@@ -36,6 +36,10 @@ logger = logging.getLogger(__name__)
 LOADING = "The model is being loaded. Try again in a moment."
 STOPPING = "The server is shutting down. Try again in a moment, or on another one."
 BEGUN_ANEW = "The engine failed while it was working on this request, and has begun anew. Try again."
+GATHER_SECONDS = 0.01
+"""How long the engine, when it has been idle, waits for requests that are being tokenised already. Rows that
+begin together share every step."""
+LOOK_SECONDS = 0.001
 MOST_FAILURES = 3
 """So many steps that fail one after the other, and the engine gives up: /health says so, and why."""
 
@@ -70,6 +74,7 @@ class Engine:
         self._stuck_after_seconds = stuck_after_seconds
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._open: set[Work] = set()  # touched by the loop only
+        self._coming = 0  # written by the loop only
         self._health = Health("loading", LOADING)
         self._backend: Backend | None = None
         self._step_began: float | None = None
@@ -126,6 +131,15 @@ class Engine:
     def memory(self) -> dict[str, int]:
         """Bytes that MLX holds, by name; nothing before the model is loaded."""
         return self._backend.memory if self._backend is not None else {}
+
+    @contextlib.contextmanager
+    def expecting(self) -> Generator[None]:
+        """Within it a request is being made ready, and will soon be submitted."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
 
     def submit(self, work: Sequence[Work]) -> None:
         """Queue `work`, all or none. Raises EngineNotReady, EngineStopping or EngineOverloaded."""
@@ -231,11 +245,23 @@ class Engine:
 
     def _take_work(self, backend: Backend) -> None:
         """Everything that has come in. Waits for something to come when there is nothing to do."""
+        was_idle = not backend.has_work
         try:
             while work := self._inbox.get(block=not backend.has_work):
                 backend.add(work)
         except queue.Empty:
-            return
+            if was_idle:
+                self._gather(backend)
+
+    def _gather(self, backend: Backend) -> None:
+        """What is about to come in, too."""
+        until = time.monotonic() + GATHER_SECONDS
+        while self._coming and (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                work = self._inbox.get(timeout=min(left, LOOK_SECONDS))
+                if work is None:
+                    return
+                backend.add(work)
 
     def _die(self, error: InferenceError) -> None:
         self.failure = error

@@ -2,6 +2,8 @@
 
 Running streams then stand still for two of their steps at most, whatever the machine, the model, the number
 of rows and the length of what was read already. Nobody waits when no row is decoding: then chunks are large.
+When more short prompts wait than rows are running, as after a burst, those that can begin at once are read at
+once: one by one they would cost everybody more steps than the few that are running gain.
 
 Reading costs something per token, and something each time: little on a CPU, more than a step of a few rows on
 a fast GPU, where a small chunk takes as long as a large one. Only the two together say what to read.
@@ -12,7 +14,10 @@ from __future__ import annotations
 from collections import deque
 from itertools import combinations
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 MOST_TOKENS_ON_CPU = 64
 MOST_TOKENS_ON_GPU = 1024
@@ -21,6 +26,11 @@ SMALLEST_CHUNK_TOKENS = 16
 """Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
 IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
+BURST_CHUNK_FACTOR = 8
+"""The same when short prompts wait together. Read in one pass, their rows begin together and share every
+step; one after the other, each step of the first ones would be one that the others have to take again."""
+MOST_STEPS_READ = 4
+"""How many usual chunks may be read at once for prompts that outnumber the running rows."""
 NEWS_SHARE = 0.25
 """How much of a step's duration is made of the latest measurement."""
 REMEMBERED_READS = 16
@@ -51,10 +61,17 @@ class Pace:
         self._cost = Cost()
         self._last_chunk = min(FIRST_CHUNK_TOKENS, most_tokens)
 
-    def chunk_tokens(self, *, decoding: bool) -> int:
-        """How many tokens of prompts the next step should read, all prompts together."""
-        if not decoding:
-            return self._most_tokens * IDLE_CHUNK_FACTOR
+    def chunk_tokens(self, *, running: int, unread: Sequence[int] = ()) -> int:
+        """How many tokens of prompts the next step should read, all prompts together, while so many rows are
+        decoding. `unread` is how much is left of each prompt.
+        """
+        if not running:
+            most = self._most_tokens * BURST_CHUNK_FACTOR
+            return max(self._most_tokens * IDLE_CHUNK_FACTOR, _within(unread, lambda _: most))
+        usual = self._usual_tokens()
+        return max(usual, _within(unread, lambda count: usual * min(count / running, MOST_STEPS_READ)))
+
+    def _usual_tokens(self) -> int:
         if not (self._step_seconds and self._reads):
             return self._last_chunk
         tokens = min(self._affordable_tokens(), self._last_chunk * GROWTH, self._most_tokens)
@@ -78,6 +95,16 @@ class Pace:
             return self._most_tokens
         seconds = max(self._step_seconds, cost.start * WORTH_ITS_START)
         return (seconds - cost.start) / cost.token
+
+
+def _within(unread: Sequence[int], most: Callable[[int], float]) -> int:
+    """The tokens of the shortest prompts, as many as fit when so many may be read for a count of them."""
+    total, fitting = 0, 0
+    for count, tokens in enumerate(sorted(unread), start=1):
+        total += tokens
+        if total <= most(count):
+            fitting = total
+    return fitting
 
 
 def _cost_of(reads: deque[tuple[int, float]], *, known: Cost) -> Cost:

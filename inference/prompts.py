@@ -82,9 +82,9 @@ def embedding_inputs(backend: Backend, request: EmbeddingRequest) -> list[list[i
     if request.model != encoder.name:
         message = f"The model '{request.model}' makes no embeddings here. Use '{encoder.name}'."
         raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
-    if request.dimensions not in (None, encoder.dimensions):
+    if not encoder.lengths.allow(request.dimensions):
         raise invalid_value(
-            "dimensions", f"'{encoder.name}' makes vectors of {encoder.dimensions} dimensions only."
+            "dimensions", f"'{encoder.name}' makes vectors of {encoder.lengths} dimensions only."
         )
     if not all(request.inputs):
         raise invalid_value("input", "'input' must not hold an empty text.")

@@ -125,15 +125,16 @@ class Scheduler:
 
     def _advance(self, steps: list[tuple[Row, Step]]) -> None:
         """Let the model work, and learn from how long it took."""
-        decoding = bool(self._batch.seats)
+        running = len(self._batch.seats)
+        unread = [len(reading.unread) for reading in self._reader.readings]
         began = time.monotonic()
-        groups, read = self._reader.step(self._pace.chunk_tokens(decoding=decoding))
+        groups, read = self._reader.step(self._pace.chunk_tokens(running=running, unread=unread))
         for group in groups:
             self._batch.join(*group)
         if self._batch.seats:
             self._finish(self._decode(), steps)
         if not groups:  # to begin an answer takes a step of its own
-            self._pace.note(time.monotonic() - began, decoding=decoding, read_tokens=read)
+            self._pace.note(time.monotonic() - began, decoding=bool(running), read_tokens=read)
 
     def _decode(self) -> list[Made]:
         if self._speculation is not None:

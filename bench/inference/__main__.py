@@ -10,7 +10,7 @@ from pathlib import Path
 from inference.blas import accelerate
 
 CACHE = Path("var/cache")
-PHASES = ("rates", "first", "gap", "mixed")
+PHASES = ("rates", "sampled", "first", "gap", "mixed")
 PEERS = ("mlx_lm.server", "vllm-mlx", "mlx-openai-server")
 STREAMS = (1, 4, 8, 16, 32)
 
@@ -36,6 +36,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.inference", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="turns of everything (%(default)s)")
+    parser.add_argument("--only", choices=PHASES, nargs="+", default=PHASES, help="what is measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there, too")
     servers = parser.add_argument_group("servers, over HTTP")
     servers.add_argument(
@@ -45,7 +46,6 @@ def arguments() -> argparse.Namespace:
         help="where install_peers.sh has put the others; those that are not there are left out (%(default)s)",
     )
     servers.add_argument("--peers", choices=PEERS, nargs="*", default=PEERS, help="which of them")
-    servers.add_argument("--only", choices=PHASES, nargs="+", default=PHASES)
     servers.add_argument("--streams", type=int, nargs="+", default=STREAMS, help="at once, in `rates`")
     servers.add_argument("--threads", default="1", help="OPENBLAS_NUM_THREADS of all (%(default)s)")
     servers.add_argument(

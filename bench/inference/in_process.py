@@ -41,8 +41,9 @@ def run(options: argparse.Namespace) -> None:
     figures: Figures = defaultdict(lambda: defaultdict(list))
     try:
         for turn in range(options.rounds):
-            for phase in (_rates, _sampled_rates, _first_tokens, _gaps):
-                phase(model, vocabulary, options, turn, figures)
+            for phase in options.only:
+                if phase in PHASES:
+                    PHASES[phase](model, vocabulary, options, turn, figures)
     finally:
         mx.synchronize()
         mx.clear_streams()
@@ -118,6 +119,9 @@ def _gaps(
         _note(figures, "worst gap while 4,000 tokens are read, s", engine.name, found["worst"])
         _note(figures, "the same in usual steps", engine.name, found["steps"])
         _note(figures, "first token of those 4,000, s", engine.name, found["first"])
+
+
+PHASES = {"rates": _rates, "sampled": _sampled_rates, "first": _first_tokens, "gap": _gaps}
 
 
 def _in_turn(turn: int) -> tuple[Callable[..., Any], ...]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 300
 ANSWER_TOKENS = 48
 PROMPT_TOKENS, SHARED_TOKENS, LONG_PROMPT_TOKENS = 500, 400, 1200
+TAILS = 4
 RUNNING_ANSWER_TOKENS = 600
+GAP_STREAMS = 4
 GAP_WARM_UP_CHUNKS = 12
 MIXED_REQUESTS, MIXED_PER_SECOND = 60, 20
 MIXED_PROMPT_TOKENS = (10, 10, 40, 40, 150)
@@ -130,7 +132,9 @@ def percentile(values: list[float], percent: int) -> float:
 
 
 async def first_tokens(server: Server, seed: str) -> dict[str, float]:
-    """Seconds to the first token of a prompt that is new, repeated, or new behind a known beginning."""
+    """Seconds to the first token of a prompt that is new, repeated, or new behind a known beginning; and the
+    median of several that come together, each new behind the same unknown beginning.
+    """
     shared = words(SHARED_TOKENS, seed=seed)
     tails = [words(PROMPT_TOKENS - SHARED_TOKENS, seed=f"{seed} {place}") for place in range(2)]
     prompts = {
@@ -139,30 +143,42 @@ async def first_tokens(server: Server, seed: str) -> dict[str, float]:
         "shared": f"{shared} {tails[1]}",
     }
     async with new_client() as client:
-        return {
+        found = {
             kind: (await ask(client, server, prompt, 2, Stream())).first_token_seconds
             for kind, prompt in prompts.items()
         }
+        beginning = words(SHARED_TOKENS, seed=f"{seed} at once")
+        tails = [words(PROMPT_TOKENS - SHARED_TOKENS, seed=f"{seed} {n} at once") for n in range(TAILS)]
+        asked = [ask(client, server, f"{beginning} {tail}", 2, Stream()) for tail in tails]
+        firsts = [stream.first_token_seconds for stream in await asyncio.gather(*asked)]
+        return {**found, "at once": statistics.median(firsts)}
 
 
 async def gap(server: Server, seed: str) -> dict[str, float]:
-    """A long prompt comes while an answer runs: the answer's worst gap until the long one begins, its usual
+    """A long prompt comes while answers run: the worst gap in any of them until the long one begins, the usual
     one before, and the seconds to the long one's first token.
     """
+    running = [Stream() for _ in range(GAP_STREAMS)]
     async with new_client() as client:
-        running = Stream()
-        answering = asyncio.create_task(ask(client, server, story(seed), RUNNING_ANSWER_TOKENS, running))
-        await running.warm.wait()
+        answering = [
+            asyncio.create_task(ask(client, server, story(f"{seed} {n}"), RUNNING_ANSWER_TOKENS, stream))
+            for n, stream in enumerate(running)
+        ]
+        await asyncio.gather(*(stream.warm.wait() for stream in running))
         came = time.perf_counter()
         long = await ask(client, server, words(LONG_PROMPT_TOKENS, seed=seed), 1, Stream())
         began = time.perf_counter()
-        answering.cancel()
-        await asyncio.gather(answering, return_exceptions=True)
-    steps = list(zip(running.times, running.times[1:], strict=False))
-    usual = statistics.median(after - before for before, after in steps if after <= came)
-    worst = max(after - before for before, after in steps if after > came)
-    last = max(began - running.times[-1], worst)
-    return {"usual": usual, "worst": last, "first": long.first_token_seconds}
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
+    usual = statistics.median(gap for stream in running for gap in _gaps(stream.times, until=came))
+    worst = max(gap for stream in running for gap in _gaps([*stream.times, began], since=came))
+    return {"usual": usual, "worst": worst, "first": long.first_token_seconds}
+
+
+def _gaps(times: list[float], *, since: float = 0.0, until: float = math.inf) -> list[float]:
+    steps = zip(times, times[1:], strict=False)
+    return [after - before for before, after in steps if since < after <= until]
 
 
 def new_client() -> httpx.AsyncClient:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import platform
 import statistics
@@ -35,13 +36,15 @@ def run(options: argparse.Namespace) -> None:
         for server in servers:
             asyncio.run(load.at_once(server, 2, "warm up"))
         for turn in range(options.rounds):
-            for phase in options.only:
+            for phase in [one for one in options.only if one != "sampled"]:
                 for server in servers if turn % 2 else reversed(servers):
                     found = asyncio.run(_figures(server, phase, f"{phase} {turn}", options.streams))
                     for name, value in found.items():
                         measured[name][server.name].append(value)
                         print(f"round {turn + 1}  {server.name:18}  {name:48} {value:9.3f}", flush=True)
     _print_table(measured, [server.name for server in servers])
+    if options.json:
+        options.json.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 def _chosen(options: argparse.Namespace, folder: Path) -> Iterator[contextlib.AbstractContextManager[Server]]:

@@ -9,17 +9,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mlx.core as mx
 import pytest
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from inference.backend import Backend, leave_thread
-from inference.embedding import EmbeddingQueue
 from inference.engine import MOST_FAILURES, Engine
 from inference.errors import EngineNotReady, EngineOverloaded, EngineStopping, GenerationFailed, ModelNotFound
 from inference.loader import LoadedModel
 from inference.scheduler import Scheduler
-from inference.work import EmbeddingJob, Row, Sampling, Step, Vectors
+from inference.work import Row, Sampling, Step
 from tests.inference.tiny_models import CONTEXT_LENGTH, VOCABULARY_SIZE, prompt_cache, tiny_model
 
 if TYPE_CHECKING:
@@ -257,48 +255,3 @@ async def test_a_model_that_does_not_load_is_the_reason_of_the_health() -> None:
     assert engine.health().reason == "There is no model at /nowhere."
     assert isinstance(engine.failure, ModelNotFound)
     assert engine.join(timeout_seconds=20)
-
-
-class FailingOnce:
-    """An encoder that breaks on one input."""
-
-    def encode(self, batch: list[list[int]]) -> Any:
-        if [TROUBLE] in batch:
-            raise RuntimeError("broken")
-        return mx.array([[float(len(tokens))] for tokens in batch]) + mx.zeros((len(batch), 2))
-
-
-def embed(queue: EmbeddingQueue, *inputs: list[list[int]]) -> list[Vectors]:
-    done: list[Vectors] = []
-    for tokens in inputs:
-        queue.add(EmbeddingJob(inputs=tokens, deliver=lambda _: None))
-    while queue.waiting:
-        done += [message for _, message in queue.step() if isinstance(message, Vectors)]
-    return done
-
-
-def test_a_large_embedding_job_takes_several_steps_and_keeps_its_order() -> None:
-    queue = EmbeddingQueue(FailingOnce())  # type: ignore[arg-type]
-    inputs = [[1] * length for length in (300, 3, 200, 512, 7, 600, 1)]
-    queue.add(EmbeddingJob(inputs=inputs, deliver=lambda _: None))
-    steps = 0
-    messages: list[Any] = []
-    while queue.waiting:
-        messages += queue.step()
-        steps += 1
-    assert steps > 2
-    assert [vector[0] for vector in messages[0][1].vectors.tolist()] == [300, 3, 200, 512, 7, 600, 1]
-
-
-def test_a_failed_embedding_job_fails_alone() -> None:
-    queue = EmbeddingQueue(FailingOnce())  # type: ignore[arg-type]
-    first, second = embed(queue, [[TROUBLE]], [[1, 2]])
-    assert isinstance(first.error, GenerationFailed)
-    assert second.vectors.tolist() == [[2, 2]]
-
-
-def test_a_cancelled_embedding_job_is_dropped() -> None:
-    queue = EmbeddingQueue(FailingOnce())  # type: ignore[arg-type]
-    queue.add(EmbeddingJob(inputs=[[1]], deliver=lambda _: None, cancelled=True))
-    assert queue.step() == []
-    assert queue.waiting == 0

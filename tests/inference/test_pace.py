@@ -33,7 +33,7 @@ class Machine:
         """The sizes of the chunks in which so many tokens are read."""
         sizes = []
         while tokens > 0:
-            size = min(self.pace.chunk_tokens(decoding=True), tokens)
+            size = min(self.pace.chunk_tokens(running=1), tokens)
             seconds = self._noisy(self.step) + self._noisy(self.start + self.token * size)
             if size not in self._known_sizes:
                 seconds += self.compiled
@@ -73,26 +73,44 @@ def test_one_slow_chunk_says_nothing_of_the_next() -> None:
     machine.decode()
     before = machine.read_while_decoding(4000)[-2]
     machine.pace.note(5.0, decoding=True, read_tokens=before)
-    assert machine.pace.chunk_tokens(decoding=True) == before
+    assert machine.pace.chunk_tokens(running=1) == before
 
 
 def test_it_reads_much_when_nobody_waits() -> None:
     machine = Machine(step=0.1, token=0.001)
     machine.decode()
     machine.read_while_decoding(1000)
-    assert machine.pace.chunk_tokens(decoding=False) == 2 * MOST
+    assert machine.pace.chunk_tokens(running=0) == 2 * MOST
+
+
+def test_short_prompts_that_come_together_are_read_together_when_nobody_waits() -> None:
+    pace = Pace(most_tokens=64)
+    assert pace.chunk_tokens(running=0, unread=[40] * 8) == 320
+    assert pace.chunk_tokens(running=0, unread=[40] * 30) == 480
+    assert pace.chunk_tokens(running=0, unread=[4000, 20]) == 128
+
+
+def test_short_prompts_that_outnumber_the_running_rows_are_read_at_once() -> None:
+    machine = Machine(step=0.1, token=0.001)
+    machine.decode()
+    machine.read_while_decoding(1000)
+    usual = machine.pace.chunk_tokens(running=1)
+    assert machine.pace.chunk_tokens(running=1, unread=[40] * 7) == 280
+    assert 4 * usual - 40 < machine.pace.chunk_tokens(running=1, unread=[40] * 30) <= 4 * usual
+    assert machine.pace.chunk_tokens(running=8, unread=[40] * 7) == usual
+    assert machine.pace.chunk_tokens(running=1, unread=[4000] * 9) == usual  # long ones, however many
 
 
 def test_it_begins_with_little() -> None:
-    assert Pace(most_tokens=MOST).chunk_tokens(decoding=True) == 64
-    assert Pace(most_tokens=32).chunk_tokens(decoding=True) == 32
+    assert Pace(most_tokens=MOST).chunk_tokens(running=1) == 64
+    assert Pace(most_tokens=32).chunk_tokens(running=1) == 32
 
 
 def test_it_learns_the_cost_of_reading_when_nothing_else_runs() -> None:
     pace = Pace(most_tokens=MOST)
     pace.note(0.05, decoding=True, read_tokens=0)
     pace.note(1.0, decoding=False, read_tokens=1000)
-    assert 50 * ROUNDING <= pace.chunk_tokens(decoding=True) <= 50
+    assert 50 * ROUNDING <= pace.chunk_tokens(running=1) <= 50
 
 
 def test_it_doubles_at_the_most() -> None:
@@ -123,4 +141,4 @@ def test_it_stays_within_its_bounds_whatever_was_measured(
     pace = Pace(most_tokens=most)
     for seconds, decoding, tokens in steps:
         pace.note(seconds, decoding=decoding, read_tokens=tokens)
-        assert SMALLEST_CHUNK_TOKENS <= pace.chunk_tokens(decoding=True) <= most
+        assert SMALLEST_CHUNK_TOKENS <= pace.chunk_tokens(running=1) <= most
