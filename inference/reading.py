@@ -16,6 +16,8 @@ import numpy as np
 
 from inference.batch import shared
 from inference.pace import SMALLEST_CHUNK_TOKENS
+from inference.sampling import logprobs_of, top_tokens
+from inference.work import Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +95,11 @@ class Reader:
     def step(self, budget_tokens: int) -> tuple[list[Group], int]:
         """Read about so many tokens. The rows that can decode now, and how many tokens were read."""
         plan = self._plan(budget_tokens)
-        ending = [one for one, count in plan.items() if self._together and count == len(one.unread) > 0]
+        ending = [
+            one
+            for one, count in plan.items()
+            if self._together and count == len(one.unread) > 0 and not one.seat.row.must_be_judged
+        ]
         passes = _passes(ending)
         groups = [self._read_together(some) for some in passes if len(some) > 1]
         apart = [one for one in plan if not any(one in some for some in passes if len(some) > 1)]
@@ -127,7 +133,9 @@ class Reader:
 
     def _read_alone(self, one: Reading, count: int) -> None:
         chunk = one.take(count)
-        self._model(mx.array([chunk]), cache=one.caches)
+        logits = self._model(mx.array([chunk]), cache=one.caches)
+        if one.seat.row.must_be_judged:
+            _judge(one, chunk, logits[0])
         mx.eval([cache.state for cache in one.caches])
         if not one.unread or one.place == one.mark:
             self._keep(one.seat.tokens, one.caches)
@@ -152,6 +160,21 @@ class Reader:
         for place, one in enumerate(some):
             self._keep(one.seat.tokens, [cache.extract(place) for cache in caches])
         return Group([one.seat for one in some], caches, [one.last for one in some])
+
+
+def _judge(one: Reading, chunk: list[int], logits: Any) -> None:
+    """Note how likely the tokens that follow those of `chunk` were, by its `logits` [tokens, vocabulary]."""
+    row = one.seat.row
+    following = [*chunk[1:], *one.unread[:1]] if one.unread else [*chunk[1:], one.last]
+    following = following[: len(row.prompt) - len(row.prompt_odds)]  # not what the answer has said already
+    logprobs = logprobs_of(logits[: len(following)])
+    chosen: Any = mx.take_along_axis(logprobs, mx.array(following)[:, None], axis=-1)[:, 0].tolist()
+    likeliest: list[tuple[tuple[int, float], ...]] = [()] * len(following)
+    if row.top_logprobs:
+        ids, values = top_tokens(logprobs, row.top_logprobs)
+        pairs = zip(ids.tolist(), values.tolist(), strict=True)
+        likeliest = [tuple(zip(*pair, strict=True)) for pair in pairs]
+    row.prompt_odds += map(Token, following, chosen, likeliest)
 
 
 def _passes(ending: list[Reading]) -> list[list[Reading]]:

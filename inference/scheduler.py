@@ -20,7 +20,7 @@ from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.kept_state import can_batch, fresh_caches, reads_alone
 from inference.memory import is_lack_of_memory
 from inference.pace import Pace
-from inference.prompt_cache import shared_length
+from inference.prompt_cache import Reuse, shared_length
 from inference.reading import Reader, Reading
 from inference.room import Load
 from inference.seat import Seat
@@ -159,15 +159,14 @@ class Scheduler:
             except Exception as error:
                 logger.exception("A request could not be started.")
                 self._suspects.forget(row)
-                failed.append(
-                    (row, Step(error=GenerationFailed(f"This request could not be started: {error}.")))
-                )
+                why = GenerationFailed(f"This request could not be started: {error}.")
+                failed.append((row, Step(error=why)))
         return failed
 
     def _next_to_join(self) -> Row | None:
         if self._suspects:
             return self._suspects.next_row()
-        row = next((row for row in self._waiting if not self._is_being_read(row.tokens)), None)
+        row = next((row for row in self._waiting if not self._is_being_read(row)), None)
         if row is None or not self._has_room(row):
             return None
         self._waiting.remove(row)
@@ -208,10 +207,11 @@ class Scheduler:
         self._suspects.forget(row)
         self._waiting.appendleft(row)
 
-    def _is_being_read(self, tokens: list[int]) -> bool:
-        """Whether a running row is still reading what these tokens can then have from the cache."""
-        if not self._prompt_cache.max_bytes:
+    def _is_being_read(self, row: Row) -> bool:
+        """Whether a running row is still reading what this one can then have from the cache."""
+        if not self._prompt_cache.max_bytes or row.must_be_judged:
             return False
+        tokens = row.tokens
         for reading in self._reader.readings:
             known = reading.seat.row.cached_tokens
             whole = reading.place + len(reading.unread)
@@ -228,7 +228,9 @@ class Scheduler:
         tokens = row.tokens
         if not tokens:
             raise ValueError("it has no tokens")
-        known = self._prompt_cache.fetch(tokens)
+        known = Reuse() if row.must_be_judged else self._prompt_cache.fetch(tokens)
+        if row.must_be_judged:
+            row.prompt_odds[:] = [Token(tokens[0])]
         if not row.said:
             row.cached_tokens = known.length
         seat = Seat.of(row, known=known.length)
@@ -284,12 +286,11 @@ class Scheduler:
         running = [seat.row for seat in self._batch.seats]
         running += [reading.seat.row for reading in self._reader.readings]
         guilty, innocent = self._suspects.accuse(running)
-        logger.error("%d requests were in it. %d of them fail now.", len(running), len(guilty))
+        logger.error("%d requests were in it, %d fail now.", len(running), len(guilty))
         self._waiting.extendleft(reversed(innocent))
         self._begin_anew()
         mx.clear_cache()
-        error = GenerationFailed(what)
-        return [(row, Step(error=error)) for row in guilty]
+        return [(row, Step(error=GenerationFailed(what))) for row in guilty]
 
 
 def _shared_length(one: list[int], other: list[int], *, at_least: int) -> int:

@@ -138,10 +138,8 @@ def read_completion(body: dict[str, Any]) -> CompletionRequest:
         raise unsupported(
             "best_of", "'best_of' other than 'n' is not supported: ask for 'n' choices and keep the best one."
         )
-    echo = fields.boolean("echo")
-    if echo and generating.top_logprobs is not None:
-        raise unsupported("echo", "'echo' together with 'logprobs' is not supported: leave one of them out.")
-    return CompletionRequest(generating, _prompts("prompt", fields.require("prompt"), most=MAX_PROMPTS), echo)
+    prompts = _prompts("prompt", fields.require("prompt"), most=MAX_PROMPTS)
+    return CompletionRequest(generating, prompts, fields.boolean("echo"))
 
 
 def read_embedding(body: dict[str, Any]) -> EmbeddingRequest:

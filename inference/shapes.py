@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inference.answers import ShownToken
 from ollaproject.wire import sse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inference.answers import Answer, Piece, ShownToken
+    from inference.answers import Answer, Choice, Piece
     from inference.detokenize import Vocabulary
     from inference.schema import EmbeddingRequest, Generating
     from inference.speech import ToolCall
@@ -219,23 +220,36 @@ class CompletionShape(Shape):
         """`echoes` is the text to show before each choice."""
         super().__init__(generating, vocabulary)
         self._echoes = echoes
+        self._echoed: set[int] = set()
 
-    def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
-        return [
-            self.chunk([self._text(index, self._echoes[index])]) for index in indexes if self._echoes[index]
-        ]
+    def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:  # noqa: ARG002 -- echoes come one by one
+        return []
 
     def growth(self, piece: Piece) -> list[dict[str, Any]]:
-        choice = self._text(
-            piece.choice.index, piece.text, tokens=piece.tokens, finish_reason=piece.finish_reason
-        )
-        return [self.chunk([{**choice, **_stop_reason(piece)}])]
+        choice, chunks = piece.choice, []
+        echo = self._echoes[choice.index]
+        if echo and choice.index not in self._echoed:
+            self._echoed.add(choice.index)
+            chunks.append(self.chunk([self._text(choice.index, echo, tokens=self._of_prompt(choice))]))
+        tokens = _behind(echo, piece.tokens)
+        said = self._text(choice.index, piece.text, tokens=tokens, finish_reason=piece.finish_reason)
+        return [*chunks, self.chunk([{**said, **_stop_reason(piece)}])]
 
     def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
-        tokens = [token for piece in pieces for token in piece.tokens]
-        text = self._echoes[index] + "".join(piece.text for piece in pieces)
-        whole = self._text(index, text, tokens=tokens, finish_reason=pieces[-1].finish_reason)
-        return {**whole, **_stop_reason(pieces[-1])}
+        echo, last = self._echoes[index], pieces[-1]
+        tokens = self._of_prompt(last.choice) if echo else []
+        tokens += _behind(echo, [token for piece in pieces for token in piece.tokens])
+        text = echo + "".join(piece.text for piece in pieces)
+        whole = self._text(index, text, tokens=tokens, finish_reason=last.finish_reason)
+        return {**whole, **_stop_reason(last)}
+
+    def _of_prompt(self, choice: Choice) -> list[ShownToken]:
+        """The prompt's tokens, where they were judged, and where their texts begin."""
+        detokenizer, shown, offset = self._vocabulary.detokenizer(), [], 0
+        for token in choice.row.prompt_odds:
+            shown.append(ShownToken(token, offset))
+            offset += len(detokenizer.add(token.id))
+        return shown
 
     def _text(
         self,
@@ -254,10 +268,17 @@ class CompletionShape(Shape):
             "tokens": [name(shown.token.id) for shown in tokens],
             "token_logprobs": [shown.token.logprob for shown in tokens],
             "top_logprobs": [
-                {name(token): logprob for token, logprob in shown.token.likeliest} for shown in tokens
+                None
+                if shown.token.logprob is None  # the first one of a prompt
+                else {name(token): logprob for token, logprob in shown.token.likeliest}
+                for shown in tokens
             ],
             "text_offset": [shown.offset for shown in tokens],
         }
+
+
+def _behind(echo: str, tokens: Sequence[ShownToken]) -> list[ShownToken]:
+    return [shown._replace(offset=shown.offset + len(echo)) for shown in tokens]
 
 
 def embeddings(request: EmbeddingRequest, vectors: Any, *, prompt_tokens: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 The loop makes a Row or an EmbeddingJob and may mark it cancelled; the thread reads it and sends messages
 back, which are handed to its `deliver` on the loop. Before the first of them it writes down how much of a
-Row's prompt it knew already. Nothing else is shared.
+Row's prompt it knew already, and how likely its tokens were. Nothing else is shared.
 """
 
 from __future__ import annotations
@@ -83,6 +83,11 @@ class Row:
     choice: int = 0
     min_tokens: int = 0
     top_logprobs: int | None = None
+    scores_prompt: bool = False
+    """Whether the prompt's own tokens are to be judged as well, with as many alternatives as the answer's."""
+    prompt_odds: list[Token] = field(default_factory=list)
+    """Kept on the engine thread until the first message: the prompt's tokens, judged. Nothing comes before
+    the first one, so it has no probability."""
     matcher: LLMatcher | None = None
     """The grammar that the answer must follow, at its beginning; to be copied, not moved on."""
     guided_after: tuple[int, ...] = ()
@@ -101,6 +106,11 @@ class Row:
     @property
     def tokens(self) -> list[int]:
         return self.prompt + self.said
+
+    @property
+    def must_be_judged(self) -> bool:
+        """Whether its prompt has to be read from its beginning, because its tokens are to be judged."""
+        return self.scores_prompt and len(self.prompt_odds) < len(self.prompt)
 
     def fail(self, error: EngineError) -> None:
         self.deliver(Step(error=error))

@@ -10,7 +10,7 @@ from pathlib import Path
 from inference.blas import accelerate
 
 CACHE = Path("var/cache")
-PHASES = ("rates", "sampled", "first", "gap", "mixed")
+PHASES = ("rates", "sampled", "first", "shared", "gap", "mixed")
 PEERS = ("mlx_lm.server", "vllm-mlx", "mlx-openai-server")
 STREAMS = (1, 4, 8, 16, 32)
 
@@ -47,6 +47,9 @@ def arguments() -> argparse.Namespace:
     )
     servers.add_argument("--peers", choices=PEERS, nargs="*", default=PEERS, help="which of them")
     servers.add_argument("--streams", type=int, nargs="+", default=STREAMS, help="at once, in `rates`")
+    servers.add_argument(
+        "--answer-tokens", type=int, default=48, help="of each answer in `rates` (%(default)s)"
+    )
     servers.add_argument("--threads", default="1", help="OPENBLAS_NUM_THREADS of all (%(default)s)")
     servers.add_argument(
         "--as-documented",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import random
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from bench.inference.servers import Server
 
 TIMEOUT_SECONDS = 300
-ANSWER_TOKENS = 48
 PROMPT_TOKENS, SHARED_TOKENS, LONG_PROMPT_TOKENS = 500, 400, 1200
 TAILS = 4
 RUNNING_ANSWER_TOKENS = 600
@@ -84,12 +84,12 @@ def story(seed: object) -> str:
     return f"Write a long story about {words(3, seed=seed)}. Tell every detail."
 
 
-async def at_once(server: Server, streams: int, seed: str) -> dict[str, float]:
+async def at_once(server: Server, streams: int, seed: str, *, answer_tokens: int) -> dict[str, float]:
     """So many streams together: tokens per second of all, seconds to first tokens and between later ones."""
     async with new_client() as client:
         began = time.perf_counter()
         asked = [
-            ask(client, server, story(f"{seed} {place}"), ANSWER_TOKENS, Stream()) for place in range(streams)
+            ask(client, server, story(f"{seed} {place}"), answer_tokens, Stream()) for place in range(streams)
         ]
         done = await asyncio.gather(*asked)
         return summary(done, time.perf_counter() - began)
@@ -132,9 +132,7 @@ def percentile(values: list[float], percent: int) -> float:
 
 
 async def first_tokens(server: Server, seed: str) -> dict[str, float]:
-    """Seconds to the first token of a prompt that is new, repeated, or new behind a known beginning; and the
-    median of several that come together, each new behind the same unknown beginning.
-    """
+    """Seconds to the first token of a prompt that is new, repeated, or new behind a known beginning."""
     shared = words(SHARED_TOKENS, seed=seed)
     tails = [words(PROMPT_TOKENS - SHARED_TOKENS, seed=f"{seed} {place}") for place in range(2)]
     prompts = {
@@ -143,20 +141,26 @@ async def first_tokens(server: Server, seed: str) -> dict[str, float]:
         "shared": f"{shared} {tails[1]}",
     }
     async with new_client() as client:
-        found = {
+        return {
             kind: (await ask(client, server, prompt, 2, Stream())).first_token_seconds
             for kind, prompt in prompts.items()
         }
-        beginning = words(SHARED_TOKENS, seed=f"{seed} at once")
-        tails = [words(PROMPT_TOKENS - SHARED_TOKENS, seed=f"{seed} {n} at once") for n in range(TAILS)]
+
+
+async def shared_at_once(server: Server, seed: str) -> float:
+    """Several prompts come together, each new behind the same unknown beginning: the median of the seconds to
+    their first tokens.
+    """
+    beginning = words(SHARED_TOKENS, seed=seed)
+    tails = [words(PROMPT_TOKENS - SHARED_TOKENS, seed=f"{seed} {place}") for place in range(TAILS)]
+    async with new_client() as client:
         asked = [ask(client, server, f"{beginning} {tail}", 2, Stream()) for tail in tails]
-        firsts = [stream.first_token_seconds for stream in await asyncio.gather(*asked)]
-        return {**found, "at once": statistics.median(firsts)}
+        return statistics.median(stream.first_token_seconds for stream in await asyncio.gather(*asked))
 
 
 async def gap(server: Server, seed: str) -> dict[str, float]:
-    """A long prompt comes while answers run: the worst gap in any of them until the long one begins, the usual
-    one before, and the seconds to the long one's first token.
+    """A long prompt comes while answers run: the worst gap in any of them until the long one begins, the
+    usual one before, and the seconds to the long one's first token.
     """
     running = [Stream() for _ in range(GAP_STREAMS)]
     async with new_client() as client:
@@ -177,8 +181,7 @@ async def gap(server: Server, seed: str) -> dict[str, float]:
 
 
 def _gaps(times: list[float], *, since: float = 0.0, until: float = math.inf) -> list[float]:
-    steps = zip(times, times[1:], strict=False)
-    return [after - before for before, after in steps if since < after <= until]
+    return [after - before for before, after in itertools.pairwise(times) if since < after <= until]
 
 
 def new_client() -> httpx.AsyncClient:

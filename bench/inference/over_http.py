@@ -34,11 +34,11 @@ def run(options: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(server) for server in _chosen(options, folder)]
         for server in servers:
-            asyncio.run(load.at_once(server, 2, "warm up"))
+            asyncio.run(load.at_once(server, 2, "warm up", answer_tokens=8))
         for turn in range(options.rounds):
             for phase in [one for one in options.only if one != "sampled"]:
                 for server in servers if turn % 2 else reversed(servers):
-                    found = asyncio.run(_figures(server, phase, f"{phase} {turn}", options.streams))
+                    found = asyncio.run(_figures(server, phase, f"{phase} {turn}", options))
                     for name, value in found.items():
                         measured[name][server.name].append(value)
                         print(f"round {turn + 1}  {server.name:18}  {name:48} {value:9.3f}", flush=True)
@@ -60,16 +60,19 @@ def _chosen(options: argparse.Namespace, folder: Path) -> Iterator[contextlib.Ab
             print(f"{name} is not in {options.peers_dir}: left out.")
 
 
-async def _figures(server: Server, phase: str, seed: str, streams: list[int]) -> dict[str, float]:
+async def _figures(server: Server, phase: str, seed: str, options: argparse.Namespace) -> dict[str, float]:
     if phase == "rates":
         found: dict[str, float] = {}
-        for count in streams:
-            many = await load.at_once(server, count, f"{seed} {count}")
+        for count in options.streams:
+            many = await load.at_once(server, count, f"{seed} {count}", answer_tokens=options.answer_tokens)
             found |= {f"{count} streams, {name}": value for name, value in many.items()}
         return found
     if phase == "first":
         times = await load.first_tokens(server, seed)
         return {f"first token, {kind} prompt, s": seconds for kind, seconds in times.items()}
+    if phase == "shared":
+        seconds = await load.shared_at_once(server, seed)
+        return {"first token, 4 new ones that share a new beginning, s": seconds}
     if phase == "mixed":
         found = await load.mixed(server, seed)
         return {f"20 mixed requests/s, {name}": value for name, value in found.items()}

@@ -191,6 +191,24 @@ def test_echo_puts_the_prompt_before_the_answer(tiny_http: httpx.Client) -> None
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == echoed
 
 
+def test_echo_with_logprobs_judges_the_prompt_too(tiny_http: httpx.Client) -> None:
+    body = completion(echo=True, logprobs=2, n=2)
+    whole = tiny_http.post("/v1/completions", json=body).json()["choices"]
+    streamed = events(tiny_http.post("/v1/completions", json={**body, "stream": True}))
+    assert [choice["text"][:14] for choice in whole] == ["Say something."] * 2
+    for choice in whole:
+        odds = choice["logprobs"]
+        assert "".join(odds["tokens"]) == choice["text"]
+        assert odds["text_offset"] == [len("".join(odds["tokens"][:n])) for n in range(len(odds["tokens"]))]
+        assert (odds["token_logprobs"][0], odds["top_logprobs"][0]) == (None, None)
+        assert all(value < 0 for value in odds["token_logprobs"][1:])
+        assert all(len(likeliest) == 2 for likeliest in odds["top_logprobs"][1:])
+        parts = [event["choices"][0] for event in streamed if event["choices"][0]["index"] == choice["index"]]
+        assert "".join(part["text"] for part in parts) == choice["text"]
+        for name, values in odds.items():
+            assert [value for part in parts for value in part["logprobs"][name]] == values
+
+
 def test_chat_logprobs_spell_the_answer(tiny_http: httpx.Client) -> None:
     body = chat(logprobs=True, top_logprobs=2)
     choice = tiny_http.post("/v1/chat/completions", json=body).json()["choices"][0]

@@ -13,6 +13,7 @@ import pytest
 from mlx_lm.generate import generate_step
 
 from inference.errors import GenerationFailed
+from inference.sampling import logprobs_of
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling, Step
 from tests.inference.tiny_models import VOCABULARY_SIZE, prompt_cache, tiny_model
@@ -72,6 +73,40 @@ def test_rows_that_join_at_different_times_say_what_they_say_alone(model: Any, s
     for one in rows:
         assert tokens(seen[one]) == alone(model, one.prompt, one.max_tokens)
         assert seen[one][-1].finish_reason == "length"
+
+
+def test_a_prompts_tokens_are_judged_as_one_pass_of_the_model_judges_them(
+    model: Any, scheduler: Scheduler
+) -> None:
+    judged = [
+        row(some_prompt(length, seed=length), 4, scores_prompt=True, top_logprobs=3)
+        for length in (1, 2, 9, 90)
+    ]
+    for one in [*judged, row(some_prompt(90, seed=90))]:
+        scheduler.add(one)
+    seen = until_idle(scheduler)
+
+    for one in judged:
+        assert tokens(seen[one]) == alone(model, one.prompt, 4)
+        assert [token.id for token in one.prompt_odds] == one.prompt
+        assert one.prompt_odds[0].logprob is None
+        logprobs = logprobs_of(model(mx.array([one.prompt]))[0])
+        expected = [logprobs[place, token].item() for place, token in enumerate(one.prompt[1:])]
+        assert [token.logprob for token in one.prompt_odds[1:]] == pytest.approx(expected, abs=1e-3)
+        likeliest: Any = mx.argmax(logprobs[:-1], axis=-1).tolist()
+        assert [token.likeliest[0][0] for token in one.prompt_odds[1:]] == likeliest
+
+
+def test_a_prompt_that_is_known_is_judged_all_the_same(scheduler: Scheduler) -> None:
+    prompt = some_prompt(60, seed=60)
+    first, again = (row(prompt, 2, scores_prompt=True, top_logprobs=0) for _ in range(2))
+    scheduler.add(first)
+    until_idle(scheduler)
+    scheduler.add(again)
+    until_idle(scheduler)
+    assert [token.logprob for token in again.prompt_odds[1:]] == pytest.approx(
+        [token.logprob for token in first.prompt_odds[1:]]
+    )
 
 
 def test_rows_that_leave_do_not_disturb_the_others(model: Any, scheduler: Scheduler) -> None:
