@@ -1,4 +1,4 @@
-"""What `manage.py serve` runs: the web process, Celery's worker and beat, the supervisor of its models."""
+"""What `manage.py serve` runs: the web processes, Celery's worker and beat, the supervisor of its models."""
 
 from __future__ import annotations
 
@@ -29,17 +29,28 @@ WORKER_THREADS = 4
 WEB_STOPS, THE_REST_STOPS = 1, 2
 
 
-def programs(listener: socket.socket, *, with_models: bool) -> list[Program]:
+def programs(listener: socket.socket, *, web_processes: int = 1, with_models: bool) -> list[Program]:
+    """Web processes accept from one socket: whoever is free takes the next connection."""
     web = (sys.executable, "-m", "ollaproject.web", "--fd", str(listener.fileno()))
     worker = (*CELERY, "worker", "--pool", "threads", "--concurrency", str(WORKER_THREADS), *WORKER_OPTIONS)
     beat = (*CELERY, "beat", "--schedule", str(settings.OLLA_HOME / "beat-schedule"), "--pidfile", "")
     found = [
-        Program("web", web, WEB_STOPS, inherited_fds=(listener.fileno(),)),
+        *(
+            Program(name, web, WEB_STOPS, inherited_fds=(listener.fileno(),))
+            for name in _names(web_processes)
+        ),
         Program("worker", worker, THE_REST_STOPS),
         Program("beat", beat, THE_REST_STOPS),
     ]
     models = Program("models", (*MANAGE, "serve_models"), THE_REST_STOPS)
     return [*found, models] if with_models else found
+
+
+def _names(web_processes: int) -> list[str]:
+    """What they are called in the log."""
+    if web_processes == 1:
+        return ["web"]
+    return [f"web-{number}" for number in range(1, web_processes + 1)]
 
 
 # One worker needs none of the chatter by which a crowd of workers finds each other.

@@ -52,6 +52,7 @@ OLLA_KEY_PEPPERS = key_settings.peppers(OLLA_HOME)
 
 OLLA_HOST = env_str("OLLA_HOST", "127.0.0.1")
 OLLA_PORT = env_int("OLLA_PORT", 40114, minimum=1)
+OLLA_WORKERS = env_int("OLLA_WORKERS", 1, minimum=1)
 OLLA_API_AUTH = env_choice("OLLA_API_AUTH", ["remote", "always", "never"], "remote")
 # The names that this machine goes by on its network, beside what OLLA_ALLOWED_HOSTS adds. Any other Host is
 # refused: a web page must not reach the API by DNS rebinding.

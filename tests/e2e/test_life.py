@@ -228,15 +228,33 @@ def test_its_processes_end_when_it_is_killed() -> None:
     shutil.rmtree(gateway.home)
 
 
-def test_a_killed_web_process_is_back_by_itself() -> None:
-    with Gateway(options=("--without-model",)) as gateway, gateway.client() as client:
-        eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
+def web_processes(gateway: Gateway) -> set[int]:
+    """Which web processes answer: each new connection is taken by any of them."""
 
-        os.kill(gateway.processes()["web"], signal.SIGKILL)
+    def who_answers() -> int:
+        with gateway.client() as client:
+            answered: int = client.get("/internal/process").json()["pid"]
+            return answered
+
+    return {who_answers() for _ in range(12)}
+
+
+def test_two_web_processes_share_the_port_and_are_back_by_themselves_when_killed() -> None:
+    with Gateway(options=("--without-model", "--workers", "2")) as gateway:
+        eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
+        eventually(lambda: len(web_processes(gateway)) == 2, within=30)
+        one, other = first = web_processes(gateway)
+
+        os.kill(one, signal.SIGKILL)
+        assert web_processes(gateway) >= {other}  # nobody was refused
+        os.kill(other, signal.SIGKILL)
 
         # The listening socket is the supervisor's: this waits for the next web process, it is not refused.
-        assert client.get("/livez").status_code == 200
-        assert "web was killed by SIGKILL" in gateway.output
+        with gateway.signed_in() as browser:
+            assert browser.get("/playground/").status_code == httpx.codes.OK
+        eventually(lambda: len(web_processes(gateway) - first) == 2, within=30)
+        assert "web-1 was killed by SIGKILL" in gateway.output
+        assert "web-2 was killed by SIGKILL" in gateway.output
         assert gateway.stop() == 0
     shutil.rmtree(gateway.home)
 

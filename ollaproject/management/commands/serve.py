@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import sys
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
     from ollaproject.processes import Program
 
 LISTEN_BACKLOG = 2048
+MAX_WEB_PROCESSES = 64
+
+
+def _process_count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_WEB_PROCESSES:
+        raise ArgumentTypeError(f"{number} is not between 1 and {MAX_WEB_PROCESSES}")
+    return number
 
 
 class Command(BaseCommand):
@@ -44,6 +53,13 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--port", type=int, default=settings.OLLA_PORT, help="port to listen on [OLLA_PORT] (%(default)s)"
+        )
+        parser.add_argument(
+            "--workers",
+            type=_process_count,
+            default=settings.OLLA_WORKERS,
+            metavar="N",
+            help="how many web processes take requests, each on one core [OLLA_WORKERS] (%(default)s)",
         )
         parser.add_argument(
             "--model",
@@ -83,7 +99,8 @@ class Command(BaseCommand):
         else:
             local.close_all()
         with lock, listener:
-            asyncio.run(self._run(programs.programs(listener, with_models=with_model), announcement))
+            wanted = programs.programs(listener, web_processes=options["workers"], with_models=with_model)
+            asyncio.run(self._run(wanted, announcement))
         self.stdout.write("Stopped.")
 
     async def _run(self, wanted: list[Program], announcement: announce.Announcement) -> None:
