@@ -132,6 +132,7 @@ class EndpointAdmin(EndpointModelAdmin):
                     "connect_timeout_seconds",
                     "first_byte_timeout_seconds",
                     "idle_timeout_seconds",
+                    "retry",
                     "headers",
                 ]
             },

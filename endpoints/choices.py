@@ -57,6 +57,14 @@ class Span(models.IntegerChoices):
     DAY = 86400, "day"
 
 
+class Retry(models.TextChoices):
+    """Whether a request that failed at an endpoint before its answer began is sent to the next one."""
+
+    SAFE = "safe", _("Safe: what has no effect but its cost, and what has not been sent")
+    ALWAYS = "always", _("Always: whatever it was")
+    NEVER = "never", _("Never: once it has been sent")
+
+
 class AuthKind(models.TextChoices):
     """How an endpoint's credential is sent."""
 

@@ -212,6 +212,7 @@ class EndpointForm(EndpointModelForm):
             "connect_timeout_seconds",
             "first_byte_timeout_seconds",
             "idle_timeout_seconds",
+            "retry",
         ]
         labels: ClassVar = {
             "auth_kind": "Authentication",
@@ -225,6 +226,7 @@ class EndpointForm(EndpointModelForm):
             "mode": "Draining: running requests finish, no new ones. Paused: no requests and no checks.",
             "priority": "Higher is asked first; the next lower one serves when none above it can.",
             "weight": "Its share of the requests among endpoints of the same priority.",
+            "retry": "Whether the next endpoint gets what failed here before its answer began.",
             "preserve_path": "Keep the path of the URL in front of each request's own.",
             "health_check_url": "A path, or a whole URL.",
             "model_url": "A path, or a whole URL, that lists the models.",

@@ -10,7 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from endpoints import secrets, validation
-from endpoints.choices import AuthKind, Mode, Span, Status
+from endpoints.choices import AuthKind, Mode, Retry, Span, Status
 from endpoints.strategies import STRATEGIES
 
 MAX_NAME_LENGTH = 64
@@ -51,6 +51,7 @@ class Endpoint(models.Model):
     connect_timeout_seconds = models.FloatField(null=True, blank=True)
     first_byte_timeout_seconds = models.FloatField(null=True, blank=True)
     idle_timeout_seconds = models.FloatField(null=True, blank=True)
+    retry = models.CharField(max_length=8, choices=Retry, default=Retry.SAFE)
     is_local = models.BooleanField("this machine's own model", default=False, editable=False)
     # Taken out of service by whoever runs its server, not by an operator: put back by the same.
     is_closed = models.BooleanField(default=False, editable=False)

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from endpoints import concurrency, profiles, secrets
 from endpoints.abilities import abilities_of
-from endpoints.choices import Mode, Status
+from endpoints.choices import Mode, Retry, Status
 from endpoints.errors import FleetError
 from endpoints.model_details import details_of
 from endpoints.models import AliasedModel, Endpoint, EndpointModel
@@ -99,6 +99,7 @@ def _target(endpoint: Endpoint, models: list[EndpointModel]) -> Target:
         first_byte_timeout_seconds=endpoint.first_byte_timeout_seconds or profile.first_byte_timeout_seconds,
         idle_timeout_seconds=endpoint.idle_timeout_seconds or profile.idle_timeout_seconds,
         max_concurrent=endpoint.max_concurrent or concurrency.default_of(profile, models),
+        retry=Retry(endpoint.retry),
         rewrites=_rewrites(endpoint, profile),
         weight=endpoint.weight,
         was_rung=endpoint.health.wake_asked_at is not None,

@@ -12,7 +12,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, NamedTuple
 
 from endpoints.abilities import UNKNOWN, Abilities
-from endpoints.choices import ROUTABLE, SET_ASIDE, TRAFFIC, WAKEABLE, WAKING, Mode, Status
+from endpoints.choices import ROUTABLE, SET_ASIDE, TRAFFIC, WAKEABLE, WAKING, Mode, Retry, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +72,7 @@ class Target:
     first_byte_timeout_seconds: float
     idle_timeout_seconds: float
     max_concurrent: int
+    retry: Retry = Retry.SAFE
     weight: int = 1
     ramp: Ramp | None = None
     # Paths that stand elsewhere at this endpoint, longest first; one that ends in a slash: all below it.

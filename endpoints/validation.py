@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from django.core.exceptions import ValidationError
 
 from endpoints import profiles
-from endpoints.choices import AuthKind
+from endpoints.choices import AuthKind, Retry
 from endpoints.durations import format_duration
 from endpoints.errors import CredentialError, ProfileError
 
@@ -202,6 +202,11 @@ def _positive(field: str, example: str) -> Callable[[Endpoint], None]:
     return check
 
 
+def check_retry(endpoint: Endpoint) -> None:
+    if endpoint.retry not in Retry.values:
+        raise ValidationError(f"There is no {endpoint.retry!r} here. It is one of {', '.join(Retry.values)}.")
+
+
 def check_max_concurrent(endpoint: Endpoint) -> None:
     if endpoint.max_concurrent is not None and endpoint.max_concurrent < 1:
         raise ValidationError(
@@ -237,6 +242,7 @@ CHECKS: tuple[tuple[str, Callable[[Endpoint], None]], ...] = (
     ("connect_timeout_seconds", _positive("connect_timeout_seconds", "2s")),
     ("first_byte_timeout_seconds", _positive("first_byte_timeout_seconds", "5m")),
     ("idle_timeout_seconds", _positive("idle_timeout_seconds", "2m")),
+    ("retry", check_retry),
 )
 
 

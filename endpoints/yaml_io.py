@@ -132,6 +132,7 @@ PLAIN_KEYS: dict[str, tuple[str, Reading]] = {
     "connect_timeout": ("connect_timeout_seconds", _duration),
     "first_byte_timeout": ("first_byte_timeout_seconds", _duration),
     "idle_timeout": ("idle_timeout_seconds", _duration),
+    "retry": ("retry", Reader.text),
 }
 FILTER_KEYS: dict[str, tuple[str, Reading]] = {
     "include": ("model_include", Reader.texts),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from endpoints.choices import Retry
 from proxy import errors
 from proxy.errors import FirstByteTimeoutError, UnreachableError, UpstreamError
 from proxy.record import FIRST_FAILED_STATUS
@@ -45,29 +46,30 @@ class Failover:
         """The first good answer, or the last candidate's own, whatever it says.
 
         A `repeatable` request goes to the next candidate even when the one before may have acted on it,
-        others only when nothing was sent. Raises ApiError: 502 or 504 when no candidate answered, 503 when
-        those left stay full.
+        others only when nothing was sent; an endpoint's `retry` may say otherwise of what it gets. Raises
+        ApiError: 502 or 504 when no candidate answered, 503 when those left stay full.
         """
         failure: UpstreamError | None = None
         line, priority = (call.caller.line, call.caller.priority) if call.caller else ("", 0)
         while (slot := await self._admission.enter(plan, line, priority)) is not None:
             target = _place(call, plan, slot.candidate)
+            may_repeat = _may_repeat(target, repeatable=repeatable)
             running = self._begin(call, slot)
             try:
                 begun = await self._attempt(
-                    target, for_candidate(outgoing, slot.candidate), running, repeatable=repeatable
+                    target, for_candidate(outgoing, slot.candidate), running, repeatable=may_repeat
                 )
             except UpstreamError as error:
                 failure = error
                 running.failed(reason=str(error), broken=True)
                 call.tried(target.name, str(error))
-                if not repeatable and not isinstance(error, UnreachableError):
+                if not may_repeat and not isinstance(error, UnreachableError):
                     break
                 continue
             except BaseException:
                 running.abandoned()
                 raise
-            if repeatable and begun.answer.status in RETRY_STATUSES and not plan.exhausted:
+            if may_repeat and begun.answer.status in RETRY_STATUSES and not plan.exhausted:
                 call.tried(target.name, f"answered {begun.answer.status}")
                 settle(begun)
                 begun.answer.close()
@@ -102,6 +104,11 @@ class Failover:
             answer.close()
         running.answered()
         return Begun(answer, body, running)
+
+
+def _may_repeat(target: Target, *, repeatable: bool) -> bool:
+    """Whether what was sent to an endpoint may be sent again."""
+    return repeatable if target.retry is Retry.SAFE else target.retry is Retry.ALWAYS
 
 
 def _place(call: Call, plan: Plan, candidate: Candidate) -> Target:

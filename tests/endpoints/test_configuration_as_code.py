@@ -59,6 +59,7 @@ def fleet(make_endpoint: Callable[..., Endpoint]) -> list[Endpoint]:
         connect_timeout_seconds=0.25,
         first_byte_timeout_seconds=3600,
         idle_timeout_seconds=61.5,
+        retry="never",
     )
     alias = ModelAlias.objects.create(name="gpt-4o-mini", strategy="round-robin")
     for position, model in enumerate(("qwen", "llama")):

@@ -119,6 +119,7 @@ def test_every_key_finds_its_field(importer: Importer, monkeypatch: pytest.Monke
           connect_timeout: 500ms
           first_byte_timeout: 1m30s
           idle_timeout: 2m
+          retry: never
         """
     )
     endpoint = Endpoint.objects.get()
@@ -126,6 +127,7 @@ def test_every_key_finds_its_field(importer: Importer, monkeypatch: pytest.Monke
     assert endpoint.headers == {"X-Rack": "4", "X-Plain": "${RACK}", "X-Number": "007"}
     assert endpoint.connect_timeout_seconds == 0.5
     assert (endpoint.first_byte_timeout_seconds, endpoint.idle_timeout_seconds) == (90, 120)
+    assert endpoint.retry == "never"
 
 
 def test_an_endpoint_without_a_name_is_called_by_its_host_and_port(importer: Importer) -> None:

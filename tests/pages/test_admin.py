@@ -37,6 +37,7 @@ GOOD: dict[str, Any] = {
     "check_interval_seconds": "5s",
     "check_timeout_seconds": "2s",
     "auth_kind": "none",
+    "retry": "safe",
 }
 BEARER = {**GOOD, "auth_kind": "bearer"}
 

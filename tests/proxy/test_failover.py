@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from endpoints.choices import Retry
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE, HANG, RESET
 from tests.proxy.conftest import CHAT, chat_body, target_for
@@ -182,6 +183,41 @@ def test_what_may_have_had_an_effect_is_not_sent_twice(
 
     assert got.status_code == 502
     assert not good.requests
+
+
+@pytest.mark.parametrize(
+    ("retry", "path", "served_by"),
+    [
+        ("always", "/v1/files", "mini-2"),
+        ("safe", "/v1/files", None),
+        ("safe", PATH, "mini-2"),
+        ("never", PATH, None),
+    ],
+)
+def test_an_endpoint_says_whether_what_failed_there_goes_to_the_next(
+    client: httpx.Client, upstreams: Upstreams, table: Table, retry: str, path: str, served_by: str | None
+) -> None:
+    bad, good = upstreams(), upstreams()
+    bad.answer(path, answers.raw(CLOSE))
+    good.answer(path, answers.respond({"good": True}))
+    table(first(bad, retry=Retry(retry)), second(good))
+
+    got = client.post(f"/olla/vllm-mlx{path}", json=chat_body())
+
+    assert (got.status_code, len(good.requests)) == ((200, 1) if served_by else (502, 0))
+    assert len(bad.requests) == 1
+
+
+def test_what_was_not_sent_goes_on_even_where_nothing_is_sent_twice(
+    client: httpx.Client, upstreams: Upstreams, table: Table
+) -> None:
+    busy, good = upstreams(), upstreams()
+    busy.answer(PATH, answers.error(503, "loading"))
+    table(first(busy, retry=Retry.NEVER), second(good))
+    assert client.post(CHAT, json=chat_body()).status_code == 503
+
+    table(first(refused_url(), retry=Retry.NEVER), second(good))
+    assert client.post(CHAT, json=chat_body()).headers["x-olla-endpoint"] == "mini-2"
 
 
 def test_a_get_is_tried_elsewhere(client: httpx.Client, upstreams: Upstreams, table: Table) -> None:
