@@ -78,7 +78,10 @@ def ask_before_restart(model: LocalModel, status: LocalModelStatus) -> str:
     if status.state != State.READY:
         return ""
     took = f", about {words.span(status.load_seconds)}" if status.load_seconds else ""
-    return f"Restart {model.name}? Nobody can use it while it loads{took}."
+    return (
+        f"Restart {model.name}? It serves until its successor is loaded{took}. Where memory does not allow "
+        "two of it, nobody can use it meanwhile."
+    )
 
 
 def ask_before_deletion(model: LocalModel, status: LocalModelStatus) -> str:

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from inference.local import files, lifecycle, logs, offers, record, room, site, wishes
+from django.db import transaction
+
+from inference.local import files, lifecycle, offers, record, room, setbacks, site, wishes
 from inference.local.choices import State, Wanted
-from inference.local.fetch_words import CHAT, DRAFT, EMBEDDING
+from inference.local.fetching import Fetching
 from inference.local.lifecycle import Process, Step, View
+from inference.local.record import NO_PROGRESS
+from inference.local.renewal import DRAIN_SECONDS, QUIET_SECONDS, Renewal, Server
 from inference.local.running import Running
-from ollaproject.sealed import SealBroken, seal
+from ollaproject.sealed import seal
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from inference.local.fetch_job import FetchJob
     from inference.local.fleet import Fleet
     from inference.local.memory import Memory
-    from inference.local.running import Ending
     from inference.local.site import Site
     from inference.models import LocalModel, LocalModelStatus
 
 FIGURES_SECONDS = 2.0
 LOADING_SECONDS = 0.5
-ROOM_RETRY_SECONDS = 15.0
-DRAIN_SECONDS = 20.0
-# Longer than the gateway takes to learn that it sends no more requests here.
-QUIET_SECONDS = 1.0
 MILLISECONDS = 1000
 KEY_BYTES = 32
-STOPPED, FAILED = "its model is stopped", "its model has failed"  # why its endpoint is out of service
+STOPPED = "its model is stopped"  # why its endpoint is out of service
+RENEWING = "A new server of it is being loaded; this one serves until then."
 
 
 class Keeper:
@@ -46,7 +43,9 @@ class Keeper:
         self._site = site
         self._fleet = fleet
         self._memory = memory
-        self._job: FetchJob | None = None
+        self._fetching = Fetching(fleet)
+        self._renewal = Renewal()
+        self._gave_up: tuple[datetime | None, str] | None = None  # what could not be renewed
         self._figures_at = self._drain_until = 0.0
         self.running: Running | None = None
         self.needed_bytes = 0
@@ -54,21 +53,26 @@ class Keeper:
 
     def tick(self, model: LocalModel, status: LocalModelStatus, wanted: Wanted) -> None:
         """`wanted` may differ from the model's own wish: one that was moved to another machine stops here."""
-        self._take_outcome(model, status, wanted)
-        self._take_ending(status)
+        serves = self.running is not None and status.state == State.READY
+        self._fetching.take_outcome(model, status, wanted, beside=serves)
+        self._take_endings(model, status, wanted)
         step = lifecycle.next_step(self.look(model, status, wanted))
         act: dict[Step, Callable[[LocalModel, LocalModelStatus], None]] = {
-            Step.FETCH: self._fetch,
             Step.START: self._start,
             Step.OPEN: self._open,
-            Step.DELETE_FILES: self._delete_files,
+            Step.RENEW: self._renew,
+            Step.SWAP: self._swap,
         }
         if step in act:
             act[step](model, status)
+        elif step == Step.FETCH:
+            self._fetching.begin(model, status, beside=self.running is not None)
+        elif step == Step.DELETE_FILES:
+            self._fetching.delete(model, status, reason=STOPPED)
         elif step == Step.REST:
             self._rest(model, status, lifecycle.resting_state(wanted))
-        elif step == Step.CANCEL_FETCH and self._job is not None:
-            self._job.cancel()
+        elif step == Step.CANCEL_FETCH:
+            self._fetching.cancel()
         elif step == Step.KILL and self.running is not None:
             self.running.kill()
         elif step == Step.STOP:
@@ -76,84 +80,51 @@ class Keeper:
         self._keep_figures(model, status)
 
     def look(self, model: LocalModel, status: LocalModelStatus, wanted: Wanted) -> View:
-        running = self.running
-        asked = model.restart_asked_at
         return View(
             wanted=wanted,
             state=State(status.state),
             has_files=files.are_here(model, status),
-            fetching=self._job is not None,
-            process=Process.NONE if running is None else running.now,
-            restart_due=bool(asked and running and running.process.began < asked.timestamp()),
+            fetching=self._fetching.is_under_way,
+            process=Process.NONE if self.running is None else self.running.now,
+            successor=self._renewal.now,
+            restart_due=self._is_restart_due(model, status),
+            update_due=model.update_asked_at is not None,
             files_unwanted=model.files_unwanted,
             may_try=wishes.may_be_tried(model, status),
         )
 
+    def servers(self) -> list[Running]:
+        """Every process of this model."""
+        return [*([] if self.running is None else [self.running]), *self._renewal.running()]
+
     def stop(self) -> None:
         """Begin to stop whatever runs."""
-        if self._job is not None:
-            self._job.cancel()
-        if self.running is not None:
-            self.running.stop()
+        self._fetching.cancel()
+        for running in self.servers():
+            running.stop()
 
     def has_ended(self) -> bool:
         """Whether nothing runs any more."""
-        if self.running is not None and self.running.ending() is not None:
-            self.running = None
-        return self.running is None and (self._job is None or self._job.outcome is not None)
+        return self._fetching.has_ended and all(each.ending() is not None for each in self.servers())
 
     def adopt(self, model: LocalModel, status: LocalModelStatus) -> bool:
         """Take over the process that an earlier supervisor has started, if there is one and it is ours."""
-        key = offers.key_of(status)
-        self.running = Running.adopt(self._site.run_file(model.pk), self._site.here, status.port, key)
+        if not status.port:
+            return False
+        run_file = self._site.run_file(model.pk, status.port)
+        self.running = Running.adopt(run_file, self._site.here, status.port, offers.key_of(status))
         if self.running is None:
             return False
         record.note(status, pid=self.running.process.pid, pid_began=self.running.process.began)
         return True
 
-    # --- Files
-
-    def _fetch(self, model: LocalModel, status: LocalModelStatus) -> None:
-        try:
-            self._job = files.fetch(model)
-        except SealBroken:
-            sentence = "Its Hugging Face token cannot be opened with OLLA_ENCRYPTION_KEYS. Enter it again."
-            self._fail(status, sentence, None)
-        else:
-            record.move(status, State.DOWNLOADING, **NO_PROGRESS)
-
-    def _take_outcome(self, model: LocalModel, status: LocalModelStatus, wanted: Wanted) -> None:
-        job = self._job
-        if job is None:
-            return
-        outcome, point = job.outcome, job.point
-        if outcome is None:
-            figures = asdict(point)
-            record.move(status, State(figures.pop("state")), **figures)
-            return
-        self._job = None
-        if "failed" in outcome:
-            if wanted in (Wanted.RUNNING, Wanted.DOWNLOADED):
-                self._fail(status, outcome["failed"], outcome["again"], log=site.fetch_log_of(model.pk))
-            return
-        record.note(
-            status,
-            folder=outcome["folders"].get(CHAT, ""),
-            embedding_folder=outcome["folders"].get(EMBEDDING, ""),
-            draft_folder=outcome["folders"].get(DRAFT, ""),
-            fetched_at=clock.now(),
-            commit=outcome["commit"],
-            facts=outcome["facts"],
-            fetched_for=files.fingerprint(model),
-            failures=0,
-            **NO_PROGRESS,
-        )
-
-    def _delete_files(self, model: LocalModel, status: LocalModelStatus) -> None:
-        said = files.delete(model)
-        if status.endpoint_id is not None:
-            self._fleet.close(status.endpoint_id, reason=STOPPED)
-        record.move(status, State.STOPPED, said, **NO_FILES, **NO_PROGRESS)
+    def _is_restart_due(self, model: LocalModel, status: LocalModelStatus) -> bool:
+        """Whether a person wants another server of it, or it runs files that are not those of today."""
+        running, asked = self.running, model.restart_asked_at
+        if running is None or self._gave_up == (asked, status.commit):
+            return False
+        is_old = bool(status.running_commit) and status.running_commit != status.commit
+        return is_old or (asked is not None and running.process.began < asked.timestamp())
 
     # --- The server
 
@@ -163,16 +134,31 @@ class Keeper:
         port = model.port or site.port_for(self._site, status)
         if not site.is_free(self._site.bind, port):
             sentence = f"Port {port} is taken by another program. Choose another port, or leave it empty."
-            self._fail(status, sentence, None)
+            setbacks.fail(status, self._fleet, sentence, None)
             return
-        key = secrets.token_urlsafe(KEY_BYTES)
         expected = int((status.load_seconds or 0) * MILLISECONDS)
         record.note(status, started_at=clock.now(), done=0, total=expected)
-        record.move(status, State.LOADING, port=port, encrypted_key=seal(key))
-        self._site.run_file(model.pk).unlink(missing_ok=True)
+        record.move(status, State.LOADING, port=port)
+        self._take_on(status, self._launched(model, status, port))
+
+    def _launched(self, model: LocalModel, status: LocalModelStatus, port: int) -> Server:
+        key = secrets.token_urlsafe(KEY_BYTES)
+        self._site.run_file(model.pk, port).unlink(missing_ok=True)
         launch = self._site.launch(model, status, port=port, key=key)
-        self.running = Running.start(launch, self._site.here, port)
-        record.note(status, pid=self.running.process.pid, pid_began=self.running.process.began)
+        running = Running.start(launch, self._site.here, port)
+        return Server(running, port=port, key=key, commit=status.commit)
+
+    def _take_on(self, status: LocalModelStatus, server: Server) -> None:
+        """From now on this one is the model's."""
+        self.running = server.running
+        record.note(
+            status,
+            port=server.port,
+            encrypted_key=seal(server.key),
+            running_commit=server.commit,
+            pid=server.running.process.pid,
+            pid_began=server.running.process.began,
+        )
 
     def _has_room(self, model: LocalModel, status: LocalModelStatus) -> bool:
         free = self._memory.free()
@@ -186,7 +172,7 @@ class Keeper:
                 f"It needs {room.in_gigabytes(needed)} of memory, and {room.in_gigabytes(free)} are free. "
                 "Unload another model, or give it a budget of its own."
             )
-            self._fail(status, sentence, ROOM_RETRY_SECONDS)
+            setbacks.fail(status, self._fleet, sentence, setbacks.ROOM_RETRY_SECONDS)
         else:
             record.move(
                 status, State.LOADING, f"Waiting for the memory of {' and '.join(leaving)}.", **NO_PROGRESS
@@ -208,30 +194,55 @@ class Keeper:
             **NO_PROGRESS,
         )
 
-    def _take_ending(self, status: LocalModelStatus) -> None:
-        if self.running is None:
+    def _renew(self, model: LocalModel, status: LocalModelStatus) -> None:
+        """Load another server beside the one that runs, when memory allows; else one after the other."""
+        free = self._memory.free()
+        needed = room.needed_bytes(model, status.facts, free=free)
+        if needed is not None and needed > free:
+            self._drain(model, status, State.STOPPED)
             return
-        ending = self.running.ending()
+        self.needed_bytes = needed or 0
+        given = model.port
+        port = given if given and site.is_free(self._site.bind, given) else site.free_port(self._site.bind)
+        self._renewal.successor = self._launched(model, status, port)
+        record.move(status, State.READY, RENEWING, **NO_PROGRESS)
+
+    def _swap(self, model: LocalModel, status: LocalModelStatus) -> None:
+        successor, old = self._renewal.successor, self.running
+        if successor is None or old is None:
+            return
+        with transaction.atomic():  # a supervisor that dies here leaves both done or neither
+            self._take_on(status, successor)
+            self._fleet.open(offers.offer(model, status, self._site))
+            began = datetime.fromtimestamp(successor.running.process.began, UTC)
+            record.move(status, State.READY, started_at=began)
+        self._renewal.successor = None
+        self._renewal.let_go(old)
+
+    def _take_endings(self, model: LocalModel, status: LocalModelStatus, wanted: Wanted) -> None:
+        if wanted != Wanted.RUNNING:
+            self._renewal.give_up()
+        if self._renewal.tick():
+            self._renewal.give_up()
+            self._gave_up = (model.restart_asked_at, status.commit)
+            if status.state == State.READY:
+                said = setbacks.last_words(model.pk)
+                record.move(status, State.READY, f"The new server could not be loaded: {said}")
+        ending = None if self.running is None else self.running.ending()
         if ending is None:
             return
-        self.running, self.needed_bytes = None, 0
+        self.running, successor = None, self._renewal.successor
         record.note(status, pid=None, pid_began=None, memory_bytes=None)
-        if not ending.asked:
-            self._crashed(status, ending)
-
-    def _crashed(self, status: LocalModelStatus, ending: Ending) -> None:
-        if ending.code > 0 and status.state == State.LOADING:  # it has said why
-            tail = logs.tail(site.log_of(status.pk), lines=logs.KEPT_LINES)
-            self._fail(status, logs.last_words(tail), None)
+        if successor is not None:  # it was to take over anyway
+            self._renewal.successor = None
+            self._take_on(status, successor)
+            record.move(status, State.LOADING, **NO_PROGRESS)
             return
-        ran = (clock.now() - status.started_at).total_seconds() if status.started_at else 0.0
-        if lifecycle.is_steady(ran):
-            record.note(status, failures=0)
-        pause = lifecycle.pause_before_retry(status.failures + 1)
-        times = "" if pause is not None else f", {status.failures + 1} times in a row"
-        self._fail(status, f"{ending.words}{times}.", pause)
+        self.needed_bytes = 0
+        if not ending.asked:
+            setbacks.crashed(status, self._fleet, ending)
 
-    # --- Rest, failure, figures
+    # --- Rest and figures
 
     def _drain(self, model: LocalModel, status: LocalModelStatus, state: State) -> None:
         """Send it no new requests, let those that run finish, then stop it."""
@@ -258,27 +269,6 @@ class Keeper:
             self._fleet.close(status.endpoint_id, reason=STOPPED)
         return status.endpoint_id
 
-    def _fail(
-        self, status: LocalModelStatus, sentence: str, again: float | None, *, log: Path | None = None
-    ) -> None:
-        """`again`: after how many seconds it is tried by itself, None when a person has to do something."""
-        failures, now = status.failures + 1, clock.now()
-        if again is not None:
-            again = max(again, lifecycle.pause_before_retry(min(failures, lifecycle.MAX_CRASHES)) or 0)
-            sentence = f"{sentence} It is tried again in {again:.3g} s."
-        elif status.endpoint_id is not None:
-            self._fleet.close(status.endpoint_id, reason=FAILED)
-        record.move(
-            status,
-            State.FAILED,
-            sentence,
-            since=now,
-            failures=failures,
-            retry_at=None if again is None else now + timedelta(seconds=again),
-            log_tail=logs.tail(log or site.log_of(status.pk), lines=logs.KEPT_LINES),
-            **NO_PROGRESS,
-        )
-
     def _keep_figures(self, model: LocalModel, status: LocalModelStatus) -> None:
         """Those of a model that loads or runs; and an idle one is let go."""
         running = self.running
@@ -296,7 +286,3 @@ class Keeper:
             limit = model.keep_alive_seconds
             if lifecycle.is_idle(idle_seconds=unused, keep_alive_seconds=limit, pinned=model.pinned):
                 wishes.put_to_sleep(model.pk)
-
-
-NO_FILES: dict[str, Any] = {"fetched_for": "", "folder": "", "embedding_folder": "", "draft_folder": ""}
-NO_PROGRESS: dict[str, Any] = {"done": 0, "total": 0, "bytes_per_second": 0.0}

@@ -37,6 +37,10 @@ class Step(Enum):
     """It can answer: let the gateway have it."""
     STOP = auto()
     KILL = auto()
+    RENEW = auto()
+    """Start a new server beside the one that runs."""
+    SWAP = auto()
+    """The new one can answer: let the gateway have it instead."""
     DELETE_FILES = auto()
     REST = auto()
     """Nothing runs any more and nothing shall: write down that it rests."""
@@ -44,7 +48,8 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One look at a model. `has_files`: they are here and were found whole.
+    """One look at a model. `has_files`: they are here and were found whole. `successor` is a new server that
+    loads beside the `process`; `update_due` when a person asks for what is new of its files.
 
     `may_try` is false after a failure, until its pause is over or a person asks again.
     """
@@ -54,7 +59,9 @@ class View:
     has_files: bool = False
     fetching: bool = False
     process: Process = Process.NONE
+    successor: Process = Process.NONE
     restart_due: bool = False
+    update_due: bool = False
     files_unwanted: bool = False
     may_try: bool = True
 
@@ -97,10 +104,24 @@ def is_steady(ran_seconds: float) -> bool:
 def _with_process(view: View) -> Step:
     if view.process == Process.STOPPING:
         return Step.NOTHING
-    if view.wanted != Wanted.RUNNING or view.restart_due:
+    if view.wanted != Wanted.RUNNING:
+        return Step.STOP
+    serves = view.process == Process.HEALTHY and view.state != State.STOPPING
+    if view.restart_due and not serves:
         return Step.STOP
     if view.process == Process.HUNG:
         return Step.KILL
     if view.process == Process.HEALTHY and view.state != State.READY:
         return Step.OPEN
-    return Step.NOTHING
+    return _renewal(view) if serves else Step.NOTHING
+
+
+def _renewal(view: View) -> Step:
+    """Of a server that is ready."""
+    if view.update_due:
+        return Step.NOTHING if view.fetching else Step.FETCH
+    if not view.restart_due:
+        return Step.NOTHING
+    if view.successor == Process.NONE:
+        return Step.RENEW
+    return Step.SWAP if view.successor == Process.HEALTHY else Step.NOTHING

@@ -32,9 +32,10 @@ class Memory:
     def free(self) -> int:
         """What a new model could have: less what those that are loading have not taken yet."""
         promised = sum(
-            max(0, keeper.needed_bytes - self._used(keeper))
+            max(0, keeper.needed_bytes - (running.process.memory_bytes or 0))
             for keeper in self._keepers.values()
-            if keeper.running is not None and keeper.running.now == Process.LOADING
+            for running in keeper.servers()
+            if running.now == Process.LOADING
         )
         return max(0, self.machine().free - promised)
 
@@ -65,4 +66,4 @@ class Memory:
         ]
 
     def _used(self, keeper: Keeper) -> int:
-        return (keeper.running.process.memory_bytes or 0) if keeper.running is not None else 0
+        return sum(running.process.memory_bytes or 0 for running in keeper.servers())

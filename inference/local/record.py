@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_PROGRESS: dict[str, Any] = {"done": 0, "total": 0, "bytes_per_second": 0.0}
+
 changed = Signal()
 """Something that a page shows of a local model is different now."""
 

@@ -42,8 +42,8 @@ class Site:
     def lock(self) -> Path:
         return self.run_folder / "models.lock"
 
-    def run_file(self, model_id: int) -> Path:
-        return self.run_folder / f"model-{model_id}.json"
+    def run_file(self, model_id: int, port: int) -> Path:
+        return self.run_folder / f"model-{model_id}-{port}.json"
 
     @property
     def here(self) -> str:
@@ -69,7 +69,7 @@ class Site:
             "OLLA_MODEL_API_KEY": key,
             "OLLA_MODEL_API_KEY_FILE": "",
             "HF_HUB_OFFLINE": "1",  # its files are here: it has nothing to ask anyone
-            run.FILE_VARIABLE: str(self.run_file(model.pk)),
+            run.FILE_VARIABLE: str(self.run_file(model.pk, port)),
             run.LOCK_VARIABLE: str(self.lock),
         }
         return Launch((*command, *shlex.split(model.server_options)), environment, log_of(model.pk))

@@ -160,7 +160,7 @@ class Supervisor:
 
     def _end_strays(self) -> None:
         """Processes that no keeper knows: their supervisor died between their start and its note of it."""
-        known = {keeper.running.process.pid for keeper in self._keepers.values() if keeper.running}
+        known = {running.process.pid for keeper in self._keepers.values() for running in keeper.servers()}
         for path in self._site.run_folder.glob("model-*.json"):
             found = run.read(path)
             if found is None or found.pid in known:

@@ -47,6 +47,14 @@ def update(model: LocalModel) -> None:
     _wish(model, Wanted.RUNNING)
 
 
+def updated(model: LocalModel) -> None:
+    """Its files are what its revision is now, or cannot be had: a wish for an update has been heard."""
+    asked = model.update_asked_at
+    if asked is not None:
+        LocalModel.objects.filter(pk=model.pk, update_asked_at=asked).update(update_asked_at=None)
+        model.update_asked_at = None
+
+
 def delete_files(model: LocalModel) -> None:
     """Stop it and remove what was downloaded for it. A folder that a person gave stays as it is."""
     LocalModel.objects.filter(pk=model.pk).update(files_unwanted=True)

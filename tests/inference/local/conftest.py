@@ -13,6 +13,7 @@ from inference.local.site import Site
 from inference.local.supervisor import Supervisor
 from inference.models import LocalModel, LocalModelStatus
 from ollaproject.local_fleet import LocalFleet
+from tests.inference.local.hub import Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ class Driven(Supervisor):
         return status_of(model)
 
     def pids(self) -> list[int]:
-        return [keeper.running.process.pid for keeper in self._keepers.values() if keeper.running]
+        return [each.process.pid for keeper in self._keepers.values() for each in keeper.servers()]
 
     def end(self) -> None:
         self._end()
@@ -67,6 +68,15 @@ def supervisor(transactional_db: None, settings: Settings, tmp_path: Path) -> It
     with made._lock():
         yield made
         made.end()
+
+
+@pytest.fixture
+def hub(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on loopback, which fetches ask."""
+    with Hub(tiny_folder) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+        yield server
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Request)
         self.folder = folder
+        self.commit = COMMIT
         self.cut_after: int | None = None
         self.stalls = False
         self.over = threading.Event()
@@ -80,14 +81,14 @@ class Request(BaseHTTPRequestHandler):
         refused = next((answer for name, answer in refusals.items() if name in path), None)
         if refused is not None:
             self._send(refused[0], b"", refused[1], with_body=with_body)
-        elif found := re.fullmatch(rf"/house/tiny/resolve/{COMMIT}/(.+)", path):
+        elif found := re.fullmatch(rf"/house/tiny/resolve/{self.server.commit}/(.+)", path):
             self._file(found[1], with_body=with_body)
         elif path.startswith("/api/models/house/tiny/revision/gone"):
             self._send(404, b"", {"X-Error-Code": "RevisionNotFound"}, with_body=with_body)
         elif path.startswith("/api/models/house/tiny/tree/"):
             self._send(200, json.dumps(self._tree()).encode(), {}, with_body=with_body)
         elif path.startswith("/api/models/house/tiny"):
-            about = {"id": "house/tiny", "sha": COMMIT, "siblings": []}
+            about = {"id": "house/tiny", "sha": self.server.commit, "siblings": []}
             self._send(200, json.dumps(about).encode(), {}, with_body=with_body)
         else:
             self._send(404, b"", {}, with_body=with_body)
@@ -95,7 +96,11 @@ class Request(BaseHTTPRequestHandler):
     def _file(self, name: str, *, with_body: bool) -> None:
         file = self.server.folder / name
         content = file.read_bytes()
-        headers = {"ETag": f'"{self._blob(file)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        headers = {
+            "ETag": f'"{self._blob(file)}"',
+            "X-Repo-Commit": self.server.commit,
+            "Accept-Ranges": "bytes",
+        }
         status, wanted = 200, self.headers.get("Range", "")
         if with_body and name.endswith(LARGE):
             self.server.ranges.append(wanted)

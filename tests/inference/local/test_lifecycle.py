@@ -28,7 +28,9 @@ VIEWS = st.builds(
     has_files=st.booleans(),
     fetching=st.booleans(),
     process=st.sampled_from(Process),
+    successor=st.sampled_from(Process),
     restart_due=st.booleans(),
+    update_due=st.booleans(),
     files_unwanted=st.booleans(),
     may_try=st.booleans(),
 )
@@ -37,6 +39,8 @@ VIEWS = st.builds(
 # What a step leads to when all goes well, the time that it takes left out.
 LEADS_TO: dict[Step, dict[str, Any]] = {
     Step.FETCH: {"state": State.DOWNLOADING, "fetching": True},
+    Step.RENEW: {"successor": Process.LOADING},
+    Step.SWAP: {"process": Process.HEALTHY, "successor": Process.NONE, "restart_due": False},
     Step.CANCEL_FETCH: {"fetching": False},
     Step.START: {"state": State.LOADING, "process": Process.LOADING, "restart_due": False},
     Step.OPEN: {"state": State.READY},
@@ -46,9 +50,22 @@ LEADS_TO: dict[Step, dict[str, Any]] = {
 }
 
 
+def settled(view: View) -> View:
+    """A successor whose predecessor is gone has taken its place."""
+    if view.process != Process.NONE or view.successor == Process.NONE:
+        return view
+    return replace(view, process=view.successor, successor=Process.NONE, state=State.LOADING)
+
+
 def after(view: View, step: Step) -> View:
+    return settled(_after(view, step))
+
+
+def _after(view: View, step: Step) -> View:
     if step == Step.REST:
         return replace(view, state=resting_state(view.wanted))
+    if step == Step.FETCH and view.process != Process.NONE:  # beside a server, which stays ready
+        return replace(view, fetching=True)
     return later(view) if step == Step.NOTHING else replace(view, **LEADS_TO[step])
 
 
@@ -59,12 +76,16 @@ def later(view: View) -> View:
     if view.process == Process.STOPPING:
         return replace(view, process=Process.NONE)
     if view.fetching:
-        return replace(view, fetching=False, has_files=True)
+        return replace(view, fetching=False, has_files=True, update_due=False)
+    if view.successor != Process.NONE:
+        ends = {Process.LOADING: Process.HEALTHY, Process.HUNG: Process.NONE, Process.STOPPING: Process.NONE}
+        return replace(view, successor=ends.get(view.successor, view.successor))
     return replace(view, may_try=True)
 
 
 @given(VIEWS)
 def test_what_is_wanted_comes_about_and_stays(view: View) -> None:
+    view = settled(view)
     for _ in range(20):
         view = after(view, next_step(view))
 
@@ -72,14 +93,21 @@ def test_what_is_wanted_comes_about_and_stays(view: View) -> None:
     assert view.state == ends.get(view.wanted, State.STOPPED)
     assert (view.process == Process.HEALTHY) == (view.wanted == Wanted.RUNNING)
     assert next_step(view) == Step.NOTHING
+    if view.wanted == Wanted.RUNNING:
+        assert [view.restart_due, view.update_due] == [False, False]
     if view.wanted == Wanted.DOWNLOADED:
         assert view.has_files
 
 
 @given(VIEWS)
-def test_there_is_never_a_second_process(view: View) -> None:
+def test_there_is_never_one_process_too_many(view: View) -> None:
+    step = next_step(view)
     if view.process != Process.NONE or view.fetching:
-        assert next_step(view) not in (Step.START, Step.FETCH, Step.DELETE_FILES)
+        assert step not in (Step.START, Step.DELETE_FILES)
+    if step == Step.FETCH:
+        assert not view.fetching
+    if step == Step.RENEW:
+        assert view.successor == Process.NONE
 
 
 @given(VIEWS)

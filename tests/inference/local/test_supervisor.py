@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.inference.local.conftest import MakeModel
+    from tests.inference.local.hub import Hub
 
 pytestmark = [pytest.mark.model]
 
@@ -101,6 +102,33 @@ def test_a_killed_model_is_back_and_a_new_supervisor_keeps_it(
     assert not alive(second.pid or 0)
     assert status_of(model).state == State.STOPPED
     assert LocalModel.objects.get().wanted == Wanted.RUNNING
+
+
+def test_a_new_revision_is_loaded_beside_the_old_one_which_then_leaves(
+    supervisor: Driven, make_model: MakeModel, hub: Hub
+) -> None:
+    model = make_model(source="house/tiny")
+    first = supervisor.until_state(model, State.READY)
+    endpoint = Endpoint.objects.get()
+
+    hub.commit = "d" * 40
+    wishes.update(model)
+    supervisor.until(lambda: len(supervisor.pids()) > 1)
+    assert status_of(model).state == State.READY
+    supervisor.until(lambda: status_of(model).pid != first.pid)
+    assert alive(first.pid or 0)
+    second = status_of(model)
+    assert (second.state, second.running_commit, second.commit) == (State.READY, hub.commit, hub.commit)
+    endpoint.refresh_from_db()
+    assert endpoint.url == f"http://127.0.0.1:{second.port}"
+    supervisor.until(lambda: supervisor.pids() == [second.pid])
+    assert not alive(first.pid or 0)
+
+    hub.commit, hub.folder = "e" * 40, shutil.copytree(hub.folder, supervisor.home / "worse")
+    (hub.folder / "tokenizer.json").unlink()
+    wishes.update(model)
+    supervisor.until(lambda: "was not updated" in status_of(model).reason)
+    assert (status_of(model).state, supervisor.pids()) == (State.READY, [second.pid])
 
 
 def test_a_process_that_is_nobody_s_is_ended(supervisor: Driven, make_model: MakeModel) -> None:
