@@ -12,11 +12,14 @@ from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 
 from endpoints import (
+    admin_files,
     alias_admin,  # noqa: F401 - registers itself
     change_admin,  # noqa: F401 - registers itself
     changes,
+    status_page_admin,  # noqa: F401 - registers itself
 )
 from endpoints.admin_operating import QUESTIONS, asking_action, bulk_action, page, url_of
+from endpoints.admin_trial import trial
 from endpoints.buttons import BUTTONS, press
 from endpoints.choices import SET_ASIDE, Mode, Status
 from endpoints.forms import EndpointForm
@@ -254,7 +257,17 @@ class EndpointAdmin(EndpointModelAdmin):
             self.admin_site.admin_view(lambda request, action: page(request, self.admin_site, action)),
             name="endpoints_endpoint_operate",
         )
-        return [pressed, operate, *super().get_urls()]
+        view = self.admin_site.admin_view
+        more = [
+            path("test/", view(lambda request: trial(request, self)), name="endpoints_endpoint_test"),
+            path("export/", view(admin_files.export), name="endpoints_endpoint_export"),
+            path(
+                "import/",
+                view(lambda request: admin_files.upload(request, self.admin_site)),
+                name="endpoints_endpoint_import",
+            ),
+        ]
+        return [pressed, operate, *more, *super().get_urls()]
 
     def press_view(self, request: HttpRequest, endpoint_id: int, action: str) -> HttpResponse:
         if request.method != "POST":

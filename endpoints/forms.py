@@ -1,4 +1,4 @@
-"""The form of an endpoint: durations as `5s`, one glob or header per line, a write-only credential."""
+"""The form of an endpoint: what an empty field means for each type, and a write-only credential."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from django.core.exceptions import ValidationError
 
 from endpoints import validation
 from endpoints.detection import detect
-from endpoints.durations import format_duration, parse_duration
-from endpoints.errors import DetectionError, DurationError
+from endpoints.durations import format_duration
+from endpoints.errors import DetectionError
+from endpoints.form_fields import DurationField, HeadersField, LinesField, WordsField
 from endpoints.models import Endpoint
 from endpoints.profiles import AUTO, Profile, profiles
 
@@ -25,88 +26,18 @@ STORED = "A credential is stored. Type a new one to replace it."
 NOT_STORED = "Stored encrypted, sent to the endpoint, and never shown again."
 
 
-class DurationField(forms.CharField):
-    """Seconds, typed and shown as `5s`, `500ms`, `1m30s`."""
-
-    widget = forms.TextInput(attrs={"size": 10, "spellcheck": "false"})
-
-    def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
-        if text in self.empty_values:
-            return None
-        try:
-            return parse_duration(str(text))
-        except DurationError as error:
-            raise ValidationError(str(error)) from None
-
-    def run_validators(self, value: Any) -> None:
-        """A CharField's validators are for text; the rules of the number are in endpoints.validation."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return format_duration(value) if isinstance(value, int | float) else value
-
-
-class LinesField(forms.Field):
-    """A list of words, one per line."""
-
-    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
-
-    def to_python(self, value: Any) -> list[str]:
-        return [line.strip() for line in (value or "").splitlines() if line.strip()]
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-
-class WordsField(forms.CharField):
-    """A list of words in one line, with spaces or commas between them."""
-
-    def to_python(self, value: Any) -> Any:
-        return list(dict.fromkeys((value or "").replace(",", " ").split()))
-
-    def run_validators(self, value: Any) -> None:
-        """The rules of the words are in endpoints.validation."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return " ".join(value) if isinstance(value, list) else value
-
-
-class HeadersField(forms.Field):
-    """Headers as they stand in a request, `Name: value`, one per line.
-
-    A value may be secret, so no message repeats it.
-    """
-
-    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
-
-    def to_python(self, value: Any) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        mistakes = []
-        for number, line in enumerate((value or "").splitlines(), start=1):
-            if not line.strip():
-                continue
-            name, colon, content = line.partition(":")
-            if not colon:
-                mistakes.append(f"Line {number} has no colon. Write it as Name: value.")
-            elif name.strip().lower() in (known.lower() for known in headers):
-                mistakes.append(f"Line {number} gives the header {name.strip()} again.")
-            else:
-                headers[name.strip()] = content.strip()
-        if mistakes:
-            raise ValidationError(mistakes)
-        return headers
-
-    def prepare_value(self, value: Any) -> Any:
-        return (
-            "\n".join(f"{name}: {content}" for name, content in value.items())
-            if isinstance(value, dict)
-            else value
-        )
+def notes_on(profile: Profile) -> list[str]:
+    """What is worth knowing of a backend type while its form is filled in."""
+    port = (
+        [f"It listens on port {profile.default_port} unless told otherwise."] if profile.default_port else []
+    )
+    return [*port, *profile.quirks]
 
 
 def defaults_of(profile: Profile) -> dict[str, str]:
     """What an empty field means for this backend type, by field, as it is typed."""
     return {
+        "url": f"http://192.168.0.100:{profile.default_port or 8000}",
         "priority": str(profile.default_priority),
         "max_concurrent": str(profile.max_concurrent),
         "connect_timeout_seconds": format_duration(profile.connect_timeout_seconds),
@@ -255,7 +186,10 @@ class EndpointForm(EndpointModelForm):
             *((profile.name, profile.display_name) for profile in known),
         ]
         # static/endpoints/endpoint_form.js shows the placeholders of the type that is chosen.
-        field.widget.attrs["data-defaults"] = json.dumps(defaults)
+        notes = {profile.name: {"notes": notes_on(profile)} for profile in known}
+        field.widget.attrs["data-defaults"] = json.dumps(
+            {name: {**fields, **notes[name]} for name, fields in defaults.items()}
+        )
 
     def _show_defaults(self, defaults: dict[str, dict[str, str]]) -> None:
         chosen = str(self["type"].value() or "")

@@ -1,7 +1,6 @@
 """The fleet's tables: what an endpoint is, how it is, what it serves, and what was seen of it.
 
-What an operator configures (Endpoint) and what the checks find out (EndpointHealth) are separate rows, so
-that saving the form never overwrites a status, and a check never overwrites the form.
+What an operator configures (Endpoint) and what checks find (EndpointHealth) never overwrite each other.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from django.db import models
 
 from endpoints import secrets, validation
 from endpoints.choices import AuthKind, Mode, Retry, Span, Status
+from endpoints.status_page_row import StatusPage  # noqa: F401 - Django looks for models here
 from endpoints.strategies import STRATEGIES
 
 MAX_NAME_LENGTH = 64
@@ -56,8 +56,7 @@ class Endpoint(models.Model):
     # Taken out of service by whoever runs its server, not by an operator: put back by the same.
     is_closed = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
-    # Also a token: a check that began before an edit says nothing of what it is now (endpoints.health).
-    edited_at = models.DateTimeField(auto_now=True)
+    edited_at = models.DateTimeField(auto_now=True)  # a check that began before says nothing (health)
 
     class Meta:
         ordering = ["name"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from endpoints import charts, dashboard, endpoint_page, incidents
+from endpoints import charts, dashboard, endpoint_page, incidents, status_page
 
 urlpatterns = [
     path("", dashboard.page, name="dashboard"),
@@ -14,5 +14,8 @@ urlpatterns = [
     path("endpoints/<int:endpoint_id>/latency/", charts.latency, name="endpoint-latency"),
     path("endpoints/<int:endpoint_id>/<str:action>/", dashboard.act, name="endpoint-action"),
     path("endpoints/<int:endpoint_id>/here/<str:action>/", endpoint_page.act, name="endpoint-page-action"),
+    path("status/<str:token>/", status_page.show, name="status-page"),
+    path("status/<str:token>/badge.svg", status_page.badge_svg, name="status-badge-svg"),
+    path("status/<str:token>/badge.json", status_page.badge_json, name="status-badge-json"),
     path("incidents/", incidents.page, name="incidents"),
 ]

@@ -9,11 +9,18 @@ document.addEventListener("DOMContentLoaded", () => {
   const showDefaults = () => {
     // A type that is still to be detected has none yet.
     const chosen = defaults[type.value] ?? {};
-    for (const field of Object.keys(Object.values(defaults)[0])) {
+    for (const field of Object.keys(Object.values(defaults)[0]).filter((name) => name !== "notes")) {
       const input = document.getElementById(`id_${field}`);
       if (input) input.placeholder = chosen[field] ?? "";
     }
+    showNotes(chosen.notes ?? []);
   };
+
+  /** What is worth knowing of the chosen type stands under it. */
+  const notes = document.createElement("ul");
+  notes.className = "help type-notes";
+  type.closest(".form-row").append(notes);
+  const showNotes = (lines) => notes.replaceChildren(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
 
   /** Which sign-ins a field belongs to. */
   const USED_BY = { auth_username: ["basic"], auth_header: ["api_key"], new_credential: ["bearer", "api_key", "basic"] };
@@ -34,4 +41,24 @@ document.addEventListener("DOMContentLoaded", () => {
   kind.addEventListener("change", showSignIn);
   showDefaults();
   showSignIn();
+
+  /* Test connection: the form as it stands, nothing stored */
+  const section = document.querySelector(".connection");
+  const button = document.getElementById("test-connection");
+  const outcome = document.getElementById("test-outcome");
+  button?.addEventListener("click", async () => {
+    button.disabled = true;
+    outcome.textContent = section.dataset.asking ?? "…";
+    const data = new FormData(type.form);
+    data.set("endpoint", section.dataset.endpoint);
+    try {
+      const response = await fetch(section.dataset.test, { method: "POST", body: data });
+      if (!response.ok || response.redirected) throw new Error(String(response.status));
+      outcome.innerHTML = await response.text(); // our own template, in which Django has escaped every value
+    } catch ({ message }) {
+      outcome.textContent = `The gateway could not test it (${message}). Reload the page and try again.`;
+    } finally {
+      button.disabled = false;
+    }
+  });
 });

@@ -1,0 +1,90 @@
+"""Fields as people type them: durations as `5s`, one glob or header per line, words with spaces between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from endpoints.durations import format_duration, parse_duration
+from endpoints.errors import DurationError
+
+
+class DurationField(forms.CharField):
+    """Seconds, typed and shown as `5s`, `500ms`, `1m30s`."""
+
+    widget = forms.TextInput(attrs={"size": 10, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if text in self.empty_values:
+            return None
+        try:
+            return parse_duration(str(text))
+        except DurationError as error:
+            raise ValidationError(str(error)) from None
+
+    def run_validators(self, value: Any) -> None:
+        """A CharField's validators are for text; the rules of the number are in endpoints.validation."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return format_duration(value) if isinstance(value, int | float) else value
+
+
+class LinesField(forms.Field):
+    """A list of words, one per line."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> list[str]:
+        return [line.strip() for line in (value or "").splitlines() if line.strip()]
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+
+class WordsField(forms.CharField):
+    """A list of words in one line, with spaces or commas between them."""
+
+    def to_python(self, value: Any) -> Any:
+        return list(dict.fromkeys((value or "").replace(",", " ").split()))
+
+    def run_validators(self, value: Any) -> None:
+        """The rules of the words are in endpoints.validation."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return " ".join(value) if isinstance(value, list) else value
+
+
+class HeadersField(forms.Field):
+    """Headers as they stand in a request, `Name: value`, one per line.
+
+    A value may be secret, so no message repeats it.
+    """
+
+    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        mistakes = []
+        for number, line in enumerate((value or "").splitlines(), start=1):
+            if not line.strip():
+                continue
+            name, colon, content = line.partition(":")
+            if not colon:
+                mistakes.append(f"Line {number} has no colon. Write it as Name: value.")
+            elif name.strip().lower() in (known.lower() for known in headers):
+                mistakes.append(f"Line {number} gives the header {name.strip()} again.")
+            else:
+                headers[name.strip()] = content.strip()
+        if mistakes:
+            raise ValidationError(mistakes)
+        return headers
+
+    def prepare_value(self, value: Any) -> Any:
+        return (
+            "\n".join(f"{name}: {content}" for name, content in value.items())
+            if isinstance(value, dict)
+            else value
+        )

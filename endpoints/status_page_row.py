@@ -1,0 +1,39 @@
+"""The one row that says whether there is a status page for everyone, and by which secret link."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from django.db import models
+
+TOKEN_BYTES: Final = 18
+MAX_TITLE_LENGTH: Final = 80
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+class StatusPage(models.Model):
+    """Whoever knows `token` sees whether models are served; nothing else of the fleet is on it."""
+
+    SINGLETON = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON)
+    enabled = models.BooleanField(
+        default=False, help_text="Whoever has the link may look, without an account."
+    )
+    title = models.CharField(
+        max_length=MAX_TITLE_LENGTH, default="Models", help_text="What the page and its badges are called."
+    )
+    shows_models = models.BooleanField(
+        "show the names of models", default=False, help_text="And which of them are served now."
+    )
+    token = models.CharField(max_length=40, default=new_token, editable=False)
+
+    class Meta:
+        verbose_name = "status page"
+
+    def __str__(self) -> str:
+        return "Status page"
