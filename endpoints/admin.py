@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 
 from endpoints import (
     admin_files,
+    alert_admin,  # noqa: F401 - registers itself
     alias_admin,  # noqa: F401 - registers itself
     change_admin,  # noqa: F401 - registers itself
     changes,

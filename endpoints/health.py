@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import transaction
 
-from endpoints import deep_checks, discovery, revision, rules
+from endpoints import alerts, deep_checks, discovery, revision, rules
 from endpoints.choices import ROUTABLE, SET_ASIDE, Status
 from endpoints.model_details import details_of
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
@@ -49,6 +49,7 @@ def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> HealthState
             seen["recovered_at"] = at
         if not _swap(endpoint, old=old, new=new, at=at, **seen):
             return None
+        alerts.flipped(endpoint.name, old, new, at=at)
         _slow_down(row, new, finding, at=at)
         _keep(endpoint, finding, at=at)
         models_changed = finding.models is not None and discovery.store(

@@ -9,9 +9,28 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from endpoints import secrets, validation
+from endpoints.alert_models import AlertChannel, AlertDelivery
+from endpoints.change_row import Change
 from endpoints.choices import AuthKind, Mode, Retry, Span, Status
-from endpoints.status_page_row import StatusPage  # noqa: F401 - Django looks for models here
+from endpoints.revision_row import Revision
+from endpoints.status_page_row import StatusPage
 from endpoints.strategies import STRATEGIES
+
+__all__ = [
+    "AlertChannel",
+    "AlertDelivery",
+    "AliasedModel",
+    "Change",
+    "CheckSummary",
+    "Endpoint",
+    "EndpointHealth",
+    "EndpointModel",
+    "HealthCheck",
+    "ModelAlias",
+    "Revision",
+    "StatusPage",
+    "Transition",
+]
 
 MAX_NAME_LENGTH = 64
 MAX_MODEL_NAME_LENGTH = 300
@@ -257,44 +276,3 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint_id}: {self.old_status} → {self.new_status}"
-
-
-class Change(models.Model):
-    """What a person changed of the fleet. Kept for good, also when its endpoint is gone. Holds no secret."""
-
-    at = models.DateTimeField(auto_now_add=True)
-    actor = models.CharField(max_length=150)
-    via = models.CharField(max_length=20)
-    kind = models.CharField(max_length=40)
-    subject_id = models.BigIntegerField()
-    name = models.CharField(max_length=MAX_MODEL_NAME_LENGTH)
-    action = models.CharField(max_length=20)
-    differences = models.JSONField(default=list)
-
-    class Meta:
-        ordering = ["-at", "-id"]
-        indexes = [
-            models.Index(fields=["-at"], name="changes_by_time"),
-            models.Index(fields=["kind", "subject_id", "-at"], name="changes_of_a_subject"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.actor} {self.action} the {self.kind} {self.name}"
-
-
-class Revision(models.Model):
-    """One row of counters, which every web process watches.
-
-    `routing` moves when the routing table must be rebuilt; `access` when what says who may call must be;
-    `activity` when anything that a page shows has changed.
-    """
-
-    SINGLETON = 1
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON)
-    routing = models.BigIntegerField(default=0)
-    activity = models.BigIntegerField(default=0)
-    access = models.BigIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"routing {self.routing}, access {self.access}, activity {self.activity}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from endpoints.choices import Span
-from endpoints.models import CheckSummary, HealthCheck
+from endpoints.models import AlertDelivery, CheckSummary, HealthCheck
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 # Each batch is a transaction of its own, so that on SQLite nobody waits long for the write lock.
 BATCH_ROWS = 2000
 REPLIES_KEPT = timedelta(hours=1)
+ALERTS_KEPT = timedelta(days=90)
 
 
 def prune(at: datetime) -> int:
@@ -34,6 +35,7 @@ def prune(at: datetime) -> int:
     for span, kept in days.items():
         old = CheckSummary.objects.filter(span=span, begins_at__lt=at - timedelta(days=kept))
         total += _delete(old.order_by("begins_at"))
+    total += _delete(AlertDelivery.objects.filter(at__lt=at - ALERTS_KEPT).order_by("at"))
     if total:
         logger.info("Deleted %s checks and summaries that were too old to keep.", total)
     return total

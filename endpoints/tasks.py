@@ -7,7 +7,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from endpoints import operations, prober, retention, rollup, schedule
+from endpoints import alert_delivery, operations, prober, retention, rollup, schedule
 from ollaproject.wire import clock
 
 
@@ -22,6 +22,12 @@ def check_due() -> None:
 def check_now(endpoint_ids: list[int]) -> None:
     """Start the checks of these endpoints, as far as no tick has taken them already."""
     prober.submit(schedule.claim_due(clock.now(), only=endpoint_ids))
+
+
+@shared_task(name="endpoints.send_alerts")
+def send_alerts() -> None:
+    """Send the alerts that are due, and try those again that could not be delivered."""
+    alert_delivery.send_due()
 
 
 @shared_task(name="endpoints.roll_up_history")

@@ -32,6 +32,7 @@ def _end_with_serve(**_kwargs: object) -> None:
 
 app.conf.beat_schedule = {
     "check-due-endpoints": every(1, "endpoints.check_due"),
+    "send-alerts": every(5, "endpoints.send_alerts"),
     "roll-up-check-history": every(60, "endpoints.roll_up_history"),
     "prune-check-history": every(3600, "endpoints.prune_history"),
     "prune-requests": every(3600, "proxy.prune_requests"),

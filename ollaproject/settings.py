@@ -23,6 +23,7 @@ from ollaproject.env import (
     env_str,
     kept_secret,
 )
+from ollaproject.mail_settings import *  # noqa: F403
 from ollaproject.telemetry import traces_wanted
 from ollaproject.wire.release import VERSION
 

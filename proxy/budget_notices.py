@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from endpoints import alerts
+from endpoints.alert_models import AlertKind
 from ollaproject.wire import clock
 from proxy.budgets import spent
 from proxy.meters import DAY, MONTH
@@ -91,4 +93,8 @@ def _not_yet_told(due: list[BudgetReached]) -> list[BudgetReached]:
     )
     new = [each for each in due if (each.kind, each.subject_id, each.period, each.since) not in told]
     BudgetReached.objects.bulk_create(new, ignore_conflicts=True)
+    for each in new:
+        budget = f"{each.budget:,} tokens of this {each.period}"
+        text = f"The {each.kind} {each.name} has used up its budget of {budget}"
+        alerts.tell(AlertKind.BUDGET, each.name, text, at=each.at)
     return new

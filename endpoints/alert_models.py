@@ -1,0 +1,133 @@
+"""Whom to alert, of what and when; and what became of each alert."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
+from django.db import models
+
+from ollaproject.sealed import seal, unseal
+
+MAX_SUBJECT_LENGTH = 200
+MAX_TEXT_LENGTH = 500
+MAX_GROUP_SECONDS = 3600
+
+
+class ChannelKind(models.TextChoices):
+    """Where alerts go."""
+
+    WEBHOOK = "webhook", "Webhook (JSON)"
+    SLACK = "slack", "Slack"
+    DISCORD = "discord", "Discord"
+    NTFY = "ntfy", "ntfy"
+    EMAIL = "email", "E-mail"
+
+
+class AlertKind(models.TextChoices):
+    """What has happened."""
+
+    DOWN = "down", "Down"
+    BACK = "back", "Back"
+    FLAPPING = "flapping", "Flapping"
+    BUDGET = "budget", "Budget reached"
+    TEST = "test", "Test"
+
+
+class DeliveryState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    SENDING = "sending", "Being sent"
+    SENT = "sent", "Sent"
+    FAILED = "failed", "Failed"
+
+
+def validate_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise ValidationError("This is no time zone. Write one such as Europe/Berlin, or UTC.")
+
+
+class AlertChannel(models.Model):
+    """One place that alerts go to. Its URL is a secret: whoever has it can write there."""
+
+    name = models.CharField(max_length=64, unique=True)
+    kind = models.CharField(max_length=10, choices=ChannelKind, default=ChannelKind.WEBHOOK)
+    enabled = models.BooleanField(default=True)
+    encrypted_url = models.TextField(blank=True, editable=False)
+    encrypted_secret = models.TextField(blank=True, editable=False)
+    recipients = models.TextField(blank=True)
+    on_down = models.BooleanField("an endpoint goes down", default=True)
+    on_back = models.BooleanField("it is back", default=True)
+    on_flapping = models.BooleanField("it keeps going up and down", default=True)
+    on_budget = models.BooleanField("a budget is used up", default=True)
+    group_seconds = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(MAX_GROUP_SECONDS)])
+    quiet_from = models.TimeField(null=True, blank=True)
+    quiet_until = models.TimeField(null=True, blank=True)
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_zone])
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if (self.quiet_from is None) != (self.quiet_until is None):
+            raise ValidationError({"quiet_until": "Quiet hours need a beginning and an end."})
+        if self.quiet_from is not None and self.quiet_from == self.quiet_until:
+            raise ValidationError({"quiet_until": "Quiet hours that end when they begin are none."})
+
+    def set_url(self, plain: str) -> None:
+        """Store `plain` encrypted. The caller saves."""
+        self.encrypted_url = seal(plain)
+
+    def set_secret(self, plain: str) -> None:
+        self.encrypted_secret = seal(plain)
+
+    def url(self) -> str:
+        """In the clear. Raises SealBroken when none of OLLA_ENCRYPTION_KEYS opens it."""
+        return unseal(self.encrypted_url)
+
+    def secret(self) -> str:
+        return unseal(self.encrypted_secret)
+
+    @property
+    def host(self) -> str:
+        """Where it goes, without what must stay secret."""
+        try:
+            return urlsplit(self.url()).hostname or ""
+        except Exception:  # noqa: BLE001 - it is only for show
+            return "unreadable"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def wants(self, kind: AlertKind | str) -> bool:
+        """Whether it is told of such things. Tests go to whoever is asked to be tested."""
+        return self.enabled and bool(getattr(self, f"on_{kind}", False))
+
+
+class AlertDelivery(models.Model):
+    """One alert on its way to one channel. Kept for a while as a record: endpoints.retention prunes it."""
+
+    channel = models.ForeignKey(AlertChannel, on_delete=models.CASCADE, related_name="deliveries")
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=10, choices=AlertKind)
+    subject = models.CharField(max_length=MAX_SUBJECT_LENGTH)
+    text = models.CharField(max_length=MAX_TEXT_LENGTH)
+    state = models.CharField(max_length=10, choices=DeliveryState, default=DeliveryState.WAITING)
+    due_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        verbose_name_plural = "alert deliveries"
+        indexes = [models.Index(fields=["state", "due_at"], name="alerts_that_are_due")]
+
+    def __str__(self) -> str:
+        return f"{self.text} → {self.channel_id}"

@@ -1,0 +1,88 @@
+"""Sends one message to one channel, over HTTP or by e-mail. Nothing else of the alerts speaks to others."""
+
+from __future__ import annotations
+
+import smtplib
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import httpx
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+
+from endpoints.alert_formats import as_text, post_for
+from endpoints.alert_models import ChannelKind
+from endpoints.alert_rules import headline
+from endpoints.health_answers import read_retry_after
+from endpoints.probe import failure_in_words
+from ollaproject.sealed import SealBroken
+from ollaproject.wire import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from endpoints.alert_models import AlertChannel
+    from endpoints.alert_rules import Event
+
+TIMEOUT_SECONDS = 10.0
+SMTP_PERMANENT = 500  # RFC 5321, section 4.2.1: 4yz may pass, 5yz will not
+# The other side may take these later; any other refusal stays one.
+PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Why, in words that hold no secret. `final`: another attempt would fare no better."""
+
+    reason: str
+    final: bool = False
+    retry_after_seconds: float | None = None
+
+
+def send(channel: AlertChannel, events: Sequence[Event]) -> NotSent | None:
+    """None when it was taken."""
+    try:
+        return _mail(channel, events) if channel.kind == ChannelKind.EMAIL else _post(channel, events)
+    except SealBroken:
+        reason = "its URL or secret cannot be decrypted with OLLA_ENCRYPTION_KEYS: enter it again"
+        return NotSent(reason, final=True)
+
+
+def _post(channel: AlertChannel, events: Sequence[Event]) -> NotSent | None:
+    url = channel.url()
+    if not url:
+        return NotSent("it has no URL", final=True)
+    post = post_for(channel.kind, events, secret=channel.secret(), zone=channel.zone)
+    try:
+        with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
+            answer = client.post(url, content=post.body, headers=post.headers)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        return NotSent(failure_in_words(error, TIMEOUT_SECONDS))
+    if answer.is_success:
+        return None
+    passing = answer.status_code in PASSING or answer.is_server_error
+    wait = read_retry_after(answer.headers.get("Retry-After", ""), now=clock.now())
+    return NotSent(f"it answered {answer.status_code}", final=not passing, retry_after_seconds=wait)
+
+
+def _mail(channel: AlertChannel, events: Sequence[Event]) -> NotSent | None:
+    if not settings.EMAIL_HOST:
+        return NotSent("no mail server is set: OLLA_SMTP_URL", final=True)
+    message = EmailMessage(
+        subject=" ".join(headline(events).split()),
+        body=as_text(events, channel.zone) + "\n",
+        to=channel.recipients.split(),
+        connection=get_connection(timeout=TIMEOUT_SECONDS),
+    )
+    try:
+        message.send()
+    except smtplib.SMTPResponseException as error:
+        permanent = error.smtp_code >= SMTP_PERMANENT
+        return NotSent(f"the mail server answered {error.smtp_code}", final=permanent)
+    except smtplib.SMTPRecipientsRefused as error:
+        permanent = all(code >= SMTP_PERMANENT for code, _ in error.recipients.values())
+        return NotSent("the mail server refused the recipients", final=permanent)
+    except (smtplib.SMTPException, OSError) as error:
+        return NotSent(f"the mail server cannot be reached: {failure_in_words(error, TIMEOUT_SECONDS)}")
+    return None

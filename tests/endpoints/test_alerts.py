@@ -1,0 +1,320 @@
+"""Alerts: what is told to whom and when, in which form, and what becomes of what cannot be delivered."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from endpoints import alert_delivery, alerts, health, operations, retention
+from endpoints.alert_models import AlertChannel, AlertDelivery, AlertKind, ChannelKind, DeliveryState
+from endpoints.alert_rules import Event, QuietHours, due_at, headline, lines, retry_in
+from endpoints.choices import Status
+from endpoints.findings import Finding, ProbeResult
+from ollaproject.wire import clock
+from tests.fakes import answers
+from tests.fakes.mail import FakeMailServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_django import DjangoAssertNumQueries, Settings
+
+    from endpoints.models import Endpoint
+    from tests.endpoints.conftest import MakeEndpoint
+    from tests.fakes.upstream import FakeUpstream
+
+pytestmark = pytest.mark.django_db
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NIGHT = QuietHours(time(22), time(7), BERLIN)
+HOOK = "/services/T00/B00/very-secret"
+
+
+def channel(
+    kind: ChannelKind = ChannelKind.WEBHOOK, *, url: str = "", secret: str = "", **fields: Any
+) -> Any:
+    made = AlertChannel(name=f"ops-{kind}", kind=kind, **{"group_seconds": 0, **fields})
+    made.set_url(url)
+    made.set_secret(secret)
+    made.full_clean()
+    made.save()
+    return made
+
+
+def checked(endpoint: Endpoint, *statuses: Status, reason: str = "") -> None:
+    """What so many checks in a row found, each a second after the one before."""
+    for status in statuses:
+        at = checked.at = checked.at + timedelta(seconds=1)  # type: ignore[attr-defined]
+        health.record(endpoint=endpoint, finding=Finding(ProbeResult(status, reason)), at=at)
+
+
+@pytest.fixture(autouse=True)
+def began() -> None:
+    checked.at = clock.now() - timedelta(minutes=5)  # type: ignore[attr-defined]
+
+
+def told() -> list[tuple[str, str]]:
+    return list(AlertDelivery.objects.order_by("id").values_list("kind", "text"))
+
+
+# --- What is told ---
+
+
+def test_who_goes_down_and_comes_back_is_told_once_each(make_endpoint: MakeEndpoint) -> None:
+    channel()
+    endpoint = make_endpoint(name="mini-1")
+    checked(endpoint, Status.HEALTHY)  # its first check is no news
+    checked(endpoint, Status.OFFLINE, Status.OFFLINE, Status.OFFLINE, reason="connection refused")
+    checked(endpoint, Status.HEALTHY, Status.HEALTHY)
+    assert told() == [
+        ("down", "mini-1 is offline: connection refused"),
+        ("back", "mini-1 is back: it is healthy"),
+    ]
+
+
+def test_one_that_flaps_is_told_as_such_until_it_is_calm(make_endpoint: MakeEndpoint) -> None:
+    channel()
+    endpoint = make_endpoint(name="mini-1")
+    for _ in range(5):
+        checked(endpoint, Status.HEALTHY, Status.HEALTHY, Status.HEALTHY, Status.OFFLINE, Status.OFFLINE)
+    assert [kind for kind, _ in told()] == ["down", "back", "down", "back", "flapping"]
+
+
+def test_who_was_down_and_edited_is_told_to_be_back(make_endpoint: MakeEndpoint) -> None:
+    channel()
+    endpoint = make_endpoint(name="mini-1")
+    checked(endpoint, Status.HEALTHY, Status.OFFLINE, Status.OFFLINE)
+    operations.pause(endpoint=endpoint)
+    operations.activate(endpoint=endpoint)
+    endpoint.refresh_from_db()
+    checked(endpoint, Status.HEALTHY)
+    assert [kind for kind, _ in told()] == ["down", "back"]
+
+
+def test_only_who_wants_to_know_is_told(make_endpoint: MakeEndpoint) -> None:
+    channel(ChannelKind.WEBHOOK, on_down=False)
+    channel(ChannelKind.SLACK, enabled=False)
+    channel(ChannelKind.NTFY)
+    checked(make_endpoint(), Status.HEALTHY, Status.OFFLINE, Status.OFFLINE)
+    assert [row.channel.name for row in AlertDelivery.objects.all()] == ["ops-ntfy"]
+
+
+def test_a_flip_that_nobody_wants_to_know_of_costs_one_query(
+    db: None, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(1):
+        alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+
+
+# --- When ---
+
+
+@pytest.mark.parametrize(
+    ("at", "ends"),
+    [
+        ("2026-11-25T21:30:00+01:00", None),
+        ("2026-11-25T22:00:00+01:00", "2026-11-26T07:00:00+01:00"),
+        ("2026-11-26T03:00:00+01:00", "2026-11-26T07:00:00+01:00"),
+        ("2026-11-26T07:00:00+01:00", None),
+        # The night in which the clocks go back is longer.
+        ("2026-10-24T23:00:00+02:00", "2026-10-25T07:00:00+01:00"),
+    ],
+)
+def test_quiet_hours_go_over_midnight_and_by_the_clock_on_the_wall(at: str, ends: str | None) -> None:
+    found = NIGHT.end_of(datetime.fromisoformat(at).astimezone(UTC))
+    assert found == (datetime.fromisoformat(ends) if ends else None)
+
+
+def test_a_test_waits_for_nothing_and_others_for_their_group_or_the_morning() -> None:
+    at = datetime(2026, 11, 25, 22, 30, tzinfo=UTC)
+    assert due_at(Event(at, AlertKind.TEST, "", ""), group_seconds=10, quiet=NIGHT) == at
+    down = Event(at, AlertKind.DOWN, "", "")
+    assert due_at(down, group_seconds=10, quiet=None) == at + timedelta(seconds=10)
+    assert due_at(down, group_seconds=10, quiet=NIGHT) == datetime(2026, 11, 26, 6, tzinfo=UTC)
+
+
+def test_it_is_tried_again_ever_more_seldom_and_at_last_given_up() -> None:
+    waits = [retry_in(attempts, asked=None) for attempts in range(1, 7)]
+    assert waits == [10, 30, 120, 600, 1800, None]
+    assert retry_in(1, asked=60) == 60
+    assert retry_in(1, asked=10**9) == 3600
+
+
+def test_several_are_counted_in_one_line_and_listed_in_order() -> None:
+    at = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+    back = Event(at + timedelta(seconds=9), AlertKind.BACK, "a", "a is back")
+    downs = [
+        Event(at + timedelta(seconds=number), AlertKind.DOWN, "", f"{number} is down") for number in (2, 1)
+    ]
+    assert headline([back]) == "a is back"
+    assert headline([back, *downs]) == "2 down, 1 back"
+    assert lines([back, *downs], BERLIN) == ["13:00:01 1 is down", "13:00:02 2 is down", "13:00:09 a is back"]
+    assert lines(downs * 20, BERLIN)[-1] == "and 15 more"
+
+
+# --- How it is sent: to a real server on loopback ---
+
+
+def sent_to(upstream: FakeUpstream) -> Any:
+    return next(each for each in upstream.requests if each.path == HOOK)
+
+
+def test_what_happens_together_is_one_signed_message(upstream: FakeUpstream) -> None:
+    made = channel(url=upstream.url + HOOK, secret="s3cret")
+    upstream.answer(HOOK, answers.respond({}))
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    alerts.tell(AlertKind.DOWN, "mini-2", "mini-2 is offline")
+
+    assert alert_delivery.send_due() == 1
+
+    request = sent_to(upstream)
+    body = request.json()
+    assert body["title"] == "2 down"
+    assert [each["subject"] for each in body["events"]] == ["mini-1", "mini-2"]
+    digest = hmac.new(b"s3cret", request.body, hashlib.sha256).hexdigest()
+    assert request.header("x-olla-signature") == f"sha256={digest}"
+    rows = AlertDelivery.objects.filter(channel=made)
+    assert {(row.state, row.attempts, row.error) for row in rows} == {(DeliveryState.SENT, 1, "")}
+    assert alert_delivery.send_due() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (ChannelKind.SLACK, {"text": "*&lt;b&gt; is down*\n12:00:00 &lt;b&gt; is down"}),
+        (
+            ChannelKind.DISCORD,
+            {"content": "**<b> is down**\n12:00:00 <b> is down", "allowed_mentions": {"parse": []}},
+        ),
+    ],
+)
+def test_slack_and_discord_get_what_they_read(
+    upstream: FakeUpstream, kind: ChannelKind, expected: dict[str, Any]
+) -> None:
+    channel(kind, url=upstream.url + HOOK)
+    upstream.answer(HOOK, answers.respond({}))
+    at = datetime(2026, 11, 25, 12, tzinfo=UTC) - timedelta(days=400)
+    alerts.tell(AlertKind.DOWN, "<b>", "<b> is down", at=at)
+    alert_delivery.send_due()
+    assert sent_to(upstream).json() == expected
+
+
+def test_ntfy_gets_a_text_with_a_title_and_its_token(upstream: FakeUpstream) -> None:
+    channel(ChannelKind.NTFY, url=upstream.url + HOOK, secret="tk_1")
+    upstream.answer(HOOK, answers.respond({}))
+    alerts.tell(AlertKind.BUDGET, "lab", "The team lab has used up its budget of 1,000 tokens of this day")
+    alert_delivery.send_due()
+    request = sent_to(upstream)
+    assert request.header("title") == "The team lab has used up its budget of 1,000 tokens of this day"
+    assert (request.header("priority"), request.header("authorization")) == ("high", "Bearer tk_1")
+    assert request.body.decode().endswith("of this day")
+
+
+@pytest.fixture
+def mail_server(settings: Settings) -> Iterator[FakeMailServer]:
+    with FakeMailServer() as server:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+        yield server
+
+
+def test_an_e_mail_goes_to_all_recipients(mail_server: FakeMailServer) -> None:
+    channel(ChannelKind.EMAIL, recipients="ada@example.com bob@example.com")
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline: connection refused")
+    assert alert_delivery.send_due() == 1
+    (message,) = mail_server.messages
+    assert "Subject: mini-1 is offline: connection refused" in message
+    assert "To: ada@example.com, bob@example.com" in message
+
+
+@pytest.mark.parametrize(("refusal", "state"), [("450 later", "waiting"), ("550 no such user", "failed")])
+def test_a_mail_server_says_whether_to_try_again(
+    mail_server: FakeMailServer, refusal: str, state: str
+) -> None:
+    mail_server.refusal = refusal
+    channel(ChannelKind.EMAIL, recipients="ada@example.com")
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    alert_delivery.send_due()
+    assert AlertDelivery.objects.get().state == state
+
+
+# --- What becomes of what cannot be delivered ---
+
+
+def test_a_failure_is_tried_again_and_recorded_without_the_url(
+    upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel(url=upstream.url + HOOK)
+    upstream.answer(HOOK, answers.error(503, "no", headers={"Retry-After": 45}))
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    before = clock.now()
+    alert_delivery.send_due()
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.attempts, row.error) == (DeliveryState.WAITING, 1, "it answered 503")
+    assert row.due_at >= before + timedelta(seconds=45)
+    assert "very-secret" not in caplog.text + row.error
+
+    AlertDelivery.objects.update(due_at=before, attempts=5)
+    alert_delivery.send_due()
+    assert AlertDelivery.objects.get().state == DeliveryState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "error"),
+    [("", 404, "it answered 404"), ("http://127.0.0.1:9/very-secret", 200, "connection refused")],
+)
+def test_what_no_further_attempt_mends_is_given_up_at_once(
+    upstream: FakeUpstream, url: str, status: int, error: str
+) -> None:
+    channel(url=url or upstream.url + HOOK)
+    upstream.answer(HOOK, answers.error(status, "gone"))
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    alert_delivery.send_due()
+    row = AlertDelivery.objects.get()
+    assert row.error == error
+    assert row.state == (DeliveryState.FAILED if status == 404 else DeliveryState.WAITING)
+
+
+def test_what_a_worker_took_and_died_with_is_taken_up_again(upstream: FakeUpstream) -> None:
+    channel(url=upstream.url + HOOK)
+    upstream.answer(HOOK, answers.respond({}))
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    AlertDelivery.objects.update(state=DeliveryState.SENDING, claimed_at=clock.now())
+    assert alert_delivery.send_due() == 0
+    AlertDelivery.objects.update(claimed_at=clock.now() - timedelta(minutes=3))
+    assert alert_delivery.send_due() == 1
+
+
+def test_what_waits_when_a_channel_is_switched_off_is_dropped_but_a_test_is_sent(
+    upstream: FakeUpstream,
+) -> None:
+    made = channel(url=upstream.url + HOOK)
+    upstream.answer(HOOK, answers.respond({}))
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    AlertChannel.objects.update(enabled=False)
+    made.refresh_from_db()
+    alerts.send_test(made)
+    alert_delivery.send_due()
+    assert json.loads(sent_to(upstream).body)["title"] == "This is a test of the alert channel ops-webhook"
+    states = dict(AlertDelivery.objects.values_list("kind", "state"))
+    assert states == {"down": DeliveryState.FAILED, "test": DeliveryState.SENT}
+
+
+def test_records_of_alerts_are_kept_for_three_months(db: None) -> None:
+    channel()
+    now = clock.now()
+    for days in (1, 89, 91):
+        alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline", at=now - timedelta(days=days))
+    retention.prune(now)
+    assert AlertDelivery.objects.count() == 2
+
+
+def test_nothing_due_costs_one_query(db: None, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(1):
+        alert_delivery.send_due()
