@@ -71,7 +71,7 @@ class Choice:
         text = self._say(step.token) if step.token is not None else ""
         if step.finish_reason is not None:
             text += self._detokenizer.flush()
-        said = self._understand(text, last=step.finish_reason is not None)
+        said = self._understand(text, step)
         shown = self._stops.feed(said.content)
         self.finish_reason = self._reason_to_finish(step, said)
         if self.finish_reason is not None and self._stops.matched is None:
@@ -87,8 +87,11 @@ class Choice:
         """The one that has ended it."""
         return self._stops.matched
 
-    def _understand(self, text: str, *, last: bool) -> Said:
-        return Said(text) if self._speech is None else self._speech.feed(text, last=last)
+    def _understand(self, text: str, step: Step) -> Said:
+        if self._speech is None:
+            return Said(text)
+        is_last, is_cut = step.finish_reason is not None, step.finish_reason == "length"
+        return self._speech.feed(text, last=is_last, is_cut=is_cut)
 
     def _reason_to_finish(self, step: Step, said: Said) -> str | None:
         if self._stops.matched is not None:

@@ -5,9 +5,9 @@ is written.
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING
 
+from inference.call_notations import JSON, growing_of, notation_of, parse_with
 from inference.fields import unsupported
 from inference.speech import Manner
 
@@ -28,15 +28,17 @@ def manner_of(tokenizer: TokenizerWrapper, tools: Tools, prompt: list[int]) -> M
     if thought is None and not tools.offered:
         return None
     reads_calls = bool(tools.offered) and not tools.forced
+    notation = notation_of(tokenizer.tool_parser) if reads_calls else JSON
+    parse = parse_with(tokenizer.tool_parser, tools.offered) if reads_calls else json.loads
     return Manner(
         thought=thought,
         call=(tokenizer.tool_call_start, tokenizer.tool_call_end) if reads_calls else None,
         is_thinking=_is_thinking(tokenizer, prompt),
         calls_only=tools.forced,
         parallel=tools.parallel,
-        parse=partial(tokenizer.tool_parser, tools=tools.offered) if reads_calls else json.loads,
+        parse=parse,
         marks=_marks(tokenizer),
-        calls_are_json=tools.forced or (reads_calls and _writes_json(tokenizer)),
+        grows=growing_of(notation, parse) if tools.offered else None,
     )
 
 
@@ -48,7 +50,7 @@ def call_opening(tokenizer: TokenizerWrapper) -> list[int]:
 
 
 def _writes_json(tokenizer: TokenizerWrapper) -> bool:
-    return bool(tokenizer.tool_parser.__module__.endswith(".json_tools"))
+    return notation_of(tokenizer.tool_parser) == JSON
 
 
 def _is_thinking(tokenizer: TokenizerWrapper, prompt: list[int]) -> bool:

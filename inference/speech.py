@@ -11,10 +11,12 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from inference.growing_call import GrowingCall
+from inference.growing_call import arguments_of, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from inference.growing_call import Growing, Grown
 
     State = Literal["thought", "content", "call", "over"]
 
@@ -46,7 +48,8 @@ class Manner:
 
     `is_thinking`: the prompt ends inside of a thought. `calls_only`: a grammar makes it say one call and
     nothing else. `parse` turns the text of a call, between the markers, into its name and arguments.
-    `marks` are the special tokens that markers are made of. `calls_are_json`: they can be read as they grow.
+    `marks` are the special tokens that markers are made of. `grows` begins to read calls as they grow, where
+    that can be done.
     """
 
     thought: tuple[str, str] | None = None
@@ -56,7 +59,7 @@ class Manner:
     parallel: bool = True
     parse: Callable[[str], Any] = json.loads
     marks: frozenset[int] = frozenset()
-    calls_are_json: bool = False
+    grows: Callable[[], Growing] | None = None
 
 
 class Speech:
@@ -72,7 +75,8 @@ class Speech:
         self._follows_marker = manner.is_thinking
         self._calls: list[ToolCall] = []
         self._count = 0
-        self._growing: GrowingCall | None = None
+        self._growing: Growing | None = None
+        self._before = 0  # calls that came before those which are growing
         self.elsewhere = 0
 
     @property
@@ -83,8 +87,10 @@ class Speech:
     def has_called(self) -> bool:
         return self._count > 0
 
-    def feed(self, text: str, *, last: bool = False) -> Said:
-        """What is certain now that `text` has come; everything, if it is the last."""
+    def feed(self, text: str, *, last: bool = False, is_cut: bool = False) -> Said:
+        """What is certain now that `text` has come; everything, if it is the last. `is_cut`: it is the last
+        because the model was not let say more.
+        """
         self._held += text
         content, reasoning = "", ""
         before = None
@@ -94,7 +100,7 @@ class Speech:
             elif self._state == "content":
                 content += self._talk(last=last)
             elif self._state == "call":
-                content += self._call(last=last)
+                content += self._call(last=last, is_cut=is_cut)
             else:
                 self._drop(len(self._held))
         calls, self._calls = tuple(self._calls), []
@@ -121,49 +127,69 @@ class Speech:
             text = text.rstrip()
         return text
 
-    def _call(self, *, last: bool) -> str:
+    def _call(self, *, last: bool, is_cut: bool) -> str:
         """Read a call as it grows, or once it is whole. Shown of it is nothing, unless it is not one."""
         start, end = self._manner.call or ("", "")
         found = self._held.find(end) if end else -1
         raw = self._held if found < 0 else self._held[:found]
-        has_grown = self._manner.calls_are_json and self._grow(raw)
+        growing = self._grow(raw)
         if found < 0 and not last:
             return ""
         shown = raw if self._manner.calls_only else start + raw + (end if found >= 0 else "")
         self._held = self._held[len(raw) + (len(end) if found >= 0 else 0) :]
         self._follows_marker = True
+        self._growing = None
+        is_whole = not (is_cut and found < 0)
         try:
-            if not has_grown:
+            if growing is not None:
+                is_whole = self._end(growing, raw, is_whole=is_whole)
+            elif is_whole or not end:
                 self._add_calls(self._manner.parse(raw.strip()))
+            else:
+                raise ValueError("The call is cut before anything of it is certain.")
         except Exception:  # noqa: BLE001 -- mlx-lm's parsers raise whatever a wrong text makes them stumble over
-            self._state, self._growing = "content", None
+            self._state = "content"
             self.elsewhere -= 0 if self._manner.calls_only else len(start)
             return shown
         self.elsewhere += len(shown) - (0 if self._manner.calls_only else len(start))
-        is_cut = last and self._growing is not None and not self._growing.is_closed
-        self._growing = None
         wants_more = self._manner.parallel and not self._manner.calls_only
-        self._state = "content" if wants_more or is_cut else "over"
+        self._state = "content" if wants_more or not is_whole else "over"
         return ""
 
-    def _grow(self, raw: str) -> bool:
-        """Give out what the call has grown by. Whether it is one that can be read so."""
-        growing = self._growing = self._growing or GrowingCall()
-        was_known = growing.name is not None
-        grown = growing.feed(raw)
-        if growing.name is None:
+    def _grow(self, raw: str) -> Growing | None:
+        """Give out what the calls have grown by. None unless one has begun."""
+        if self._manner.grows is None:
+            return None
+        if self._growing is None:
+            self._growing, self._before = self._manner.grows(), self._count
+        self._note(self._growing.feed(raw))
+        return self._growing if self._growing.count else None
+
+    def _end(self, growing: Growing, raw: str, *, is_whole: bool) -> bool:
+        """Give out the rest of calls that have begun. Whether they are whole: what was given out of one that
+        is not, or that turns out not to be one, cannot be taken back, and stays half of one.
+        """
+        if not is_whole and not growing.is_closed:
             return False
-        if not was_known:
-            self._calls.append(ToolCall(self._count, _new_id(), growing.name, grown))
-            self._count += 1
-        elif grown:
-            self._calls.append(ToolCall(self._count - 1, "", "", grown))
-        return True
+        try:
+            self._note(growing.finish(raw))
+        except Exception:  # noqa: BLE001 -- as in _call
+            return False
+        return growing.is_closed
+
+    def _note(self, grown: Sequence[Grown]) -> None:
+        for one in grown:
+            if one.place and not self._manner.parallel:
+                continue
+            place = self._before + one.place
+            id_ = (one.id or _new_id()) if one.name else ""
+            self._calls.append(ToolCall(place, id_, one.name, one.arguments))
+            self._count = max(self._count, place + 1)
 
     def _add_calls(self, parsed: Any) -> None:
         """Some models put several calls between two markers."""
         added = [
-            ToolCall(self._count + place, _id_of(one), str(one["name"]), _arguments_of(one))
+            ToolCall(self._count + place, id_of(one) or _new_id(), str(one["name"]), arguments_of(one))
             for place, one in enumerate(parsed if isinstance(parsed, list) else [parsed])
         ]
         if not added:
@@ -201,16 +227,5 @@ def _growing(text: str, markers: Sequence[str]) -> int:
     return next((size for size in sizes if any(one.startswith(text[-size:]) for one in markers)), 0)
 
 
-def _id_of(call: dict[str, Any]) -> str:
-    """The model's own, where it gives one."""
-    given = call.get("id")
-    return given if isinstance(given, str) and given else _new_id()
-
-
 def _new_id() -> str:
     return f"call_{secrets.token_hex(12)}"
-
-
-def _arguments_of(call: dict[str, Any]) -> str:
-    arguments = call.get("arguments", {})
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.call_notations import JSON, growing_of
 from inference.speech import Manner, Speech
 
 CALL = '{"name": "weather", "arguments": {"city": "Bern"}}'
@@ -101,7 +102,7 @@ def test_content_is_shown_before_the_call_is_whole() -> None:
     assert speech.is_calling
 
 
-JSON_TOOLS = replace(TOOLS, calls_are_json=True)
+JSON_TOOLS = replace(TOOLS, grows=growing_of(JSON, json.loads))
 
 
 def test_arguments_in_json_are_given_out_as_they_grow() -> None:
