@@ -87,6 +87,7 @@ OLLA_ROUTING_STRATEGY = env_choice("OLLA_ROUTING_STRATEGY", ["strict", "optimist
 OLLA_ROUTING_FALLBACK = env_choice(
     "OLLA_ROUTING_FALLBACK", ["compatible_only", "all", "none"], "compatible_only"
 )
+OLLA_BACKEND_TYPES = env_list("OLLA_BACKEND_TYPES")  # globs, those to leave out with a ! before them
 OLLA_DISCOVERY_TIMEOUT = env_int("OLLA_DISCOVERY_TIMEOUT", 2, minimum=1)  # seconds
 OLLA_STICKY_SESSIONS = env_bool("OLLA_STICKY_SESSIONS", default=False)
 OLLA_STICKY_KEY_SOURCES = env_choices(

@@ -6,13 +6,19 @@ Adding a type means adding a file. Nothing else names types, apart from the defa
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+from django.conf import settings
 
 from endpoints.errors import ProfileError
 from endpoints.profiles.schema import HealthBody, ModelList, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "AUTO",
@@ -29,6 +35,8 @@ __all__ = [
 FOLDER = Path(__file__).parent
 # Not a type, but the wish to find it out; see endpoints.detection.
 AUTO = "auto"
+# What this machine's own models are of, and the default of a new endpoint.
+OWN_TYPE = "vllm-mlx"
 
 
 def profile(name: str) -> Profile:
@@ -75,7 +83,25 @@ def _read(path: Path) -> Profile:
 
 @cache
 def _by_name() -> dict[str, Profile]:
-    return load(FOLDER)
+    return chosen(load(FOLDER), settings.OLLA_BACKEND_TYPES)
+
+
+def chosen(every: dict[str, Profile], globs: Sequence[str]) -> dict[str, Profile]:
+    """Those that one of the globs names and none with `!` before it does. Only `!` ones: all others.
+
+    The type of this machine's own models is always among them.
+    """
+    out = [glob[1:] for glob in globs if glob.startswith("!")]
+    named = [glob for glob in globs if not glob.startswith("!")] or ["*"]
+
+    def matches(name: str, patterns: Iterable[str]) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+    return {
+        name: found
+        for name, found in every.items()
+        if name == OWN_TYPE or (matches(name, named) and not matches(name, out))
+    }
 
 
 @cache

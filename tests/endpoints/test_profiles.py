@@ -61,3 +61,18 @@ def test_a_prefix_belongs_to_one_profile(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(GOOD.replace("name: openai-compatible", "name: other"))
     with pytest.raises(ProfileError, match="already has the prefix openai, openai-compatible"):
         profiles.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("globs", "known"),
+    [
+        ([], {"vllm-mlx", "vllm", "ollama", "litellm"}),
+        (["vllm*", "ollama"], {"vllm-mlx", "vllm", "ollama"}),
+        (["!litellm", "!ollama"], {"vllm-mlx", "vllm"}),
+        (["*", "!vllm*"], {"vllm-mlx", "ollama", "litellm"}),
+        (["nothing"], {"vllm-mlx"}),
+    ],
+)
+def test_a_deployment_says_which_types_it_knows(globs: list[str], known: set[str]) -> None:
+    every = {name: profiles.profile(name) for name in ("vllm-mlx", "vllm", "ollama", "litellm")}
+    assert set(profiles.chosen(every, globs)) == known
