@@ -21,6 +21,7 @@ class IncidentSerializer(rest.SerializerBase):
     status = serializers.ChoiceField(choices=Status.choices)
     reason = serializers.CharField()
     ended_as = serializers.ChoiceField(choices=Status.choices, allow_null=True)
+    models = serializers.ListField(child=serializers.CharField(), help_text="What it served when it failed.")
 
 
 class UptimeSerializer(rest.SerializerBase):

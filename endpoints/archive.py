@@ -28,8 +28,8 @@ def flips(endpoint_ids: Collection[int], *, since: datetime) -> dict[int, list[F
     wanted = Q(endpoint__in=endpoint_ids, at__gte=since)
     rows = Transition.objects.filter(Q(pk__in=list(last_before)) | wanted).order_by("at", "pk")
     found: dict[int, list[Flip]] = defaultdict(list)
-    for endpoint_id, at, old, new, reason in rows.values_list(
-        "endpoint_id", "at", "old_status", "new_status", "reason"
+    for endpoint_id, at, old, new, reason, models in rows.values_list(
+        "endpoint_id", "at", "old_status", "new_status", "reason", "lost_models"
     ):
-        found[endpoint_id].append(Flip(at, Status(old), Status(new), reason))
+        found[endpoint_id].append(Flip(at, Status(old), Status(new), reason, tuple(models)))
     return found

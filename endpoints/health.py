@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A transition names no more models than these. It is kept for good.
+MAX_LOST_MODELS = 50
+
 
 def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> HealthState | None:
     """Store what a check of `endpoint`, begun at `at`, found. Returns how the endpoint is now.
@@ -156,6 +159,10 @@ def load_seconds(endpoint: Endpoint) -> float:
     return profile(endpoint.type).load_seconds_of(max(known, default=None))
 
 
+def _served(endpoint: Endpoint) -> list[str]:
+    return list(endpoint.models.order_by("name").values_list("name", flat=True)[:MAX_LOST_MODELS])
+
+
 def _swap(endpoint: Endpoint, *, old: HealthState, new: HealthState, at: datetime, **seen: Any) -> bool:
     """Write `new` if the status is still that of `old`, with a transition if it flips. False if it is not."""
     swapped = EndpointHealth.objects.filter(pk=endpoint.pk, status=old.status).update(
@@ -175,6 +182,7 @@ def _swap(endpoint: Endpoint, *, old: HealthState, new: HealthState, at: datetim
             old_status=old.status,
             new_status=new.status,
             reason=new.reason,
+            lost_models=_served(endpoint) if new.status in FAILURES and old.status not in FAILURES else [],
         )
         logger.info(
             "Endpoint %s: %s -> %s (%s)", endpoint.name, old.status, new.status, new.reason or "all is well"

@@ -42,12 +42,16 @@ class Shade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A status that changed at `at`; it then stayed `new` until the next flip."""
+    """A status that changed at `at`; it then stayed `new` until the next flip.
+
+    `lost_models` are those that went with an endpoint when it failed.
+    """
 
     at: datetime
     old: Status
     new: Status
     reason: str = ""
+    lost_models: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -94,7 +98,7 @@ class Incident:
     """A time of failing. `status` and `reason` are what began it.
 
     `end` is None while it lasts; otherwise `ended_as` is what the endpoint became: healthy, or unknown when
-    an operator paused or edited it.
+    an operator paused or edited it. `models` are those that it could not serve meanwhile.
     """
 
     start: datetime
@@ -102,6 +106,7 @@ class Incident:
     status: Status
     reason: str
     ended_as: Status | None
+    models: tuple[str, ...] = ()
 
     def length(self, now: datetime) -> timedelta:
         return (self.end or now) - self.start
@@ -170,8 +175,8 @@ def incidents(flips: Iterable[Flip]) -> list[Incident]:
         if flip.kind == Kind.DOWN:
             began = began or flip
         elif began:
-            found.append(Incident(began.at, flip.at, began.new, began.reason, flip.new))
+            found.append(Incident(began.at, flip.at, began.new, began.reason, flip.new, began.lost_models))
             began = None
     if began:
-        found.append(Incident(began.at, None, began.new, began.reason, None))
+        found.append(Incident(began.at, None, began.new, began.reason, None, began.lost_models))
     return found[::-1]

@@ -269,6 +269,8 @@ class Transition(models.Model):
     old_status = models.CharField(max_length=20, choices=Status)
     new_status = models.CharField(max_length=20, choices=Status)
     reason = models.CharField(max_length=300, blank=True)
+    # Which models went with it, when it failed: what it served by then, as far as that is known.
+    lost_models = models.JSONField(default=list)
 
     class Meta:
         ordering = ["-at"]

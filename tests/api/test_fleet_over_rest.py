@@ -195,10 +195,12 @@ def test_its_past_can_be_read(client: APIClient) -> None:
             old_status=old,
             new_status=new,
             reason="refused",
+            lost_models=["qwen"] if new == "offline" else [],
         )
     url = f"{ENDPOINTS}{endpoint.pk}/"
     (incident,) = client.get(f"{url}incidents/").json()
     assert (incident["status"], incident["reason"], incident["ended_as"]) == ("offline", "refused", "healthy")
+    assert incident["models"] == ["qwen"]
     uptimes = {row["days"]: row["share"] for row in client.get(f"{url}uptime/").json()}
     assert uptimes == {
         days: pytest.approx(share, abs=1e-3) for days, share in {1: 0.5, 7: 0.75, 30: 0.75, 90: 0.75}.items()

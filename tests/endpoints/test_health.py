@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 
-from endpoints import health, operations, schedule
+from endpoints import archive, health, history, operations, schedule
 from endpoints.choices import Status
 from endpoints.findings import Finding, FoundModel, ProbeResult
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel, HealthCheck, Revision, Transition
@@ -61,6 +61,18 @@ def test_a_confirmed_failure_takes_it_down_with_the_reason(make_endpoint: MakeEn
     assert (row.status, row.reason) == (Status.OFFLINE, "connection refused")
     assert (row.consecutive_failures, row.latency_seconds) == (2, None)
     assert Transition.objects.first().reason == "connection refused"  # type: ignore[union-attr]
+
+
+def test_an_incident_names_the_models_that_went_with_it(make_endpoint: MakeEndpoint) -> None:
+    endpoint, at = make_endpoint(), clock.now()
+    found = (FoundModel("qwen"), FoundModel("llama"))
+    health.record(endpoint=endpoint, finding=Finding(HEALTHY.result, models=found), at=at)
+    for seconds, finding in ((5, OFFLINE), (5.25, OFFLINE), (10, HEALTHY)):
+        health.record(endpoint=endpoint, finding=finding, at=at + timedelta(seconds=seconds))
+    EndpointModel.objects.all().delete()  # what it serves later changes no history
+    flips = archive.flips([endpoint.pk], since=at - timedelta(days=1))[endpoint.pk]
+    (incident,) = history.incidents(flips)
+    assert incident.models == ("llama", "qwen")
 
 
 def test_a_check_that_changes_nothing_writes_no_transition(make_endpoint: MakeEndpoint) -> None:
