@@ -6,10 +6,13 @@ import ipaddress
 import os
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import checks
+
+from ollaproject.wire.roles import GRANTS, PREFIX
 
 LAST_GOOD_REDIS_MAJOR = 7
 BROKEN_CHANNELS_REDIS = "4.3.0"
@@ -95,6 +98,39 @@ def redis_client_fits_the_channel_layer(**_kwargs: Any) -> Found:
             id="olla.E004",
         )
     ]
+
+
+@checks.register
+def sign_in_elsewhere_is_whole(**_kwargs: Any) -> Found:
+    if not settings.OLLA_OIDC_ISSUER:
+        return []
+    found: Found = []
+    if not settings.OIDC_RP_CLIENT_ID:
+        found.append(
+            checks.Error(
+                "OLLA_OIDC_ISSUER is set, and OLLA_OIDC_CLIENT_ID is not.",
+                hint="Register the gateway with the provider, and give the client id that it has there.",
+                id="olla.E005",
+            )
+        )
+    url = urlsplit(settings.OLLA_OIDC_ISSUER)
+    if url.scheme != "https" and url.hostname not in LOCAL_HOSTS:
+        found.append(
+            checks.Error(
+                f"OLLA_OIDC_ISSUER is {settings.OLLA_OIDC_ISSUER}, which is no https address.",
+                hint="Over http, anybody on the way could sign in as anybody.",
+                id="olla.E006",
+            )
+        )
+    if unknown := set(settings.OLLA_OIDC_ROLES.values()) - {each.removeprefix(PREFIX) for each in GRANTS}:
+        found.append(
+            checks.Error(
+                f"OLLA_OIDC_ROLES names {', '.join(sorted(unknown))}, which is no role.",
+                hint="Roles are viewer, member, lead, operator and admin: llm-admins=admin,llm-ops=operator",
+                id="olla.E007",
+            )
+        )
+    return found
 
 
 @checks.register(deploy=True)

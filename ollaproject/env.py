@@ -82,6 +82,19 @@ def env_limits(name: str, words: Iterable[str]) -> dict[str, int]:
     return found
 
 
+def env_pairs(name: str) -> dict[str, str]:
+    """Words by words: `llm-admins=admin, llm-ops=operator`."""
+    found: dict[str, str] = {}
+    for part in env_list(name):
+        word, equals, value = (piece.strip() for piece in part.rpartition("="))
+        if not word or not equals or not value:
+            raise ImproperlyConfigured(
+                f"{name} must hold pairs such as a=b, separated by commas, not {part!r}."
+            )
+        found[word] = value
+    return found
+
+
 def env_choice(name: str, choices: Iterable[str], default: str) -> str:
     word = env_str(name, default)
     allowed = list(choices)

@@ -24,6 +24,7 @@ from ollaproject.env import (
     kept_secret,
 )
 from ollaproject.mail_settings import *  # noqa: F403
+from ollaproject.sign_in_settings import *  # noqa: F403
 from ollaproject.telemetry import traces_wanted
 from ollaproject.wire.release import VERSION
 
@@ -70,7 +71,6 @@ OLLA_KEPT_BODIES_HOURS = key_settings.OLLA_KEPT_BODIES_HOURS
 OLLA_KEPT_BODIES_SIZE = key_settings.OLLA_KEPT_BODIES_SIZE
 OLLA_RATE_LIMIT_PER_IP = env_int("OLLA_RATE_LIMIT_PER_IP", 0)  # requests per minute, of callers without a key
 OLLA_RATE_LIMIT_GLOBAL = env_int("OLLA_RATE_LIMIT_GLOBAL", 0)
-OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
 OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
 OLLA_REQUEST_HISTORY_DAYS = env_int("OLLA_REQUEST_HISTORY_DAYS", 7)
 OLLA_USAGE_TOTALS = env_bool("OLLA_USAGE_TOTALS", default=True)
@@ -140,6 +140,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
+    "axes",
     "csp",
     "django_htmx",
     "rest_framework",
@@ -148,6 +149,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ollaproject.forwarded.ForwardedMiddleware",  # first: all others see who asks
     "django.middleware.security.SecurityMiddleware",
     "ollaproject.static.StaticFilesMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -160,6 +162,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 TEMPLATES = [
@@ -222,33 +225,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 
-# --- Sign-in, cookies, transport security -----------------------------------------------------------------
-
-LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "dashboard"
-LOGOUT_REDIRECT_URL = "login"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
-
-# Set it when people reach the gateway through https: cookies then travel on https only, and http is
-# redirected.
-OLLA_HTTPS = env_bool("OLLA_HTTPS", default=False)
-SECURE_SSL_REDIRECT = OLLA_HTTPS
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if OLLA_HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = OLLA_HTTPS
-SECURE_HSTS_PRELOAD = OLLA_HTTPS
-SESSION_COOKIE_SECURE = OLLA_HTTPS
-CSRF_COOKIE_SECURE = OLLA_HTTPS
-SESSION_COOKIE_NAME = "olla_session"
-CSRF_COOKIE_NAME = "olla_csrf"
-CSRF_TRUSTED_ORIGINS = env_list("OLLA_CSRF_TRUSTED_ORIGINS")
-X_FRAME_OPTIONS = "DENY"
-SECURE_REFERRER_POLICY = "same-origin"
-if OLLA_TRUSTED_PROXIES:
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# --- What pages may load ----------------------------------------------------------------------------------
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
@@ -11,11 +12,19 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from ollaproject.wire import rest
 
+
+def provider() -> str:
+    """Where else one may sign in, empty for nowhere. For the template of the sign-in page."""
+    return settings.OLLA_OIDC_ISSUER and str(settings.OLLA_OIDC_NAME)
+
+
+sign_in = auth_views.LoginView.as_view(redirect_authenticated_user=True, extra_context={"provider": provider})
+
 urlpatterns = [
     path("", include("endpoints.urls")),
     path("", include("inference.urls")),  # before the door's: models/local/ is not a model called local
     path("", include("proxy.urls")),
-    path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/", sign_in, name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("language/", set_language, name="language"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from django.http.request import split_domain_port, validate_host
 
+from ollaproject.wire.peers import TrustedProxies, parse_address
 from proxy import errors
 from proxy.key_table import keys
-from proxy.patterns import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -74,9 +73,8 @@ class Guard:
     ) -> None:
         self._api_auth = api_auth
         self._allowed_hosts = tuple(allowed_hosts)
-        self._trusted = tuple(ipaddress.ip_network(each, strict=False) for each in trusted_proxies)
+        self._proxies = TrustedProxies(trusted_proxies)
         self._judge_host = lru_cache(MAX_REMEMBERED)(self._host_verdict)
-        self._is_trusted = lru_cache(MAX_REMEMBERED)(self._is_trusted_address)
 
     def check_host(self, scope: Scope) -> None:
         """Refuse a request that names another host: a web page must not reach us by rebinding its own name.
@@ -95,14 +93,10 @@ class Guard:
         """Where a request comes from. X-Forwarded-For counts as far as trusted proxies wrote it."""
         client = scope.get("client")
         peer = client[0] if client else ""
-        if not self._trusted or not self._is_trusted(peer):
+        if not self._proxies.trust(peer):
             return _direct(peer) if holder is None else Caller(peer, peer, peer_trusted=False, holder=holder)
         chain = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-        address = peer
-        for hop in reversed([part.strip() for part in chain.decode("latin-1").split(",") if part.strip()]):
-            address = hop
-            if not self._is_trusted(hop):
-                break
+        address = self._proxies.client_of(peer, chain.decode("latin-1"))
         return Caller(peer, address, peer_trusted=True, holder=holder)
 
     def authenticate(self, scope: Scope) -> Caller:
@@ -135,10 +129,6 @@ class Guard:
         if not domain:
             return None
         return validate_host(domain, self._allowed_hosts)
-
-    def _is_trusted_address(self, text: str) -> bool:
-        address = parse_address(text)
-        return address is not None and any(address in network for network in self._trusted)
 
 
 @lru_cache(MAX_REMEMBERED)

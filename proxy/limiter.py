@@ -6,17 +6,16 @@ is asked what all processes have counted. Callers without limits never come here
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from typing import TYPE_CHECKING
 
 from endpoints.durations import format_duration
+from ollaproject.wire.peers import network_of
 from proxy import errors
 from proxy.key_table import keys
 from proxy.limits import Limits
 from proxy.meters import CONCURRENT, DAY, MONTH, REQUESTS, TOKENS, Full, Meter, Room, Subject, scarcest
-from proxy.patterns import parse_address
 
 if TYPE_CHECKING:
     from ollaproject.wire.openai_errors import ApiError
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 # Of addresses, anyone may have any number.
 MAX_METERS = 20_000
 # Whoever has an IPv6 address has the whole network around it.
-IPV6_NETWORK_BITS = 64
 KINDS_OF_SCRIPT = (CONCURRENT, REQUESTS, TOKENS, DAY, MONTH)
 
 
@@ -132,7 +130,9 @@ class Limiter:
     def _of_address(self, address: str) -> tuple[Subject, ...]:
         found = [self._everyone] if self._everyone.limits else []
         if self._per_address:
-            found.append(Subject(f"address {_network(address)}", f"The address {address}", self._per_address))
+            found.append(
+                Subject(f"address {network_of(address)}", f"The address {address}", self._per_address)
+            )
         return tuple(found)
 
     async def _enter_shared(
@@ -204,11 +204,3 @@ def _pairs(rooms: list[tuple[Subject, Room]]) -> list[Pair]:
             (b"x-ratelimit-reset-" + word, format_duration(round(max(0.0, reset), 3)).encode()),
         ]
     return pairs
-
-
-def _network(address: str) -> str:
-    """What an address is counted as."""
-    parsed = parse_address(address)
-    if parsed is None or parsed.version == 4:  # noqa: PLR2004 - of IP
-        return str(parsed or address)
-    return str(ipaddress.ip_network((parsed, IPV6_NETWORK_BITS), strict=False))

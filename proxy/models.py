@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from django.core.validators import MinValueValidator
 from django.db import models
 
+from proxy.identity import Identity
 from proxy.key_models import KEY_NAME_LENGTH, ApiKey, TeamLimits
 from proxy.log_models import BudgetReached, KeptBody
 
@@ -17,6 +18,7 @@ __all__ = [
     "ApiKey",
     "BudgetReached",
     "Came",
+    "Identity",
     "KeptBody",
     "ModelPrice",
     "RequestRecord",

@@ -7,10 +7,10 @@ import re
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
+from ollaproject.wire.peers import parse_address
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # A client may ask for any number of names: no more verdicts than this are kept.
 MAX_VERDICTS = 2048
@@ -67,13 +67,3 @@ class Networks:
             if len(self._verdicts) < MAX_VERDICTS:
                 self._verdicts[address] = verdict
         return verdict
-
-
-def parse_address(text: str) -> Address | None:
-    """An IP address; one that is IPv4 inside IPv6 (`::ffff:127.0.0.1`) as the IPv4 address it is."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address

@@ -19,6 +19,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
+from ollaproject import forwarded
 from ollaproject.wire import asgi, roles
 from ollaproject.wire.openai_errors import ApiError
 from proxy import errors
@@ -91,6 +92,7 @@ def team_of(user: User) -> Team | None:
 
 def person(scope: Scope) -> User:
     request = ASGIRequest(dict(scope), BytesIO())
+    forwarded.settle(request.META)
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(
         request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from django.urls import path
 
-from proxy import endpoint_traffic, figure_pages, model_pages, playground, request_pages
+from proxy import endpoint_traffic, figure_pages, model_pages, oidc, playground, request_pages
 
 urlpatterns = [
+    path("oidc/authenticate/", oidc.BeginView.as_view(), name="oidc_authentication_init"),
+    path("oidc/callback/", oidc.CallbackView.as_view(), name="oidc_authentication_callback"),
     path("figures/", figure_pages.figures, name="figures"),
     path("traffic/<int:endpoint_id>/", endpoint_traffic.traffic, name="endpoint-traffic"),
     path("traffic/<int:endpoint_id>/first-byte/", endpoint_traffic.first_byte, name="endpoint-first-byte"),
