@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import connection
+from example_models import keep_alive
 
 from endpoints import revision
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel, HealthCheck, Transition
@@ -175,6 +176,7 @@ def keep_checking(stop: threading.Event) -> None:
     """Move the times of the checks on, as a worker does, so that no page says that checks have stopped."""
 
     while not stop.wait(0.5):
+        keep_alive()
         for health in EndpointHealth.objects.select_related("endpoint").filter(next_check_at__lt=now()):
             interval = timedelta(seconds=health.endpoint.check_interval_seconds)
             EndpointHealth.objects.filter(pk=health.pk).update(

@@ -146,6 +146,13 @@ def shoot(browser: Browser, url: str, folder: Path, *, size: str, scheme: Scheme
     page.wait_for_selector("#live[data-state=live]")
     picture("endpoint")
     picture("incidents", "/incidents/")
+    picture("local-models", "/models/local/")
+    page.get_by_role("link", name="Mistral-7B", exact=True).click()
+    picture("local-model")
+    picture("admin-local-models", "/admin/inference/localmodel/")
+    page.get_by_role("link", name="Mistral-7B").click()
+    picture("admin-local-model")
+    picture("admin-local-model-add", "/admin/inference/localmodel/add/")
     picture("not-found", "/nothing-here/")
     picture("admin", "/admin/")
     picture("admin-list", "/admin/endpoints/endpoint/")
@@ -184,11 +191,13 @@ def take_all(folder: Path) -> None:
     django.setup()
     from django.contrib.auth.models import User  # noqa: PLC0415
     from example_fleet import FLEET, fill, keep_checking  # noqa: PLC0415
+    from example_models import fill_models  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     User.objects.create_superuser(USER, password=PASSWORD)
     with server() as url, chromium() as browser:
         shoot_empty(browser, url, folder)
+    fill_models()
     fill(FLEET)  # while no server runs, which would remember the past without these rows
     with server() as url:
         stop = threading.Event()

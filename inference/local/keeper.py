@@ -227,7 +227,7 @@ class Keeper:
             self._gave_up = (model.restart_asked_at, status.commit)
             if status.state == State.READY:
                 said = setbacks.last_words(model.pk)
-                record.move(status, State.READY, f"The new server could not be loaded: {said}")
+                record.move(status, State.READY, f"{setbacks.NOT_RENEWED}: {said}")
         ending = None if self.running is None else self.running.ending()
         if ending is None:
             return

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inference.local.running import Ending
     from inference.models import LocalModelStatus
 
+NOT_RENEWED = "The new server could not be loaded"
 ROOM_RETRY_SECONDS = 15.0
 FAILED = "its model has failed"  # why its endpoint is out of service
 

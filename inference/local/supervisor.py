@@ -61,7 +61,8 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: self._stopping.set())
         with self._lock():
-            self._tick(self._begin)
+            while not self._tick(self._begin) and not self._stopping.wait(TICK_SECONDS):
+                pass  # the database may be coming up beside it
             while not self._stopping.wait(TICK_SECONDS):
                 self._tick(self._look_at_all)
             self._end()
@@ -82,7 +83,8 @@ class Supervisor:
                     time.sleep(0.1)
             yield
 
-    def _tick(self, look: Callable[[], None]) -> None:
+    def _tick(self, look: Callable[[], None]) -> bool:
+        """Look, and say whether the database let it."""
         try:
             look()
             self._failing = False
@@ -91,6 +93,7 @@ class Supervisor:
                 logger.error("The database does not answer (%s). The models go on as they are.", error)
             self._failing = True
             connection.close()
+        return not self._failing
 
     # --- Begin, look, end
 

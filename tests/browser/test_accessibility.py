@@ -11,9 +11,12 @@ from django.contrib import admin
 
 from endpoints.choices import Mode, Status
 from endpoints.models import AliasedModel, ModelAlias
+from inference.local.choices import State
+from inference.models import LocalModel
 from proxy.models import Came
 from tests.pages.fleet import add_endpoint
 from tests.pages.records import record
+from tests.pages.test_local_models import add_machine, add_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +53,9 @@ def fleet(web: WebServer) -> Endpoint:
     AliasedModel.objects.create(alias=alias, model="m1")
     for outcome in Came.values:
         record(outcome=outcome, endpoint="mini-healthy")
+    for state in State:
+        add_model(f"org/{state}", state=state, reason="it says so", done=1, total=2, log_tail="one\ntwo")
+    add_machine()
     return add_endpoint("studio", mode=Mode.DRAINING, models=("m1", "m2"))
 
 
@@ -61,6 +67,8 @@ def our_pages(fleet: Endpoint) -> list[str]:
         "/models/",
         "/models/m1/",
         "/models/gpt-4o/",
+        "/models/local/",
+        f"/models/local/{LocalModel.objects.get(name='org/failed').pk}/",
         "/playground/",
         "/requests/",
         f"/requests/{request_id}/",
@@ -72,6 +80,7 @@ def our_pages(fleet: Endpoint) -> list[str]:
 def admin_pages(fleet: Endpoint) -> list[str]:
     """The index, and of each of our models its list and its form."""
     found = ["/admin/", "/admin/password_change/", f"/admin/endpoints/endpoint/{fleet.pk}/change/"]
+    found.append(f"/admin/inference/localmodel/{LocalModel.objects.get(name='org/loading').pk}/change/")
     for label in ("endpoints", "proxy", "inference"):
         for model in apps.get_app_config(label).get_models():
             site = admin.site._registry.get(model)

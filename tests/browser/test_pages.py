@@ -10,8 +10,11 @@ from playwright.sync_api import expect
 
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
+from inference.local.choices import State
+from inference.models import LocalModel
 from ollaproject.wire import roles
 from tests.pages.fleet import PASSWORD, add_endpoint
+from tests.pages.test_local_models import add_machine, add_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +45,10 @@ def fleet(web: WebServer) -> Endpoint:
             f"mini-{status}", status=status, reason="something that takes a whole sentence to explain"
         )
     add_endpoint("resting", mode=Mode.PAUSED)
+    for state in State:
+        why = "a reason that takes a whole sentence to explain"
+        add_model(f"org/{state}-{LONG}", state=state, done=1, total=2, reason=why, log_tail=f"{LONG}\n" * 9)
+    add_machine()
     url = f"http://{'sub.' * 12}example.test:8000"
     return add_endpoint(
         LONG, mode=Mode.DRAINING, url=url, models=tuple(f"organisation/{LONG}-{n}" for n in range(5))
@@ -54,6 +61,10 @@ def pages_of(endpoint: Endpoint) -> list[str]:
         "/",
         f"/endpoints/{endpoint.pk}/",
         "/incidents/",
+        "/models/local/",
+        f"/models/local/{LocalModel.objects.get(status__state=State.FAILED).pk}/",
+        f"/admin/inference/localmodel/{LocalModel.objects.get(status__state=State.LOADING).pk}/change/",
+        "/admin/inference/localmodel/",
         admin,
         f"{admin}{endpoint.pk}/change/",
         f"{admin}add/",

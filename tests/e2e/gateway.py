@@ -83,6 +83,11 @@ class Gateway:
             process.kill()
             process.wait(STOP_SECONDS)
 
+    def beside(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command of `manage.py` in its home, and let it run."""
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        return subprocess.Popen(command, env=self._variables(), stderr=subprocess.DEVNULL)
+
     def _variables(self) -> dict[str, str]:
         kept = {
             name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")

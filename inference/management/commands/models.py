@@ -21,6 +21,7 @@ from inference.local import (
     logs,
     looking,
     record,
+    setbacks,
     terminal,
 )
 from inference.local.choices import Kind, State
@@ -46,6 +47,8 @@ def is_ready(_model: LocalModel, status: LocalModelStatus) -> bool:
 
 def is_restarted(model: LocalModel, status: LocalModelStatus) -> bool:
     asked = model.restart_asked_at
+    if status.state == State.READY and status.reason.startswith(setbacks.NOT_RENEWED):
+        raise terminal.Failed(status.reason)
     return status.state == State.READY and bool(status.started_at and asked and status.started_at >= asked)
 
 
