@@ -179,9 +179,10 @@ def model_not_found(model: str, known: Sequence[str]) -> ApiError:
     return ApiError(404, "model_not_found", f"No endpoint serves the model {model!r}. {there}", param="model")
 
 
-def model_unavailable(model: str, states: Sequence[str]) -> ApiError:
-    message = f"The model {model!r} cannot be served now: {'; '.join(states)}. Try again in a few seconds."
-    return ApiError(503, "model_unavailable", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+def model_unavailable(model: str, states: Sequence[str], retry_after: int) -> ApiError:
+    """`retry_after` is in seconds."""
+    message = f"The model {model!r} cannot be served now: {'; '.join(states)}. Try again in {retry_after} s."
+    return ApiError(503, "model_unavailable", message, headers={"Retry-After": str(retry_after)})
 
 
 def context_length_exceeded(model: str | None, context: int, about: int, at_least: int) -> ApiError:
@@ -197,12 +198,13 @@ def context_length_exceeded(model: str | None, context: int, about: int, at_leas
     return refused
 
 
-def no_healthy_endpoint(label: str, states: Sequence[str]) -> ApiError:
+def no_healthy_endpoint(label: str, states: Sequence[str], retry_after: int) -> ApiError:
+    """`retry_after` is in seconds."""
     if states:
-        message = f"No {label} endpoint can serve now: {'; '.join(states)}. Try again in a few seconds."
+        message = f"No {label} endpoint can serve now: {'; '.join(states)}. Try again in {retry_after} s."
     else:
         message = f"There is no {label} endpoint. Add one in the admin pages."
-    return ApiError(503, "no_healthy_endpoint", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return ApiError(503, "no_healthy_endpoint", message, headers={"Retry-After": str(retry_after)})
 
 
 def waking(model: str | None, retry_after: int) -> ApiError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
 from endpoints.choices import Mode
+from ollaproject.wire import clock
 from proxy import errors
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from ollaproject.wire.openai_errors import ApiError
     from proxy.routing import Question
 
+LONGEST_RETRY_AFTER_SECONDS: Final = 3600
+
 
 def refusal(
     question: Question, present: Sequence[Target], serving: Sequence[Target], strategy: str
@@ -21,16 +25,26 @@ def refusal(
     """`present` are the endpoints of the surface, `serving` those that have the model. None is routable."""
     surface, model = question.surface, question.model
     if model is None or not present:
-        return errors.no_healthy_endpoint(surface.label, states(present))
+        return errors.no_healthy_endpoint(surface.label, states(present), again_in(present))
     if serving:
-        refused = errors.model_unavailable(model, states(serving))
+        refused = errors.model_unavailable(model, states(serving), again_in(serving))
         return with_routing(refused, strategy, "model_unavailable")
     # An endpoint that was never well has told us nothing about its models: it may be the one.
     silent = [target for target in present if not target.models]
     if silent and not any(target.routable for target in present):
-        return errors.no_healthy_endpoint(surface.label, states(present))
+        return errors.no_healthy_endpoint(surface.label, states(present), again_in(present))
     known = sorted({name for target in present if target.routable for name in target.model_names})
     return with_routing(errors.model_not_found(model, known), strategy, "model_not_found")
+
+
+def again_in(targets: Iterable[Target]) -> int:
+    """Seconds until one of them may be found well: the next check that is planned, as far as it is known."""
+    now = clock.now()
+    waits = [target.next_check_in(now) for target in targets if target.mode == Mode.ACTIVE]
+    known = [wait for wait in waits if wait is not None]
+    if not known:
+        return errors.RETRY_AFTER_SECONDS
+    return min(max(1, math.ceil(min(known))), LONGEST_RETRY_AFTER_SECONDS)
 
 
 def states(targets: Iterable[Target]) -> list[str]:

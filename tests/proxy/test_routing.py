@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from endpoints.choices import Mode, Status
+from ollaproject.wire import clock
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 
 if TYPE_CHECKING:
@@ -140,6 +142,21 @@ def test_a_known_model_without_a_routable_endpoint_is_unavailable(
     assert words in answer.json()["error"]["message"]
     assert answer.headers["x-olla-routing-reason"] == "model_unavailable"
     assert not upstream.requests
+
+
+def test_a_refusal_says_when_an_endpoint_is_next_asked(
+    client: httpx.Client, upstream: FakeUpstream, table: Table
+) -> None:
+    limited = {"status": Status.RATE_LIMITED}
+    soon, later = (clock.now() + timedelta(seconds=seconds) for seconds in (40, 90))
+    table(
+        target_for(upstream, number=1, next_check_at=later, **limited),
+        target_for(upstream, number=2, next_check_at=soon, **limited),
+        target_for(upstream, number=3, next_check_at=clock.now(), mode=Mode.PAUSED),
+    )
+    refused = client.post(CHAT, json=chat_body())
+    assert 30 <= int(refused.headers["retry-after"]) <= 40
+    assert f"Try again in {refused.headers['retry-after']} s." in refused.json()["error"]["message"]
 
 
 def test_without_any_endpoint_it_says_so(client: httpx.Client, table: Table) -> None:
