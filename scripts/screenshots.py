@@ -59,8 +59,7 @@ def server() -> Iterator[str]:
     """The web process alone: no worker, no model."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "uvicorn", "ollaproject.asgi:application", "--port", str(port)]
-    process = subprocess.Popen([*command, "--log-level", "warning"], cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-m", "ollaproject.web", "--port", str(port)], cwd=ROOT)
     try:
         wait_for(f"{url}/login/")
         yield url

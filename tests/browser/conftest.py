@@ -51,8 +51,8 @@ class WebServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "uvicorn", "ollaproject.asgi:application", "--port", str(self.port)]
-        self._process = subprocess.Popen([*command, "--log-level", "warning"], env=self._environment)
+        command = [sys.executable, "-m", "ollaproject.web", "--port", str(self.port)]
+        self._process = subprocess.Popen(command, env=self._environment)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             assert self._process.poll() is None, "the web process ended while it started"

@@ -10,7 +10,7 @@ import pytest
 from endpoints.choices import Retry
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE, HANG, RESET
-from tests.proxy.conftest import CHAT, chat_body, target_for
+from tests.proxy.conftest import CHAT, chat_body, over_both_servers, target_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Table = Callable[..., None]
     Upstreams = Callable[..., FakeUpstream]
+
+pytestmark = over_both_servers
 
 PATH = "/v1/chat/completions"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anthropic
 import openai
 import pytest
 from langchain_openai import ChatOpenAI
@@ -72,6 +73,28 @@ def test_a_cut_stream_raises(sdk: openai.OpenAI, upstream: FakeUpstream) -> None
 
     with pytest.raises(openai.APIError, match="not the whole answer"):
         list(sdk.chat.completions.create(model="m1", messages=MESSAGES, stream=True))
+
+
+def test_a_cut_stream_raises_in_anthropics_sdk_too(served: Served, upstream: FakeUpstream) -> None:
+    start = {"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant"}}
+    upstream.answer(
+        "/v1/messages", answers.sse([b"event: message_start\n" + answers.event(start)], end=[RESET])
+    )
+
+    with anthropic.Anthropic(base_url=f"{served.url}/olla/anthropic", api_key="not-needed") as client:
+        told = client.messages.create(
+            model="m1", max_tokens=5, messages=[{"role": "user", "content": "What is MLX?"}], stream=True
+        )
+        with pytest.raises(anthropic.APIError, match="not the whole answer"):
+            list(told)
+
+
+def test_an_answer_that_is_shorter_than_its_length_raises(sdk: openai.OpenAI, upstream: FakeUpstream) -> None:
+    long = answers.head(200, {"Content-Type": "application/json", "Content-Length": 500_000})
+    upstream.answer(PATH, answers.raw(long + b'{"id": "' + b"x" * 300_000, RESET))
+
+    with pytest.raises(openai.APIConnectionError):
+        sdk.with_options(max_retries=0).chat.completions.create(model="m1", messages=MESSAGES)
 
 
 def test_its_retries_do_not_multiply_ours(sdk: openai.OpenAI, upstream: FakeUpstream) -> None:
