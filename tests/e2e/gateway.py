@@ -67,6 +67,11 @@ class Gateway:
         )
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
 
+    def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        """A further process of `manage.py` with the database and broker of this one."""
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        return subprocess.Popen(command, env={**self._variables(), **variables}, stderr=subprocess.DEVNULL)
+
     def manage(self, *arguments: str) -> None:
         """Run a command of `manage.py` in its home."""
         command = [sys.executable, str(ROOT / "manage.py"), *arguments]

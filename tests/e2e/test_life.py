@@ -21,6 +21,7 @@ from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(240)]
 
@@ -31,6 +32,14 @@ CHAT = {"model": CHAT_MODEL, "messages": [{"role": "user", "content": "Count."}]
 LOCAL_IS_DOWN = "local does not serve|None of 2 endpoints serves|1 of 2 endpoints serves"
 UNLOAD = "from inference.local import wishes; from inference.models import LocalModel; "
 UNLOAD += "wishes.unload(LocalModel.objects.get())"
+PLACE = """
+from inference.local import wishes
+from inference.models import LocalModel
+model = LocalModel(name="placed", source="demo", kind="embedding", host="mini-2")
+model.full_clean()
+model.save()
+wishes.start(model)
+"""
 BACK_SECONDS = 10
 LONG_STREAM = {
     "model": CHAT_MODEL,
@@ -172,6 +181,26 @@ def test_whoever_is_killed_comes_back_and_nothing_is_left_behind(gateway: Gatewa
             assert [name for name, pid in before.items() if alive(pid)] == [
                 n for n in before if n not in names
             ]
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+@pytest.mark.parametrize("gateway", ["servers"], indirect=True)
+def test_a_further_machine_runs_what_is_placed_there(gateway: Gateway, tmp_path: Path) -> None:
+    shutil.copytree(gateway.home / "secrets", tmp_path / "secrets")
+    there = gateway.begin("serve_models", "--host-name", "mini-2", OLLA_HOME=str(tmp_path))
+    gateway.manage("shell", "-c", PLACE)
+    with gateway.client() as client:
+        question = {"model": "placed", "input": "where am I"}
+        eventually(lambda: client.post("/v1/embeddings", json=question).status_code == 200, within=60)
+        (found,) = tmp_path.glob("run/model-*.json")
+        model = json.loads(found.read_text())["pid"]
+
+        there.terminate()
+        assert there.wait(30) == 0
+        assert not alive(model)
+        eventually(lambda: "placed" not in client.get("/v1/models").text, within=5)
+        assert client.post("/v1/chat/completions", json=CHAT).status_code == 200
 
 
 def test_ctrl_c_in_the_middle_of_a_stream_leaves_nothing_behind() -> None:
