@@ -19,7 +19,7 @@ from inference.errors import ModelBroken, ModelError
 from inference.grammars import Grammars
 from inference.kept_state import keeps_every_token
 from inference.kv_file import fingerprint_of
-from inference.loader import LoadedModel, load_chat_model
+from inference.loader import LoadedModel, Making, load_chat_model
 from inference.memory import KvCost, budget_bytes, set_wired_limit
 from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
@@ -31,6 +31,7 @@ from inference.work import EmbeddingJob, Message, Work
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from inference.lockstep import Leader
     from inference.options import ModelOptions
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Backend:
     The attributes and counts may be read from anywhere; `add`, `step` and `close` are for the engine thread.
     """
 
-    def __init__(self, chat: LoadedModel, encoder: Encoder | None, scheduler: Scheduler) -> None:
+    def __init__(self, chat: LoadedModel, encoder: Encoder | None, scheduler: Scheduler | Leader) -> None:
         self._chat = chat
         self.encoder = encoder
         self.vocabulary = Vocabulary(chat.tokenizer.backend_tokenizer)
@@ -135,8 +136,7 @@ def build(models: ModelOptions) -> Backend:
         models.name,
         models_dir=models.models_dir,
         served_name=models.served_name,
-        adapter=models.adapter,
-        runs_own_code=models.runs_own_code,
+        making=Making(models.adapter, runs_own_code=models.runs_own_code),
     )
     encoder = (
         load_encoder(
@@ -150,7 +150,7 @@ def build(models: ModelOptions) -> Backend:
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
     room = Room(KvCost.of_model(chat.model), budget_bytes(models.kv_bytes))
-    chat = replace(_limited(_within(room, chat), models), template_options=models.template_options)
+    chat = replace(limited(within(room, chat), models), template_options=models.template_options)
     mx.set_cache_limit(int(room.budget_bytes * BUFFERS_SHARE))
     scheduler = Scheduler(
         chat.model,
@@ -163,7 +163,7 @@ def build(models: ModelOptions) -> Backend:
     return Backend(chat, encoder, scheduler)
 
 
-def _within(room: Room, chat: LoadedModel) -> LoadedModel:
+def within(room: Room, chat: LoadedModel) -> LoadedModel:
     """The model with a context that fits into memory. ModelBroken when hardly anything does."""
     longest, gigabytes = room.longest, room.budget_bytes / 1e9
     if longest is None or longest >= chat.context_length:
@@ -181,7 +181,7 @@ def _within(room: Room, chat: LoadedModel) -> LoadedModel:
     return replace(chat, context_length=longest, context_limit=limit)
 
 
-def _limited(chat: LoadedModel, models: ModelOptions) -> LoadedModel:
+def limited(chat: LoadedModel, models: ModelOptions) -> LoadedModel:
     """The model with the context that its operator allows."""
     longest = models.context_length
     if longest is None or longest >= chat.context_length:

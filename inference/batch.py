@@ -139,9 +139,13 @@ class Batch:
             return
         logits = self._model(self._inputs[:, None], cache=self._caches)[:, -1]
         logits = self._processed(logits, self._inputs)
-        self._pending = draw(logits, [seat.draw() if seat else NOBODY for seat in self._places])
+        self._pending = self._drawn(logits)
         self._pending_odds = Odds.of(self._places, logits, self._pending)
         mx.async_eval(self._pending, *self._pending_odds.arrays)
+
+    def _drawn(self, logits: Any) -> Any:
+        """What the rows say next, as uint32 [places]."""
+        return draw(logits, [seat.draw() if seat else NOBODY for seat in self._places])
 
     def read(self) -> list[Made]:
         """The tokens that were pending when the step was dispatched, which are in the caches now."""

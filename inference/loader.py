@@ -32,7 +32,7 @@ from inference.errors import ModelBroken
 from inference.memory import available_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from mlx_lm.tokenizer_utils import TokenizerWrapper
@@ -57,6 +57,20 @@ FLOAT32_BYTES = 4
 MEMORY_SHARE_FOR_WEIGHTS = 0.7
 WARM_UP_PROMPT_LENGTHS = (24, 3)  # unequal, so that padding is warm too
 WARM_UP_TOKENS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What becomes of a model's files. `adapter` is the folder of a LoRA adapter; `runs_own_code` lets Python
+    code in the model's folder run; `shard` leaves this machine its part of a model that several run together.
+    """
+
+    adapter: Path | None = None
+    runs_own_code: bool = False
+    shard: Callable[[Any], None] | None = None
+
+
+USUAL = Making()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +99,28 @@ def load_chat_model(
     models_dir: Path,
     served_name: str | None = None,
     dense: bool | None = None,
-    adapter: Path | None = None,
-    runs_own_code: bool = False,
+    making: Making = USUAL,
 ) -> LoadedModel:
     """Load `demo`, a local folder or a Hugging Face id, ready for its first request.
 
     `models_dir` keeps the demo model. `dense` makes quantised weights float32, on a CPU only: many times
-    faster, so it is done when memory allows, unless `dense` says True or False. `adapter` is the folder of a
-    LoRA adapter. `runs_own_code` lets Python code in the model's folder run.
+    faster, so it is done when memory allows, unless `dense` says True or False.
 
     Raises ModelNotFound, ModelBroken or another ModelError with a sentence that says what to try.
     """
     folder = model_folder.locate(name, demo=partial(demo_chat_model, models_dir))
     config = model_folder.read_config(folder)
-    _check_kind(config, folder, runs_own_code=runs_own_code)
+    _check_kind(config, folder, runs_own_code=making.runs_own_code)
     weight_files = model_folder.check_weights(folder)
     model_folder.check_tokenizer(folder)
-    model, tokenizer = _load(folder, runs_own_code=runs_own_code)
-    if adapter is not None:
-        _adapt(model, adapter, folder)
+    model, tokenizer = _load(folder, runs_own_code=making.runs_own_code, lazy=making.shard is not None)
+    if making.adapter is not None:
+        _adapt(model, making.adapter, folder)
     if mx.default_device() == mx.Device(mx.cpu):
         suit_cpu(model, dense=_fits_dense(model) if dense is None else dense)
+    if making.shard is not None:
+        making.shard(model)
+        mx.eval(model.parameters())
     if not tokenizer.has_chat_template:
         logger.warning("%s has no chat template: it serves completions, and refuses chat.", folder)
     vocabulary_size = _warm_up(model, folder)
@@ -146,9 +161,9 @@ def _check_kind(config: dict[str, Any], folder: Path, *, runs_own_code: bool) ->
         )
 
 
-def _load(folder: Path, *, runs_own_code: bool) -> tuple[Any, TokenizerWrapper]:
+def _load(folder: Path, *, runs_own_code: bool, lazy: bool) -> tuple[Any, TokenizerWrapper]:
     try:
-        model, config = load_model(folder, trust_remote_code=runs_own_code)
+        model, config = load_model(folder, lazy=lazy, trust_remote_code=runs_own_code)
         # A local tokenizer must not make transformers ask the hub for news.
         tokenizer = load_tokenizer(
             folder,

@@ -44,6 +44,7 @@ class ModelOptions:
     `context_length` is the longest prompt with its answer in tokens, `adapter` the folder of a LoRA adapter,
     and `template_options` what the chat template is given when a request says nothing else. `runs_own_code`
     lets Python code in the model's folder run. `wires_memory` has macOS keep the weights in memory.
+    `together` is how the machines are connected that run it together: ring or jaccl.
     """
 
     name: str
@@ -66,6 +67,7 @@ class ModelOptions:
     template_options: Mapping[str, Any] = field(default_factory=dict)
     runs_own_code: bool = False
     wires_memory: bool = False
+    together: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ GRACE_SECONDS = 1.0
 CLOSE_SECONDS = 2
 """What connections get after that to take in their last bytes."""
 THREAD_END_SECONDS = 5.0
+LEADER_SECONDS = 4.0
+"""What the first machine gets to finish when all are told to stop: it needs the others for that."""
 KEEP_ALIVE_SECONDS = 75
 LISTEN_BACKLOG = 2048
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -142,11 +144,24 @@ def _build(models: ModelOptions) -> Backend:
         from inference.encoder_backend import build_encoder  # noqa: PLC0415
 
         backend: Backend = build_encoder(models)
+    elif models.together:
+        from inference import together  # noqa: PLC0415
+
+        backend = together.build(models)
     else:
         backend = build(models)
     for name, _, tokens in backend.served:
         logger.info("%s is ready: it reads %d tokens.", name, tokens)
     return backend
+
+
+def serve_along(models: ModelOptions) -> None:
+    """On another machine than the first of those that run a model together. Raises ModelError."""
+    logger.info("%s", accelerate(cache_dir=models.cache_dir).summary)
+    from inference import together  # noqa: PLC0415 -- as in `_build`
+
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(LEADER_SECONDS, os._exit, [0]).start())
+    together.serve_along(models)
 
 
 def _leave_thread() -> None:

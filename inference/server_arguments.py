@@ -71,6 +71,12 @@ def _add_character(parser: ArgumentParser) -> None:
         """'{"enable_thinking": false}'""",
     )
     parser.add_argument(
+        "--together",
+        choices=["ring", "jaccl"],
+        default="",
+        help="run one model on all machines that mlx.launch has started this command on, connected like that",
+    )
+    parser.add_argument(
         "--runs-own-code",
         action="store_true",
         help="run Python code that comes with the model; only for code that you have read",
@@ -192,6 +198,7 @@ def server_options(options: dict[str, Any]) -> ServerOptions:
         template_options=options["chat_template_options"],
         runs_own_code=options["runs_own_code"],
         wires_memory=options["wire_memory"],
+        together=options["together"],
     )
     return ServerOptions(
         models=models,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
+from django.conf import settings
 
 from inference.local import run
 
@@ -47,6 +48,7 @@ class ModelProcess:
         with launch.log.open("ab") as log:
             child = subprocess.Popen(  # noqa: S603
                 launch.command,
+                cwd=settings.BASE_DIR,
                 env={**os.environ, **launch.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -68,8 +70,10 @@ class ModelProcess:
 
     @property
     def memory_bytes(self) -> int | None:
+        """Of it and what it has started."""
         with contextlib.suppress(psutil.Error):
-            return int(psutil.Process(self.pid).memory_info().rss)
+            process = psutil.Process(self.pid)
+            return sum(int(each.memory_info().rss) for each in (process, *process.children(recursive=True)))
         return None
 
     def terminate(self) -> None:

@@ -48,17 +48,21 @@ def machine(*, used_by_models: int) -> Machine:
 
 
 def needed_bytes(model: LocalModel, facts: dict[str, dict[str, int]], *, free: int | None) -> int | None:
-    """What `model` is going to take. None before its files are known and when no budget is set."""
+    """What `model` is going to take on each of its machines.
+
+    None before its files are known and when no budget is set.
+    """
     if model.memory_megabytes:
         return model.memory_megabytes * MEGABYTE
     if not facts:
         return None
-    return footprint.needed_bytes(
+    whole = footprint.needed_bytes(
         [Footprint(**each) for each in facts.values()],
         rows=model.max_concurrent,
         prompt_cache_bytes=(model.prompt_cache_megabytes or 0) * MEGABYTE,
         free_bytes=free,
     )
+    return whole // max(1, len(model.spread_over))
 
 
 def room_for_answers(model: LocalModel, status: LocalModelStatus) -> int:

@@ -72,7 +72,17 @@ class Site:
             run.FILE_VARIABLE: str(self.run_file(model.pk, port)),
             run.LOCK_VARIABLE: str(self.lock),
         }
-        return Launch((*command, *shlex.split(model.server_options)), environment, log_of(model.pk))
+        words = [*command, *shlex.split(model.server_options)]
+        if model.spread_over:
+            words = [*self._together(model, port), "--", *words, "--together", model.spread_through]
+        return Launch(tuple(words), environment, log_of(model.pk))
+
+    def _together(self, model: LocalModel, port: int) -> list[str]:
+        """What starts the same command on all machines of a model."""
+        words = [sys.executable, "-m", "inference.local.spread", "--machines", ",".join(model.spread_over)]
+        words += ["--backend", model.spread_through, "--starting-port", str(free_port(self.bind))]
+        words += ["--file", str(self.run_folder / f"hosts-{model.pk}-{port}.json")]
+        return [*words, *(["--hostfile", model.spread_hostfile] if model.spread_hostfile else [])]
 
 
 def _character(model: LocalModel, status: LocalModelStatus) -> list[str]:

@@ -17,7 +17,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 from inference import memory
 from inference.errors import ModelBroken, ModelNotFound
 from inference.gguf_llama import convert
-from inference.loader import LoadedModel, load_chat_model
+from inference.loader import LoadedModel, Making, load_chat_model
 from tests.inference.tiny_gguf import CONTEXT, vocabulary, write_tiny_gguf
 
 if TYPE_CHECKING:
@@ -265,15 +265,15 @@ def test_an_adapter_changes_what_the_model_says(folder: Path, tmp_path: Path) ->
     plain = load(folder).model(prompt)
 
     adapter = write_adapter(tmp_path / "adapter", model=load(folder))
-    assert not mx.allclose(load(folder, adapter=adapter).model(prompt), plain).item()
+    assert not mx.allclose(load(folder, making=Making(adapter)).model(prompt), plain).item()
 
     (adapter / "adapters.safetensors").unlink()
     with pytest.raises(ModelBroken, match=r"is no adapter of mlx-lm: it has no adapters\.safetensors"):
-        load(folder, adapter=adapter)
+        load(folder, making=Making(adapter))
 
 
 def test_code_that_comes_with_a_model_is_run_when_that_is_allowed(folder: Path) -> None:
     edit(folder / "config.json", model_file="own.py")
     (folder / "own.py").write_text("from mlx_lm.models.llama import *\n")
 
-    assert load(folder, runs_own_code=True).context_length == CONTEXT
+    assert load(folder, making=Making(runs_own_code=True)).context_length == CONTEXT

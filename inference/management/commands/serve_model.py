@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -33,6 +34,9 @@ class Command(BaseCommand):
         if not run.end_with_supervisor():
             end_with_parent()
         _check(options)
+        if options["together"] and os.environ.get("MLX_RANK", "0") != "0":
+            self._serve_along(options)
+            return
         try:
             listener = listen(options["host"], options["port"])
         except OSError as error:
@@ -40,6 +44,14 @@ class Command(BaseCommand):
             raise CommandError(f"{address} cannot be listened on: {error.strerror}.") from None
         try:
             serve(server_arguments.server_options(options), listener)
+        except ModelError as error:
+            raise CommandError(str(error)) from None
+
+    def _serve_along(self, options: dict[str, Any]) -> None:
+        from inference.server import serve_along  # noqa: PLC0415 -- as above
+
+        try:
+            serve_along(server_arguments.server_options(options).models)
         except ModelError as error:
             raise CommandError(str(error)) from None
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     MakeModel = Callable[..., LocalModel]
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 90.0
 
 
 class Driven(Supervisor):

@@ -8,16 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 import pytest
 from django.conf import settings
+from mlx_lm import generate
 
 from endpoints import sleep
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
+from inference.loader import load_chat_model
 from inference.local import hosts, wishes
 from inference.local.choices import Kind, State, Wanted
 from inference.local.room import Machine
@@ -198,6 +200,36 @@ def test_an_embedding_model_alone_is_served(supervisor: Driven, make_model: Make
     supervisor.until_state(model, State.READY)
 
     supervisor.until_state(model, State.UNLOADED)  # nobody used it
+
+
+def test_two_machines_run_a_model_together_as_one_endpoint(
+    supervisor: Driven, make_model: MakeModel, tiny_folder: Path
+) -> None:
+    model = make_model("both", spread_over=["127.0.0.1", "127.0.0.1"])
+    ready = supervisor.until_state(model, State.READY)
+    ranks = psutil.Process(ready.pid).children(recursive=True)
+    assert len(ranks) == 2
+
+    question: dict[str, Any] = {"prompt": "One two three", "max_tokens": 12, "temperature": 0}
+    alone = load_chat_model(str(tiny_folder), models_dir=tiny_folder)
+    expected = generate(alone.model, alone.tokenizer, question["prompt"], max_tokens=12).strip()
+    assert [ask("both", question), ask("both", question)] == [expected, expected]
+    assert ask("both", {**question, "guided_choice": ["left", "right"]}) in ("left", "right")
+
+    os.kill(ranks[1].pid, signal.SIGKILL)  # one that the other waits for
+    supervisor.until(lambda: status_of(model).state == State.FAILED)
+    wishes.stop(model)
+    supervisor.until_state(model, State.STOPPED)
+    supervisor.until(lambda: not any(alive(rank.pid) for rank in ranks))
+
+
+def ask(name: str, body: dict[str, Any]) -> str:
+    """What the model of this name says."""
+    endpoint = Endpoint.objects.get(name=name)
+    key = {"authorization": f"Bearer {endpoint.credential()}"}
+    said = httpx.post(f"{endpoint.url}/v1/completions", json={**body, "model": name}, headers=key, timeout=30)
+    text: str = said.json()["choices"][0]["text"]
+    return text.strip()
 
 
 def test_one_machine_has_it_until_it_is_gone(transactional_db: None, make_model: MakeModel) -> None:

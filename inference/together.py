@@ -1,0 +1,75 @@
+"""Sets up a model that several machines run together: `mlx.launch` starts `serve_model` on each of them.
+
+Imports mlx: `accelerate` has to run before this module is imported (see inference/server.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+
+from inference.backend import PROMPT_CACHE_SHARE, Backend, leave_thread, limited, within
+from inference.errors import ModelError
+from inference.kept_state import keeps_every_token
+from inference.loader import LoadedModel, Making, load_chat_model
+from inference.lockstep import Group, Leader, TurnScheduler, follow
+from inference.memory import KvCost, budget_bytes, set_wired_limit
+from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
+from inference.prompt_cache import PromptCache
+from inference.room import Room
+
+if TYPE_CHECKING:
+    from inference.options import ModelOptions
+
+logger = logging.getLogger(__name__)
+
+
+def build(models: ModelOptions) -> Backend:
+    """On the first machine. Raises ModelError."""
+    group, chat, scheduler = _share(models)
+    logger.info("%d machines run %s together.", group.size, chat.name)
+    return Backend(chat, None, Leader(scheduler, group))
+
+
+def serve_along(models: ModelOptions) -> None:
+    """On the others: work along until the first machine has enough. Raises ModelError."""
+    group, _, scheduler = _share(models)
+    try:
+        follow(scheduler, group)
+    finally:
+        leave_thread()
+
+
+def _share(models: ModelOptions) -> tuple[Group, LoadedModel, TurnScheduler]:
+    group = _group(models.together)
+    set_wired_limit(wires=models.wires_memory)
+    chat = load_chat_model(
+        models.name,
+        models_dir=models.models_dir,
+        served_name=models.served_name,
+        making=Making(models.adapter, runs_own_code=models.runs_own_code, shard=group.shard),
+    )
+    room = Room(KvCost.of_model(chat.model), group.least(budget_bytes(models.kv_bytes)))
+    chat = replace(limited(within(room, chat), models), template_options=models.template_options)
+    kept = models.prompt_cache_bytes
+    cache = PromptCache(
+        max_bytes=int(room.budget_bytes * PROMPT_CACHE_SHARE) if kept is None else kept,
+        cuts_anywhere=keeps_every_token(chat.model),
+    )
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
+    options = {"prompt_cache": cache, "max_rows": models.max_rows, "room": room}
+    return group, chat, TurnScheduler(chat.model, group, chunk_tokens=chunk_tokens, **options)
+
+
+def _group(link: str) -> Group:
+    try:
+        return Group(link)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"The machines cannot be connected ({link}): {error}. Start them with mlx.launch, as the "
+            "supervisor does."
+        ) from error
