@@ -35,16 +35,34 @@ def run(options: argparse.Namespace) -> None:
         servers = [stack.enter_context(server) for server in _chosen(options, folder)]
         for server in servers:
             asyncio.run(load.at_once(server, 2, "warm up", answer_tokens=8))
-        for turn in range(options.rounds):
-            for phase in [one for one in options.only if one != "sampled"]:
-                for server in servers if turn % 2 else reversed(servers):
-                    found = asyncio.run(_figures(server, phase, f"{phase} {turn}", options))
-                    for name, value in found.items():
-                        measured[name][server.name].append(value)
-                        print(f"round {turn + 1}  {server.name:18}  {name:48} {value:9.3f}", flush=True)
+            print(f"{server.name} is ready.", flush=True)
+        try:
+            for turn in range(options.rounds):
+                _round(turn, servers, options, measured)
+        except KeyboardInterrupt:
+            print("Stopped: these are the figures so far.")
     _print_table(measured, [server.name for server in servers])
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1) + "\n")
+
+
+def _round(turn: int, servers: list[Server], options: argparse.Namespace, measured: Figures) -> None:
+    """Everything once, of each server in turn."""
+    for phase, count in _measurements(options):
+        for server in servers if turn % 2 else reversed(servers):
+            found = asyncio.run(_figures(server, phase, count, turn, options.answer_tokens))
+            for name, value in found.items():
+                measured[name][server.name].append(value)
+                print(f"round {turn + 1}  {server.name:18}  {name:48} {value:9.3f}", flush=True)
+
+
+def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    """Phases, and in `rates` each number of streams."""
+    for phase in options.only:
+        if phase == "rates":
+            yield from ((phase, count) for count in options.streams)
+        elif phase != "sampled":  # of engines only
+            yield phase, 0
 
 
 def _chosen(options: argparse.Namespace, folder: Path) -> Iterator[contextlib.AbstractContextManager[Server]]:
@@ -60,13 +78,11 @@ def _chosen(options: argparse.Namespace, folder: Path) -> Iterator[contextlib.Ab
             print(f"{name} is not in {options.peers_dir}: left out.")
 
 
-async def _figures(server: Server, phase: str, seed: str, options: argparse.Namespace) -> dict[str, float]:
+async def _figures(server: Server, phase: str, count: int, turn: int, answer_tokens: int) -> dict[str, float]:
+    seed = f"{phase} {turn} {count}"
     if phase == "rates":
-        found: dict[str, float] = {}
-        for count in options.streams:
-            many = await load.at_once(server, count, f"{seed} {count}", answer_tokens=options.answer_tokens)
-            found |= {f"{count} streams, {name}": value for name, value in many.items()}
-        return found
+        many = await load.at_once(server, count, seed, answer_tokens=answer_tokens)
+        return {f"{count} streams, {name}": value for name, value in many.items()}
     if phase == "first":
         times = await load.first_tokens(server, seed)
         return {f"first token, {kind} prompt, s": seconds for kind, seconds in times.items()}
@@ -94,8 +110,9 @@ def _print_table(measured: Figures, names: list[str]) -> None:
     print(f"| | {' | '.join(names + [f'ours / {name}' for name in others])} |")
     print(f"|---|{'---|' * (len(names) + len(others))}")
     for measure, values in measured.items():
-        cells = [f"{statistics.median(values[name]):.3g}" for name in names]
+        cells = [f"{statistics.median(values[name]):.3g}" if values[name] else "" for name in names]
         for name in others:
-            pairs = zip(values[names[0]], values[name], strict=True)
-            cells.append(f"{statistics.median(one / other for one, other in pairs if other):.2f}")
+            pairs = zip(values[names[0]], values[name], strict=False)
+            ratios = [one / other for one, other in pairs if other]
+            cells.append(f"{statistics.median(ratios):.2f}" if ratios else "")
         print(f"| {measure} | {' | '.join(cells)} |")

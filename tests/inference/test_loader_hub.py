@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from inference.gguf_llama import convert
+from tests.inference.local.hub import Hub
 from tests.inference.tiny_gguf import write_tiny_gguf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-COMMIT = "c0ffee" * 6 + "c0ff"
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -35,72 +31,6 @@ except ModelError as error:
 """
 
 
-class Hub(ThreadingHTTPServer):
-    """Offers a folder as house/tiny, and refuses house/private and house/gated as the real one does."""
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), HubRequest)
-        self.folder = folder
-        self.requested: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class HubRequest(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def log_message(self, *_: object) -> None:
-        """No access log."""
-
-    def _answer(self, *, with_body: bool) -> None:
-        path = self.path.partition("?")[0]
-        self.server.requested.append(path)
-        if "house/private" in path:
-            self._send(401, b"", {"X-Error-Code": "RepoNotFound"}, with_body=with_body)
-        elif "house/gated" in path:
-            self._send(403, b"", {"X-Error-Code": "GatedRepo"}, with_body=with_body)
-        elif path == f"/house/tiny/resolve/{COMMIT}/{path.rpartition('/')[2]}":
-            content = (self.server.folder / path.rpartition("/")[2]).read_bytes()
-            tag = f'"{hashlib.sha256(content).hexdigest()}"'
-            self._send(200, content, {"ETag": tag, "X-Repo-Commit": COMMIT}, with_body=with_body)
-        elif path.startswith("/api/models/house/tiny/tree/"):
-            self._send(200, json.dumps(self._tree()).encode(), {}, with_body=with_body)
-        elif path.startswith("/api/models/house/tiny"):
-            about = {"id": "house/tiny", "sha": COMMIT, "siblings": []}
-            self._send(200, json.dumps(about).encode(), {}, with_body=with_body)
-        else:
-            self._send(404, b"", {}, with_body=with_body)
-
-    def _tree(self) -> list[dict[str, object]]:
-        return [
-            {
-                "type": "file",
-                "path": file.name,
-                "size": file.stat().st_size,
-                "oid": hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest(),
-            }
-            for file in self.server.folder.iterdir()
-        ]
-
-    def _send(self, status: int, content: bytes, headers: dict[str, str], *, with_body: bool) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(content)
-
-
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     workspace = tmp_path_factory.mktemp("hub")
@@ -109,9 +39,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     convert(workspace / "tiny.gguf", workspace / "tiny")
     (workspace / "tiny" / "modeling_tiny.py").write_text("raise SystemExit('never run')")
     with Hub(workspace / "tiny") as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
-        server.shutdown()
 
 
 def load(name: str, home: Path, **environment: str) -> str:
