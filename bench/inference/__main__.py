@@ -37,6 +37,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.inference", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="turns of everything (%(default)s)")
     parser.add_argument("--only", choices=PHASES, nargs="+", default=PHASES, help="what is measured")
+    parser.add_argument(
+        "--long-tokens",
+        type=int,
+        default=4000,
+        help="of the long prompt in `gap`, and of engines in `first` (%(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there, too")
     servers = parser.add_argument_group("servers, over HTTP")
     servers.add_argument(

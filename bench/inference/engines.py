@@ -20,7 +20,6 @@ from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 PROMPT_TOKENS = 128
-LONG_PROMPT_TOKENS = 4000
 ENDLESS_TOKENS = 100_000
 WARM_UP_STEPS = 8
 PROMPT_CACHE_BYTES = 4 * 1024**3
@@ -146,7 +145,9 @@ def first_token_seconds(engine: Engine, prompt: list[int]) -> float:
     return seconds
 
 
-def gap_in_steps(engine: Engine, *, rows: int, vocabulary: int, seed: int) -> dict[str, float]:
+def gap_in_steps(
+    engine: Engine, *, rows: int, long_tokens: int, vocabulary: int, seed: int
+) -> dict[str, float]:
     """Rows decode and a long prompt comes: the longest that they stand still, in seconds and in usual steps,
     and how long the long one waits for its first token.
     """
@@ -156,7 +157,7 @@ def gap_in_steps(engine: Engine, *, rows: int, vocabulary: int, seed: int) -> di
         pass
     usual = [_timed_step(engine)[0] for _ in range(3 * WARM_UP_STEPS)][WARM_UP_STEPS:]
     began = time.perf_counter()
-    number = engine.add(random_prompt(LONG_PROMPT_TOKENS, vocabulary, seed), 4)
+    number = engine.add(random_prompt(long_tokens, vocabulary, seed), 4)
     gaps, last = [], began
     while True:
         _, numbers = _timed_step(engine)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KINDS: tuple[Callable[..., Any], ...] = (Ours, MlxLm)
-FIRST_PROMPTS = ((500, 400), (4000, 3600))  # tokens, and how many of them others share
+FIRST_PROMPT_TOKENS = 500
+SHARED_SHARE = 0.8, 0.9  # how much of such a prompt, and of a long one, others share
 GAP_ROWS = 8
 
 Figures = dict[str, dict[str, list[float]]]  # by measure, by engine
@@ -87,13 +88,14 @@ def _each(
 def _first_tokens(
     model: Any,
     vocabulary: int,
-    options: argparse.Namespace,  # noqa: ARG001 -- all phases are called alike
+    options: argparse.Namespace,
     turn: int,
     figures: Figures,
 ) -> None:
     for kind in _in_turn(turn):
         engine = kind(model, sampled=False)
-        for length, shared in FIRST_PROMPTS:
+        for length, share in zip((FIRST_PROMPT_TOKENS, options.long_tokens), SHARED_SHARE, strict=True):
+            shared = int(length * share)
             begin = engines.random_prompt(shared, vocabulary, 10 + turn)
             one, other = (engines.random_prompt(length - shared, vocabulary, n + turn) for n in (0, 50))
             unlike = engines.random_prompt(length, vocabulary, 100 + turn)
@@ -108,17 +110,20 @@ def _first_tokens(
 def _gaps(
     model: Any,
     vocabulary: int,
-    options: argparse.Namespace,  # noqa: ARG001
+    options: argparse.Namespace,
     turn: int,
     figures: Figures,
 ) -> None:
+    long = options.long_tokens
     for kind in _in_turn(turn):
         engine = kind(model, sampled=False)
-        found = engines.gap_in_steps(engine, rows=GAP_ROWS, vocabulary=vocabulary, seed=turn)
+        found = engines.gap_in_steps(
+            engine, rows=GAP_ROWS, long_tokens=long, vocabulary=vocabulary, seed=turn
+        )
         engine.close()
-        _note(figures, "worst gap while 4,000 tokens are read, s", engine.name, found["worst"])
+        _note(figures, f"worst gap while {long:,} tokens are read, s", engine.name, found["worst"])
         _note(figures, "the same in usual steps", engine.name, found["steps"])
-        _note(figures, "first token of those 4,000, s", engine.name, found["first"])
+        _note(figures, f"first token of those {long:,}, s", engine.name, found["first"])
 
 
 PHASES = {"rates": _rates, "sampled": _sampled_rates, "first": _first_tokens, "gap": _gaps}

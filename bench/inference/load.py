@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.inference.servers import Server
 
 TIMEOUT_SECONDS = 300
-PROMPT_TOKENS, SHARED_TOKENS, LONG_PROMPT_TOKENS = 500, 400, 1200
+PROMPT_TOKENS, SHARED_TOKENS = 500, 400
 TAILS = 4
 RUNNING_ANSWER_TOKENS = 600
 GAP_STREAMS = 4
@@ -158,7 +158,7 @@ async def shared_at_once(server: Server, seed: str) -> float:
         return statistics.median(stream.first_token_seconds for stream in await asyncio.gather(*asked))
 
 
-async def gap(server: Server, seed: str) -> dict[str, float]:
+async def gap(server: Server, seed: str, *, long_tokens: int) -> dict[str, float]:
     """A long prompt comes while answers run: the worst gap in any of them until the long one begins, the
     usual one before, and the seconds to the long one's first token.
     """
@@ -170,7 +170,7 @@ async def gap(server: Server, seed: str) -> dict[str, float]:
         ]
         await asyncio.gather(*(stream.warm.wait() for stream in running))
         came = time.perf_counter()
-        long = await ask(client, server, words(LONG_PROMPT_TOKENS, seed=seed), 1, Stream())
+        long = await ask(client, server, words(long_tokens, seed=seed), 1, Stream())
         began = time.perf_counter()
         for task in answering:
             task.cancel()

@@ -50,7 +50,7 @@ def _round(turn: int, servers: list[Server], options: argparse.Namespace, measur
     """Everything once, of each server in turn."""
     for phase, count in _measurements(options):
         for server in servers if turn % 2 else reversed(servers):
-            found = asyncio.run(_figures(server, phase, count, turn, options.answer_tokens))
+            found = asyncio.run(_figures(server, phase, (count, turn), options))
             for name, value in found.items():
                 measured[name][server.name].append(value)
                 print(f"round {turn + 1}  {server.name:18}  {name:48} {value:9.3f}", flush=True)
@@ -78,10 +78,13 @@ def _chosen(options: argparse.Namespace, folder: Path) -> Iterator[contextlib.Ab
             print(f"{name} is not in {options.peers_dir}: left out.")
 
 
-async def _figures(server: Server, phase: str, count: int, turn: int, answer_tokens: int) -> dict[str, float]:
+async def _figures(
+    server: Server, phase: str, place: tuple[int, int], options: argparse.Namespace
+) -> dict[str, float]:
+    count, turn = place
     seed = f"{phase} {turn} {count}"
     if phase == "rates":
-        many = await load.at_once(server, count, seed, answer_tokens=answer_tokens)
+        many = await load.at_once(server, count, seed, answer_tokens=options.answer_tokens)
         return {f"{count} streams, {name}": value for name, value in many.items()}
     if phase == "first":
         times = await load.first_tokens(server, seed)
@@ -92,7 +95,7 @@ async def _figures(server: Server, phase: str, count: int, turn: int, answer_tok
     if phase == "mixed":
         found = await load.mixed(server, seed)
         return {f"20 mixed requests/s, {name}": value for name, value in found.items()}
-    found = await load.gap(server, seed)
+    found = await load.gap(server, seed, long_tokens=options.long_tokens)
     return {
         "usual gap, s": found["usual"],
         "worst gap, s": found["worst"],
