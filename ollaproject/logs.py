@@ -91,6 +91,8 @@ def configuration() -> dict[str, Any]:
             "httpx": {"level": "WARNING"},
             # uvicorn counts its processes and connections at INFO; proxy.record has the request log.
             "uvicorn": {"level": "WARNING"},
+            # django-axes tells of each sign-in that it has nothing to forget.
+            "axes": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
