@@ -39,6 +39,7 @@ ENTRIES: Final = (
     Entry(_("Local models"), "local-models", shown_to=sees_local_models),
     Entry(_("Playground"), "playground", shown_to=calls_models),
     Entry(_("Requests"), "requests"),
+    Entry(_("Usage"), "usage"),
     Entry(_("Incidents"), "incidents", shown_to=sees_fleet),
     Entry(_("Admin"), "admin:index", shown_to=enters_admin),
 )

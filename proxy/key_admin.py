@@ -36,8 +36,6 @@ LIMITS = (
     ("requests_per_minute", "tokens_per_minute", "concurrent"),
     ("tokens_per_day", "tokens_per_month", "max_tokens"),
 )
-# How long the secret from before may go on working, as hours and words.
-GRACES: Final = {"0": "not at all", "1": "an hour", "24": "a day", "168": "a week"}
 NOTHING: Final = "-"
 
 
@@ -154,7 +152,7 @@ class ApiKeyAdmin(KeyAdmin):
         if isinstance(key, HttpResponse):
             return key
         grace = request.POST.get("grace", "")
-        if grace not in GRACES or key.revoked_at is not None:
+        if grace not in keys.GRACES or key.revoked_at is not None:
             return HttpResponse("Choose how long the old secret goes on working.", status=400)
         if not keys.may_hold(request.user, key):
             raise PermissionDenied(keys.NOT_THEIRS)
@@ -185,7 +183,7 @@ class ApiKeyAdmin(KeyAdmin):
     ) -> HttpResponse:
         key = kwargs.get("obj")
         if key is not None:
-            context |= {"key": key, "state": keys.state_of(key, clock.now()), "graces": GRACES}
+            context |= {"key": key, "state": keys.state_of(key, clock.now()), "graces": keys.GRACES}
         return super().render_change_form(request, context, *args, **kwargs)
 
 

@@ -27,6 +27,8 @@ STATES = ("active", "disabled", "expired", "revoked")
 NOT_THEIRS = "Only its owner or a superuser may make, change or rotate a key that acts for its owner."
 # How long the secret from before a rotation goes on working unless somebody says otherwise.
 DEFAULT_GRACE = timedelta(hours=24)
+# What pages offer, as hours and words.
+GRACES = {"0": "not at all", "1": "an hour", "24": "a day", "168": "a week"}
 
 
 @dataclass(frozen=True, slots=True)

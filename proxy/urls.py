@@ -1,10 +1,19 @@
-"""The door's pages: models, the playground, requests."""
+"""The door's pages: models, the playground, requests, usage."""
 
 from __future__ import annotations
 
 from django.urls import path
 
-from proxy import endpoint_traffic, figure_pages, model_pages, oidc, playground, request_pages
+from proxy import (
+    endpoint_traffic,
+    figure_pages,
+    key_pages,
+    model_pages,
+    oidc,
+    playground,
+    request_pages,
+    usage_pages,
+)
 
 urlpatterns = [
     path("oidc/authenticate/", oidc.BeginView.as_view(), name="oidc_authentication_init"),
@@ -17,4 +26,9 @@ urlpatterns = [
     path("playground/", playground.page, name="playground"),
     path("requests/", request_pages.listing, name="requests"),
     path("requests/<str:request_id>/", request_pages.detail, name="request"),
+    path("usage/", usage_pages.page, name="usage"),
+    path("usage/table/", usage_pages.table, name="usage-table"),
+    path("usage/keys/", key_pages.make, name="key-make"),
+    path("usage/keys/<int:key_id>/rotate/", key_pages.rotate, name="key-rotate"),
+    path("usage/keys/<int:key_id>/revoke/", key_pages.revoke, name="key-revoke"),
 ]

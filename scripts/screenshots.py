@@ -152,6 +152,8 @@ def shoot(browser: Browser, url: str, folder: Path, *, size: str, scheme: Scheme
     page.get_by_role("link", name="Mistral-7B").click()
     picture("admin-local-model")
     picture("admin-local-model-add", "/admin/inference/localmodel/add/")
+    picture("usage", "/usage/")
+    picture("usage-everyone", "/usage/?of=all")
     picture("not-found", "/nothing-here/")
     picture("admin", "/admin/")
     picture("admin-list", "/admin/endpoints/endpoint/")
@@ -188,15 +190,17 @@ def take_all(folder: Path) -> None:
     from django.core.management import call_command  # noqa: PLC0415
 
     django.setup()
+    import example_usage  # noqa: PLC0415
     from django.contrib.auth.models import User  # noqa: PLC0415
     from example_fleet import FLEET, fill, keep_checking  # noqa: PLC0415
     from example_models import fill_models  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
-    User.objects.create_superuser(USER, password=PASSWORD)
+    person = User.objects.create_superuser(USER, password=PASSWORD)
     with server() as url, chromium() as browser:
         shoot_empty(browser, url, folder)
     fill_models()
+    example_usage.fill(person)
     fill(FLEET)  # while no server runs, which would remember the past without these rows
     with server() as url:
         stop = threading.Event()

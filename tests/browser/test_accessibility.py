@@ -8,12 +8,15 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.auth.models import User
 
 from endpoints.choices import Mode, Status
 from endpoints.models import AliasedModel, ModelAlias
 from inference.local.choices import State
 from inference.models import LocalModel
-from proxy.models import Came
+from ollaproject.wire.clock import now
+from proxy import keys
+from proxy.models import Came, UsageTotal
 from tests.pages.fleet import add_endpoint
 from tests.pages.records import record
 from tests.pages.test_local_models import add_machine, add_model
@@ -21,7 +24,6 @@ from tests.pages.test_local_models import add_machine, add_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.contrib.auth.models import User
     from playwright.sync_api import Page, ViewportSize
 
     from endpoints.models import Endpoint
@@ -44,7 +46,7 @@ SERIOUS = """async () => {
 
 
 @pytest.fixture
-def fleet(web: WebServer) -> Endpoint:
+def fleet(operator: User) -> Endpoint:
     """Endpoints in every state, models, aliases and requests, so that each page has something to show."""
     for status in Status:
         add_endpoint(f"mini-{status}", status=status, reason="it says so", models=("m1",), tags=["office"])
@@ -56,6 +58,11 @@ def fleet(web: WebServer) -> Endpoint:
     for state in State:
         add_model(f"org/{state}", state=state, reason="it says so", done=1, total=2, log_tail="one\ntwo")
     add_machine()
+    key = keys.create(name="laptop", owner=operator, tokens_per_day=1000, keep_bodies=True).key
+    whose = {"key_id": key.pk, "key_name": "laptop", "user_id": operator.pk, "user_name": "ada"}
+    UsageTotal.objects.create(
+        day=now().date(), model="m1", requests=9, limited=1, charged_tokens=900, prompt_tokens=900, **whose
+    )
     return add_endpoint("studio", mode=Mode.DRAINING, models=("m1", "m2"))
 
 
@@ -72,6 +79,8 @@ def our_pages(fleet: Endpoint) -> list[str]:
         "/playground/",
         "/requests/",
         f"/requests/{request_id}/",
+        "/usage/",
+        "/usage/?of=all",
         "/incidents/",
         "/nothing-here/",
     ]

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
+from django.db.models import Q
+from django.utils.html import escape
 
-from proxy.models import Came, RequestRecord
-from proxy.request_search import PER_PAGE, Search, page_of
+from ollaproject.sealed import seal
+from ollaproject.wire import roles
+from proxy import keys
+from proxy.models import Came, KeptBody, RequestRecord
+from proxy.request_search import PER_PAGE, Search, page_of, whose
 from tests.pages.fleet import add_endpoint
 from tests.pages.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.contrib.auth.models import User
     from django.test import Client
     from pytest_django import DjangoAssertNumQueries
 
@@ -50,6 +55,27 @@ def test_everyone_sees_their_own_and_an_auditor_sees_all(
     assert other.request_id in html
 
 
+def test_a_lead_sees_the_requests_of_their_teams_in_one_order(signed_in: SignIn, member: User) -> None:
+    red, blue = (Group.objects.create(name=name) for name in ("red", "blue"))
+    member.groups.add(red)
+    for age in range(PER_PAGE + 9):
+        record(age_seconds=age, **({"team_id": red.pk} if age % 3 else {"user_id": member.pk}))
+    both = record(user_id=member.pk, team_id=red.pk, age_seconds=4)
+    record(team_id=blue.pk)
+    assert len(page_of(Search(whose=whose(member))).rows) < PER_PAGE
+    roles.grant(member, roles.LEAD)
+    lead = User.objects.get(pk=member.pk)
+    first = page_of(Search(whose=whose(lead)))
+    second = page_of(Search(whose=whose(lead)), before=first.older)
+    shown = [*first.rows, *second.rows]
+    assert len(shown) == len({row.pk for row in shown}) == PER_PAGE + 10
+    assert shown == sorted(shown, key=lambda row: (row.at, row.pk), reverse=True)
+    assert both in shown
+    assert blue.pk not in {row.team_id for row in shown}
+    back = page_of(Search(whose=whose(lead)), after=second.newer)
+    assert back.rows == first.rows
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -57,6 +83,7 @@ def test_everyone_sees_their_own_and_an_auditor_sees_all(
         ("?endpoint=mini-2", "b"),
         ("?outcome=failed", "b"),
         ("?q=req_bb", "b"),
+        ("?key=laptop", "b"),
         ("?since=1h", "a"),
         ("?model=m2&outcome=ok", ""),
         ("?outcome=nonsense&since=never&before=x&after=y", "ab"),
@@ -67,7 +94,9 @@ def test_the_url_says_which_requests_are_shown(
 ) -> None:
     record(request_id="req_aaaa")
     failed = {"status": 502, "outcome": Came.FAILED, "error_code": "upstream_error"}
-    record(request_id="req_bbbb", model="m2", endpoint="mini-2", age_seconds=7200, **failed)
+    record(
+        request_id="req_bbbb", model="m2", endpoint="mini-2", age_seconds=7200, key_name="laptop", **failed
+    )
     html = signed_in(auditor).get(LIST + query).content.decode()
     assert set(re.findall("req_([ab])", html.partition("<tbody")[2].partition("</tbody>")[0])) == set(found)
 
@@ -86,6 +115,39 @@ def test_pages_follow_each_other_without_a_gap_and_back(auditor: User) -> None:
     assert page_of(Search(), after=second.newer).newer == ""
 
 
+def test_a_request_s_page_tells_what_limited_it(signed_in: SignIn, auditor: User) -> None:
+    refused = {"status": 429, "outcome": Came.REFUSED, "error_code": "rate_limit_exceeded", "attempts": []}
+    words = "The API key 'ci', requests per minute: 60"
+    row = record(limited_by=words, key_name="ci", **refused)
+    html = signed_in(auditor).get(f"{LIST}{row.request_id}/").content.decode()
+    assert f"Refused by a limit: {escape(words)}." in html
+    queued = record(error_code="overloaded", status=503, outcome=Came.FAILED, attempts=[])
+    assert "Every endpoint was full" in signed_in(auditor).get(f"{LIST}{queued.request_id}/").content.decode()
+
+
+def test_what_a_key_keeps_is_on_the_page_for_its_owner_alone(
+    signed_in: SignIn, onlooker: User, auditor: User
+) -> None:
+    key = keys.create(name="ci", owner=onlooker, keep_bodies=True).key
+    row = record(key_id=key.pk, user_id=onlooker.pk)
+    KeptBody.objects.create(
+        request_id=row.request_id,
+        key_id=key.pk,
+        at=row.at,
+        expires_at=row.at + timedelta(hours=1),
+        asked=seal("<b>what</b>"),
+        answered=seal("this"),
+        asked_bytes=11,
+        answered_bytes=5000,
+    )
+    own = signed_in(onlooker).get(f"{LIST}{row.request_id}/").content.decode()
+    assert "&lt;b&gt;what&lt;/b&gt;" in own
+    assert "the beginning of 4.88 KB" in own
+    other = signed_in(auditor).get(f"{LIST}{row.request_id}/").content.decode()
+    assert "&lt;b&gt;what" not in other
+    assert "keeps what is asked and answered" in other
+
+
 def test_a_request_s_page_tells_its_way(signed_in: SignIn, auditor: User) -> None:
     endpoint = add_endpoint("mini-1")
     row = record(
@@ -102,7 +164,9 @@ def test_a_request_s_page_tells_its_way(signed_in: SignIn, auditor: User) -> Non
         "Refused the connection.",
         "Waited 1.5 s for a place, then",
         f'href="/endpoints/{endpoint.pk}/"',
+        "The name is an alias; an endpoint that serves it was free to take it.",
         "alias routed model_found",
+        "It waited 1.5 s for a place.",
         "40.0 tok/s",
         "m1-4bit",
         "research",
@@ -156,7 +220,8 @@ def test_the_list_costs_the_same_few_queries_however_long(
         (Search(model="m1"), "requests_by_model"),
         (Search(endpoint="mini-1"), "requests_by_endpoint"),
         (Search(outcome="failed"), "requests_by_outcome"),
-        (Search(user_id=1), "requests_by_user"),
+        (Search(whose=(Q(user_id=1),)), "requests_by_user"),
+        (Search(whose=(Q(team_id=1),)), "requests_by_team"),
         (Search(query="req_1"), "requests_by_id"),
     ],
 )
@@ -164,10 +229,8 @@ def test_every_filter_and_every_page_goes_by_an_index(search: Search, index: str
     if connection.vendor != "sqlite":
         pytest.skip("this is how SQLite tells its plan")
     row = record()
-    for rows in (
-        search.rows()[:PER_PAGE],
-        search.rows().filter(at__lte=row.at)[:PER_PAGE],
-    ):
+    (found,) = search.rows()
+    for rows in (found[:PER_PAGE], found.filter(at__lte=row.at)[:PER_PAGE]):
         plan = rows.explain()
         assert index in plan
         assert "SCAN proxy_requestrecord\n" not in f"{plan}\n"

@@ -1,0 +1,105 @@
+"""Making, rotating and revoking keys on the page of usage: by their owner, or the lead of their team."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.cache import add_never_cache_headers
+from django.views.decorators.http import require_POST
+
+from ollaproject.wire import clock, roles
+from proxy import keys, own_keys
+from proxy.usage_pages import LIFETIMES
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from proxy.keys import Issued
+    from proxy.models import ApiKey
+
+
+@require_POST
+@roles.needs(roles.has_own_keys)
+def make(request: HttpRequest) -> HttpResponse:
+    user: Any = request.user
+    days = request.POST.get("lifetime", "")
+    team = roles.teams_of(user).filter(pk=_number(request.POST.get("team", ""))).first()
+    expires = clock.now() + timedelta(days=int(days)) if days and days in LIFETIMES else None
+    models = request.POST.get("models", "").split()
+    try:
+        issued = own_keys.create(
+            user, name=request.POST.get("name", "").strip(), team=team, expires_at=expires, models=models
+        )
+    except ValidationError as error:
+        for sentence in sentences(error):
+            messages.error(request, sentence)
+        return redirect("usage")
+    return show_once(request, issued)
+
+
+@require_POST
+@login_required
+def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
+    key = found(request, key_id)
+    grace = request.POST.get("grace", "")
+    if grace not in keys.GRACES or key.revoked_at is not None:
+        return HttpResponse("Choose how long the old secret goes on working.", status=400)
+    user: Any = request.user
+    return show_once(request, own_keys.rotate(user, key, grace=timedelta(hours=int(grace))))
+
+
+@require_POST
+@login_required
+def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
+    key = found(request, key_id)
+    user: Any = request.user
+    if own_keys.revoke(user, key):
+        messages.success(request, f"Revoked {key.name}. It stops within a second.")
+    else:
+        messages.info(request, f"{key.name} was revoked already.")
+    return redirect(back(request, key))
+
+
+def found(request: HttpRequest, key_id: int) -> ApiKey:
+    """A key that this person manages. Whose it is otherwise is not told: 404."""
+    user: Any = request.user
+    return get_object_or_404(own_keys.manageable(user), pk=key_id)
+
+
+def back(request: HttpRequest, key: ApiKey) -> str:
+    """The page that a key was managed on."""
+    of_team = key.team_id is not None and key.owner_id != request.user.pk
+    return f"/usage/?of={key.team_id}" if of_team else "/usage/"
+
+
+def show_once(request: HttpRequest, issued: Issued) -> HttpResponse:
+    """The one page that has the secret. It is in no other, and in no cache."""
+    context = {
+        "key": issued.key,
+        "plain": issued.plain,
+        "origin": f"{request.scheme}://{request.get_host()}",
+        "back": back(request, issued.key),
+    }
+    response = render(request, "proxy/key_secret.html", context)
+    add_never_cache_headers(response)
+    return response
+
+
+def sentences(error: ValidationError) -> list[str]:
+    return [
+        str(sentence).replace("This field", field.capitalize() if field != "__all__" else "This")
+        for field, said in (
+            error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+        ).items()
+        for sentence in said
+    ]
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < len("1000000000") else None

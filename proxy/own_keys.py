@@ -1,0 +1,82 @@
+"""The keys that people manage by themselves: their own, and as a lead those of their teams.
+
+What these may use is not theirs to say: limits are those of the settings and of the team.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+
+from ollaproject.wire import clock, roles
+from proxy import keys
+from proxy.models import ApiKey
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from django.contrib.auth.models import Group, User
+    from django.db.models import QuerySet
+
+    from proxy.keys import Issued
+
+logger = logging.getLogger(__name__)
+
+
+def of(user: User) -> QuerySet[ApiKey]:
+    """A person's own keys."""
+    return ApiKey.objects.filter(owner=user).select_related("owner", "team", "team__limits")
+
+
+def of_teams(teams: QuerySet[Group]) -> QuerySet[ApiKey]:
+    return ApiKey.objects.filter(team__in=teams).select_related("owner", "team", "team__limits")
+
+
+def manageable(user: User) -> QuerySet[ApiKey]:
+    """Those that a person may rotate and revoke. Keys that act for somebody else are none of them."""
+    found = Q(pk__in=())
+    if roles.has_own_keys(user):
+        found |= Q(owner=user)
+    found |= Q(team__in=roles.managed_by(user), rest_api=False)
+    return ApiKey.objects.filter(found).select_related("owner", "team")
+
+
+def teams_to_choose(user: User) -> list[Group]:
+    """Whose limits a new key may share: whoever is in a team shares those of one of their teams."""
+    return list(roles.teams_of(user).order_by("name"))
+
+
+def room_for_more(user: User) -> bool:
+    working = keys.in_state(ApiKey.objects.filter(owner=user), "active", clock.now())
+    return working.count() < settings.OLLA_KEYS_PER_PERSON
+
+
+def create(
+    user: User, *, name: str, team: Group | None, expires_at: datetime | None, models: list[str]
+) -> Issued:
+    """Make a key of a person's own. Raises ValidationError, by field."""
+    teams = teams_to_choose(user)
+    if team is None and teams:
+        team = teams[0]
+    if team is not None and team not in teams:
+        raise ValidationError({"team": "You are not in this team."})
+    if not room_for_more(user):
+        most = settings.OLLA_KEYS_PER_PERSON
+        raise ValidationError(f"You have {most} keys that work, and no more are allowed. Revoke one first.")
+    issued = keys.create(name=name, owner=user, team=team, expires_at=expires_at, allowed_models=models)
+    logger.info("%s has made the key %s.", user.get_username(), issued.key.name)
+    return issued
+
+
+def rotate(user: User, key: ApiKey, *, grace: timedelta) -> Issued:
+    logger.info("%s has rotated the key %s.", user.get_username(), key.name)
+    return keys.rotate(key=key, grace=grace)
+
+
+def revoke(user: User, key: ApiKey) -> bool:
+    logger.info("%s has revoked the key %s.", user.get_username(), key.name)
+    return keys.revoke(key=key)

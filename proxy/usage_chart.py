@@ -1,0 +1,126 @@
+"""A chart of usage by day: bars that are stacked by model, key or person, drawn by the server as SVG.
+
+Pure: lines of a report in, boxes and words out. What a box shows, its title and the table below say too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from proxy.usage_report import by_day
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from proxy.usage_report import Asked, Used
+
+# More colours than these nobody tells apart; what is beyond them is shown as one.
+SERIES: Final = 6
+OTHERS: Final = "…"
+HEIGHT: Final = 1000
+METRICS: Final = ("tokens", "requests", "cost")
+NAMELESS: Final = {
+    "key": "no key",
+    "user": "nobody",
+    "team": "no team",
+    "model": "no model",
+    "endpoint": "none",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A piece of a day's bar. `y` and `height` are in HEIGHTs of the chart, `series` is its colour."""
+
+    series: int
+    y: int
+    height: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    day: date
+    boxes: tuple[Box, ...]
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """`names` are those of the series, the largest first. `top` is what the full height stands for."""
+
+    bars: tuple[Bar, ...]
+    names: tuple[str, ...]
+    top: Decimal
+    metric: str
+
+    @property
+    def empty(self) -> bool:
+        return not self.names
+
+    @property
+    def first(self) -> date:
+        return self.bars[0].day
+
+    @property
+    def last(self) -> date:
+        return self.bars[-1].day
+
+
+def amount(line: Used, metric: str) -> Decimal:
+    """How much of a metric a line of a report stands for."""
+    if metric == "cost":
+        return line.cost
+    return Decimal(line.tokens if metric == "tokens" else line.counts["requests"])
+
+
+def name_of(line: Used, group: str) -> str:
+    return str(line.group[group]) or NAMELESS.get(group, "none")
+
+
+def chart(lines: Sequence[Used], asked: Asked, *, group: str, metric: str) -> Chart:
+    """Of a report by day and `group`."""
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        name = name_of(line, group)
+        sums[name] = sums.get(name, Decimal(0)) + amount(line, metric)
+    ranked = sorted((name for name in sums if sums[name]), key=lambda name: (-sums[name], name))
+    names = ranked[:SERIES] if len(ranked) <= SERIES else [*ranked[: SERIES - 1], OTHERS]
+    places = {name: min(place, len(names) - 1) for place, name in enumerate(ranked)}
+    days = [(day, _amounts(found, places, group, metric)) for day, found in by_day(list(lines), asked)]
+    top = max((sum(amounts.values(), Decimal(0)) for _, amounts in days), default=Decimal(0))
+    bars = tuple(_bar(day, amounts, names, top, metric) for day, amounts in days)
+    return Chart(bars, tuple(names), top, metric)
+
+
+def _amounts(lines: Sequence[Used], places: Mapping[str, int], group: str, metric: str) -> dict[int, Decimal]:
+    found: dict[int, Decimal] = {}
+    for line in lines:
+        place = places.get(name_of(line, group))
+        if place is not None:
+            found[place] = found.get(place, Decimal(0)) + amount(line, metric)
+    return found
+
+
+def _bar(day: date, amounts: Mapping[int, Decimal], names: Sequence[str], top: Decimal, metric: str) -> Bar:
+    boxes = []
+    so_far = Decimal(0)
+    for place in sorted(amounts):
+        if not amounts[place]:
+            continue
+        bottom = HEIGHT - round(so_far / top * HEIGHT)
+        so_far += amounts[place]
+        y = HEIGHT - round(so_far / top * HEIGHT)
+        title = f"{day:%Y-%m-%d}, {names[place]}: {in_words(amounts[place], metric)}"
+        boxes.append(Box(place, y, max(1, bottom - y), title))
+    return Bar(day, tuple(boxes), so_far)
+
+
+def in_words(number: Decimal, metric: str) -> str:
+    """`12,345 tokens`, `3 requests`, `1.25`."""
+    if metric == "cost":
+        return f"{number:,.2f}"
+    return f"{int(number):,} {metric}"
