@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 
@@ -11,6 +11,8 @@ from proxy import key_admin  # noqa: F401 - registers itself
 from proxy.models import BudgetReached, ModelPrice, RequestRecord, UsageTotal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     RecordAdmin = admin.ModelAdmin[RequestRecord]
     TotalAdmin = admin.ModelAdmin[UsageTotal]
     PriceAdmin = admin.ModelAdmin[ModelPrice]
@@ -19,13 +21,21 @@ else:
     RecordAdmin = TotalAdmin = PriceAdmin = NoticeAdmin = admin.ModelAdmin
 
 
+class Named(admin.AllValuesFieldListFilter):
+    """A link without words could not be followed: what has no name is called so."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": choice["display"] or "none"}
+
+
 @admin.register(RequestRecord)
 class RequestRecordAdmin(ToLookAt, RecordAdmin):
     list_display = (
         *("at", "request_id", "key_name", "user_name", "route", "model", "endpoint"),
         *("status", "error_code", "limited_by", "duration_ms"),
     )
-    list_filter = ("status", "stream", "client_left", "endpoint", "model")
+    list_filter = ("status", "stream", "client_left", ("endpoint", Named), ("model", Named))
     search_fields = ("request_id", "key_name", "user_name", "team_name", "model", "endpoint", "error_code")
     date_hierarchy = "at"
 
@@ -36,7 +46,7 @@ class UsageTotalAdmin(ToLookAt, TotalAdmin):
         *("day", "key_name", "user_name", "team_name", "model", "endpoint"),
         *("requests", "failures", "limited", "prompt_tokens", "cached_tokens", "completion_tokens"),
     )
-    list_filter = ("day", "team_name", "model", "endpoint")
+    list_filter = ("day", ("team_name", Named), ("model", Named), ("endpoint", Named))
     search_fields = ("key_name", "user_name", "team_name", "model", "endpoint")
 
 

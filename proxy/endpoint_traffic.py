@@ -1,6 +1,6 @@
 """What the page of an endpoint shows of the requests through it: who is on it now, the last ones, and TTFT.
 
-Whoever may see everyone's requests sees who is on it; everybody else how many there are, and their own rows.
+Whoever may see everyone's requests sees who is on it; everybody else how many, and the rows that are theirs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ollaproject.wire.clock import now
 from ollaproject.wire.roles import needs, sees_fleet
 from proxy import shared_counts
 from proxy.models import RequestRecord
-from proxy.request_pages import seen_by
+from proxy.request_search import Search, page_of, whose
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -38,18 +38,15 @@ STEPS: Final = {"24h": 1800, "7d": 6 * 3600, "30d": 24 * 3600, "90d": 3 * 24 * 3
 @needs(sees_fleet)
 def traffic(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     endpoint = get_object_or_404(Endpoint, pk=endpoint_id)
-    own = seen_by(request.user)
-    rows = RequestRecord.objects.filter(endpoint=endpoint.name).order_by("-at", "-id")
-    if own is not None:
-        rows = rows.filter(user_id=own)
+    seen = whose(request.user)
     there = guests(endpoint.pk)
     context = {
         "name": endpoint.name,
-        "rows": rows[:ROWS_SHOWN],
-        "everyone": own is None,
+        "rows": page_of(Search(endpoint=endpoint.name, whose=seen)).rows[:ROWS_SHOWN],
+        "everyone": seen is None,
         "number": len(there) if settings.OLLA_SHARED_COUNTS else None,
         "guests": [(guest, datetime.fromtimestamp(guest["since"], UTC)) for guest in there[:GUESTS_SHOWN]]
-        if own is None
+        if seen is None
         else [],
     }
     response = render(request, "proxy/_endpoint_traffic.html", context)

@@ -101,5 +101,6 @@ def sentences(error: ValidationError) -> list[str]:
     ]
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < len("1000000000") else None
+def _number(text: str) -> int:
+    """An id; 0, which nothing has, for what is none."""
+    return int(text) if text.isdecimal() and len(text) < len("1000000000") else 0

@@ -103,7 +103,7 @@ def read(query: QueryDict, available: list[Scope]) -> View:
     days = days if 0 < days <= MAX_DAYS else DEFAULT_SPAN
     by = query.get("by", "")
     metric = query.get("show", "")
-    filters = {name: query[name] for name in FILTERS if query.get(name)}
+    filters = {name: word for name in FILTERS if (word := query.get(name, ""))}
     today = clock.now().date()
     by = by if by in scope.groups else scope.groups[0]
     asked = Asked(today - timedelta(days=days - 1), today, ("day", by), filters)

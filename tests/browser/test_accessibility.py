@@ -8,7 +8,6 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import User
 
 from endpoints.choices import Mode, Status
 from endpoints.models import AliasedModel, ModelAlias
@@ -24,6 +23,7 @@ from tests.pages.test_local_models import add_machine, add_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.contrib.auth.models import User
     from playwright.sync_api import Page, ViewportSize
 
     from endpoints.models import Endpoint
