@@ -116,7 +116,12 @@ def test_pages_follow_each_other_without_a_gap_and_back(auditor: User) -> None:
 
 
 def test_a_request_s_page_tells_what_limited_it(signed_in: SignIn, auditor: User) -> None:
-    refused: dict[str, Any] = {"status": 429, "outcome": Came.REFUSED, "error_code": "rate_limit_exceeded", "attempts": []}
+    refused: dict[str, Any] = {
+        "status": 429,
+        "outcome": Came.REFUSED,
+        "error_code": "rate_limit_exceeded",
+        "attempts": [],
+    }
     words = "The API key 'ci', requests per minute: 60"
     row = record(limited_by=words, key_name="ci", **refused)
     html = signed_in(auditor).get(f"{LIST}{row.request_id}/").content.decode()
