@@ -126,7 +126,10 @@ class LocalModelAdmin(LocalModelModelAdmin):
 
     @admin.display(description="model", ordering="name")
     def called(self, model: LocalModel) -> SafeString:
-        return format_html('{}<span class="where">{}</span>', model.name, cards.source_words(model))
+        source = cards.source_words(model)
+        return format_html(
+            '{}<span class="where">{}</span>', model.name, source if source != model.name else ""
+        )
 
     @admin.display(description="state", ordering="status__state")
     def state(self, model: LocalModel) -> SafeString:

@@ -53,8 +53,9 @@ def fill_models() -> None:
         )
         for new, seconds in ((State.DOWNLOADING, 90), (State.LOADING, 12), (state, 0)):
             at = since - timedelta(seconds=seconds)
+            reason = status.get("reason", "") if new == state else ""
             LocalModelEvent.objects.create(
-                model=model, at=at, old_state=State.STOPPED, new_state=new, reason=status.get("reason", "")
+                model=model, at=at, old_state=State.STOPPED, new_state=new, reason=reason
             )
         log = Path(settings.OLLA_HOME) / "logs" / f"model-{model.pk}.log"
         log.parent.mkdir(exist_ok=True)

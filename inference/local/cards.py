@@ -55,6 +55,18 @@ class Card:
     actions: tuple[Action, ...]
 
     @property
+    def sentence(self) -> str:
+        """`small is ready.`"""
+        word = self.state.label.lower()
+        return f"{self.name} has failed." if self.failed else f"{self.name} is {word}."
+
+    @property
+    def where(self) -> str:
+        """`house/small · on mini-2`, without what its name says already."""
+        parts = [self.source] if self.source != self.name else []
+        return " · ".join([*parts, f"on {self.host}"] if self.host else parts)
+
+    @property
     def moves(self) -> bool:
         return self.state in ON_THE_MOVE
 
@@ -137,7 +149,7 @@ def summary(cards: Sequence[Card]) -> str:
     """`2 of 3 local models are ready.`"""
     ready = sum(card.state == State.READY for card in cards)
     if len(cards) == 1:
-        return f"{cards[0].name} is {cards[0].state.label.lower()}."
+        return cards[0].sentence
     if ready == len(cards):
         return f"All {ready} local models are ready."
     return f"{ready} of {len(cards)} local models {'is' if ready == 1 else 'are'} ready."

@@ -28,8 +28,13 @@ class Estimate:
     @property
     def words(self) -> str:
         """`needs 5.1 GB, 9.3 GB free on mini-2`."""
+        return self.short if self.free is None else f"{self.short} on {self.host}"
+
+    @property
+    def short(self) -> str:
+        """`needs 5.1 GB, 9.3 GB free`, where the machine is named beside it."""
         needs = f"needs {words.size(self.needed)}"
-        return needs if self.free is None else f"{needs}, {words.size(self.free)} free on {self.host}"
+        return needs if self.free is None else f"{needs}, {words.size(self.free)} free"
 
 
 def estimate(

@@ -66,7 +66,7 @@ def test_every_state_is_said_with_how_far_it_is_or_why(signed_in: SignIn, operat
     assert "45 MB of 93 MB, 12 MB/s, 4 s left" in page
     assert 'max="100" value="48"' in page
     assert "model.safetensors is damaged." in page
-    assert "needs 5.3 GB, 9.3 GB free on mini-2" in page
+    assert "needs 5.3 GB, 9.3 GB free<" in page
     assert "0 of 3 local models are ready." in page
 
 
