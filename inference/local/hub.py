@@ -7,6 +7,7 @@ cut, so large files are fetched here into a part that stays, and enter the cache
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import shutil
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from inference.local.progress import Progress
 
 CODE_PATTERNS = ("*.py",)
+# A disk, a quota, a file as large as its file system can have: none of it passes by itself.
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 HASH_PIECE_BYTES = 4 * 1024**2
 SPARE_DISK_BYTES = 256 * 1024**2
 HTTP_UNAUTHORIZED, HTTP_TOO_MANY = 401, 429
@@ -220,6 +223,11 @@ def sentences(repo: str, revision: str) -> Iterator[None]:
             f"{repo} is not on this machine, and HF_HUB_OFFLINE keeps it from being downloaded."
         ) from error
     except Exception as error:  # errors of the hub's HTTP library, and which library that is varies
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise ModelNotFound(
+                f"{repo} could not be stored: the disk of {constants.HF_HUB_CACHE} is full "
+                f"({error.strerror}). Make room there and start again: what has come is kept."
+            ) from error
         if isinstance(error, OSError) and error.filename:
             raise ModelNotFound(
                 f"{repo} could not be stored: {error.strerror} ({error.filename})."

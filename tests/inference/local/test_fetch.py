@@ -36,8 +36,9 @@ def begin(home: Path, source: str, *, hub: Hub | None = None, **job: Any) -> sub
         "HF_HOME": str(home),
         "HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9",
     }
+    most = job.pop("most_blocks", "unlimited")  # that a file may have: what a full disk is like
     process = subprocess.Popen(
-        [sys.executable, "-m", "inference.local.fetch"],
+        ["sh", "-c", f'ulimit -f {most}; exec "$@"', "sh", sys.executable, "-m", "inference.local.fetch"],
         cwd=ROOT,
         env={**environment, **job.pop("environment", {})},
         stdin=subprocess.PIPE,
@@ -117,6 +118,19 @@ def test_a_file_with_another_hash_is_not_used_and_can_be_had_again(hub: Hub, tmp
 
     hub.lies_about_hash = False
     assert "folders" in fetch(tmp_path, "house/tiny", hub=hub)[-1]
+
+
+def test_a_disk_that_is_full_in_the_middle_is_said_and_what_has_come_is_kept(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    large = write_large_model(tmp_path / "large", tokenizer_from=tiny_folder)
+    with Hub(large) as hub:
+        refused = fetch(tmp_path, "house/tiny", hub=hub, most_blocks=CHUNK_BYTES // 512 + 2)[-1]
+        assert refused["failed"].startswith("house/tiny could not be stored: the disk of")
+        assert refused["again"] is None
+
+        assert "folders" in fetch(tmp_path, "house/tiny", hub=hub)[-1]
+        assert hub.ranges[-1].startswith("bytes=")
 
 
 def test_a_disk_that_is_too_small_is_noticed_beforehand(hub: Hub, tmp_path: Path) -> None:
