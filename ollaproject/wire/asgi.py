@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,20 +51,26 @@ async def read_body(receive: Receive, *, limit: int) -> bytes:
     first = await receive()
     if first["type"] != "http.request":
         raise ClientDisconnected
-    parts: list[bytes] = []
-    size = 0
+    if not first.get("more_body", False):
+        return _within(limit, first.get("body", b""))
+    # To join pieces would take twice the body's memory. This hands over what it holds.
+    gathered = BytesIO()
     message = first
     while True:
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
+        gathered.write(message.get("body", b""))
+        if gathered.tell() > limit:
             raise BodyTooLarge(limit)
         if not message.get("more_body", False):
-            return part if not parts else b"".join([*parts, part])
-        parts.append(part)
+            return gathered.getvalue()
         message = await receive()
         if message["type"] != "http.request":
             raise ClientDisconnected
+
+
+def _within(limit: int, body: bytes) -> bytes:
+    if len(body) > limit:
+        raise BodyTooLarge(limit)
+    return body
 
 
 async def cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any]) -> None:
