@@ -50,12 +50,21 @@ class Server:
     key: str = field(default="", repr=False)
 
 
+def expect(server: Server) -> None:
+    """`server` is being started. Its endpoint, if it has one, gets its address and key now: if it is still in
+    service, a check finds the server well before `open_for` is called, and requests would come with the key
+    of the one before.
+    """
+    endpoint = _known(server)
+    if endpoint is not None:
+        _follow(endpoint, server)
+
+
 def open_for(server: Server) -> Endpoint:
     """Put the endpoint of `server` into service, made if it has none, and have it checked at once."""
     with transaction.atomic():
         endpoint = _endpoint_of(server)
-        if endpoint.url != server.url or endpoint.credential() != server.key:
-            _take_over(endpoint, server)
+        _follow(endpoint, server)
         _reopen(endpoint)
         if EndpointHealth.objects.filter(pk=endpoint.pk, status=Status.ASLEEP).exists():
             health.forget(endpoint=endpoint, reason=WAITING_FOR_FIRST_CHECK)
@@ -115,11 +124,15 @@ def _reopen(endpoint: Endpoint) -> None:
 
 
 def _endpoint_of(server: Server) -> Endpoint:
+    return _known(server) or _make(server)
+
+
+def _known(server: Server) -> Endpoint | None:
     ours = Endpoint.objects.filter(is_local=True).select_related("health")
     known = ours.filter(pk=server.endpoint_id).first() if server.endpoint_id is not None else None
     if known is None and server.is_first:
         known = ours.order_by("pk").first()
-    return known or _make(server)
+    return known
 
 
 def _make(server: Server) -> Endpoint:
@@ -134,6 +147,11 @@ def _make(server: Server) -> Endpoint:
     )
     _take_over(made, server)
     return made
+
+
+def _follow(endpoint: Endpoint, server: Server) -> None:
+    if endpoint.url != server.url or endpoint.credential() != server.key:
+        _take_over(endpoint, server)
 
 
 def _take_over(endpoint: Endpoint, server: Server) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class LocalFleet:
     """inference.local.fleet.Fleet, with ordinary endpoints."""
 
+    def expect(self, offer: Offer) -> None:
+        local.expect(_server(offer))
+
     def open(self, offer: Offer) -> int:
         endpoint = local.open_for(_server(offer))
         local.name_also(offer.name, offer.aliases)

@@ -27,6 +27,9 @@ class Offer:
 
 
 class Fleet(Protocol):
+    def expect(self, offer: Offer) -> None:
+        """It is being started where an earlier one was: whoever finds it well first has to know its key."""
+
     def open(self, offer: Offer) -> int:
         """Put it into service, as an ordinary endpoint. Returns its id."""
 

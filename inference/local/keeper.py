@@ -140,6 +140,7 @@ class Keeper:
         record.note(status, started_at=clock.now(), done=0, total=expected)
         record.move(status, State.LOADING, port=port)
         self._take_on(status, self._launched(model, status, port))
+        self._fleet.expect(offers.offer(model, status, self._site))
 
     def _launched(self, model: LocalModel, status: LocalModelStatus, port: int) -> Server:
         key = secrets.token_urlsafe(KEY_BYTES)
@@ -236,6 +237,7 @@ class Keeper:
         if successor is not None:  # it was to take over anyway
             self._renewal.successor = None
             self._take_on(status, successor)
+            self._fleet.expect(offers.offer(model, status, self._site))
             record.move(status, State.LOADING, **NO_PROGRESS)
             return
         self.needed_bytes = 0

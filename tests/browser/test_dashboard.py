@@ -182,4 +182,4 @@ def test_a_check_that_the_gateway_refuses_is_said(
         lambda route: route.continue_(url=route.request.url.replace(f"/{endpoint.pk}/", "/999999/")),
     )
     page.get_by_role("button", name="Check mini-1 now").click()
-    expect(page.locator("#said")).to_have_text("This endpoint is gone.")
+    expect(page.locator("#said")).to_have_text("It is gone: somebody has deleted it.")

@@ -41,6 +41,15 @@ def test_only_address_and_key_follow() -> None:
     assert (again.name, again.priority, again.mode) == ("studio", 3, Mode.DRAINING)
 
 
+def test_a_server_that_is_being_started_again_has_its_new_key_before_it_answers() -> None:
+    endpoint = local.open_for(FIRST)
+    local.expect(Server(endpoint.pk, "any", URL, key="k2"))
+    (target,) = build(0).targets
+    assert [value for _, value in target.headers] == ["Bearer k2"]
+    local.expect(Server(None, "another", URL, key="k3"))
+    assert Endpoint.objects.get().credential() == "k2"
+
+
 def test_an_operators_own_endpoint_called_local_is_not_taken_over(make_endpoint: MakeEndpoint) -> None:
     make_endpoint(name="local", url="http://127.0.0.1:7")
     assert local.open_for(FIRST).name == "local-2"
