@@ -1,7 +1,7 @@
 """How much of a prompt is read between two steps of running rows: as much as takes no longer than a step.
 
-Running streams then stand still for two of their steps at most, whatever the machine, the model, the number
-of rows and the length of what was read already. Nobody waits when no row is decoding: then chunks are large.
+Running streams then go on at about half their speed, whatever the machine, the model, the number of rows and
+the length of what was read already. Nobody waits when no row is decoding: then chunks are large.
 When more short prompts wait than rows are running, as after a burst, those that can begin at once are read at
 once: one by one they would cost everybody more steps than the few that are running gain.
 
