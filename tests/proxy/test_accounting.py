@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 REQUESTS = 2000
 AT_ONCE = 100
+CLIENTS = 20
 HOLD_SECONDS = (0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22)
 COUNTERS = ("prompt_tokens", "completion_tokens", "cached_tokens", "charged_tokens", "bytes_in", "bytes_out")
 
@@ -122,11 +124,16 @@ async def test_rows_totals_and_endpoints_agree_after_thousands_of_mixed_requests
     ledger = Ledger(addresses="none", interval=0.05)
     gateway = gateway_with(ledger=ledger)
     slots = asyncio.Semaphore(AT_ONCE)
-    limits = httpx.Limits(max_connections=AT_ONCE)
-    async with httpx.AsyncClient(
-        base_url=serve(gateway).url, limits=limits, trust_env=False, timeout=60
-    ) as client:
-        await asyncio.gather(*(send(client, number, slots) for number in range(REQUESTS)))
+    url = serve(gateway).url
+    async with AsyncExitStack() as stack:
+        # Each with few connections: httpx looks at all that it has for every request.
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, verify=False)  # noqa: S501
+            )
+            for _ in range(CLIENTS)
+        ]
+        await asyncio.gather(*(send(clients[number % CLIENTS], number, slots) for number in range(REQUESTS)))
     async with asyncio.timeout(20):
         while gateway.records.total.in_flight:  # noqa: ASYNC110 - those who left are noticed a little later
             await asyncio.sleep(0.02)
