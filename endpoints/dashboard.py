@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render, resolve_url
-from django.utils.cache import patch_cache_control
+from django.template.loader import render_to_string
+from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.translation import get_language, gettext
-from django.views.decorators.http import condition, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from endpoints import archive, first_steps, latency, parts
 from endpoints.buttons import BUTTONS, press
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 # Beat ticks every second and each check has its time-out: one that is this late is not coming.
 CHECKS_STOPPED_AFTER = timedelta(seconds=15)
+KEPT_SECONDS = 10
+_drawing = threading.Lock()
 
 
 def may_act(user: User | AnonymousUser) -> bool:
@@ -73,9 +78,18 @@ def fleet_version(request: HttpRequest) -> str:
     return f'W/"{hashlib.sha256(seen.encode()).hexdigest()[:20]}"'
 
 
-@condition(etag_func=fleet_version)
 def current_fragment(request: HttpRequest) -> HttpResponse:
-    response = render(request, "endpoints/_fleet.html", fleet(request))
+    """The fleet as the reader may see it. Of many pages that ask for the same at once, one has it drawn."""
+    etag = fleet_version(request)
+    if (unchanged := get_conditional_response(request, etag=etag)) is not None:
+        return unchanged
+    key = f"fleet:{etag}:{asked_for(request.GET).query}"
+    with _drawing:
+        html = cache.get(key)
+        if html is None:
+            html = render_to_string("endpoints/_fleet.html", fleet(request), request)
+            cache.set(key, html, KEPT_SECONDS)
+    response = HttpResponse(html, headers={"ETag": etag})
     patch_cache_control(response, private=True, no_cache=True)
     return response
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,23 @@ SHORTEST_PAUSE_SECONDS = 0.5
 # A page that has heard nothing for three of these says that it is stale.
 HEARTBEAT_SECONDS = 2.0
 SIGNED_OUT = 4401
+CALM = b"calm"
 
 
 async def may_watch(session_key: str | None) -> bool:
     return bool(await database_sync_to_async(session_stands)(session_key))
+
+
+async def seen_by(session_key: str | None, figures: Figures | None) -> dict[str, Any] | None:
+    """What goes beside a message, None for whoever may not watch any more. One hop to a thread."""
+    found: dict[str, Any] | None = await database_sync_to_async(_seen_by)(session_key, figures)
+    return found
+
+
+def _seen_by(session_key: str | None, figures: Figures | None) -> dict[str, Any] | None:
+    if not session_stands(session_key):
+        return None
+    return {} if figures is None else {"figures": figures()}
 
 
 def session_stands(session_key: str | None) -> bool:
@@ -63,6 +77,8 @@ class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._figures = figures
         self._changed = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._routing = 0
         self._unsubscribe: Callable[[], None] | None = None
         self._pusher: asyncio.Task[None] | None = None
 
@@ -75,10 +91,10 @@ class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         loop = asyncio.get_running_loop()
 
-        def wake(_change: Change) -> None:
+        def wake(change: Change) -> None:
             # Called in the watcher's thread. A loop that is gone needs no waking.
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._changed.set)
+                loop.call_soon_threadsafe(self._hear, change.routing)
 
         watch.start()
         self._unsubscribe = watch.subscribe(wake)
@@ -93,16 +109,22 @@ class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _push(self, session_key: str | None) -> None:
         """Send a message at every change, at most one per half second, and a heartbeat in between."""
         outage = False
+        told = self._routing
         while True:
             changed = await self._wait_for_change()
             try:
-                if not await may_watch(session_key):
+                routing = self._routing
+                figures = await seen_by(session_key, self._figures)
+                if figures is None:
                     await self.close(SIGNED_OUT)
                     return
-                message = {"changed": changed or outage, "down": count_down()}
-                if self._figures is not None:
-                    message["figures"] = await database_sync_to_async(self._figures)()
-                await self.send(json.dumps(message))
+                message = {
+                    "changed": changed or outage,
+                    "routing": outage or routing != told,
+                    "down": count_down(),
+                }
+                await self.send(json.dumps(message | figures))
+                told = routing
                 outage = False
             except DatabaseError as error:
                 # Without a heartbeat the page says by itself that it is stale.
@@ -113,14 +135,22 @@ class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 return  # the page has gone; `disconnect` follows
             await asyncio.sleep(SHORTEST_PAUSE_SECONDS)
 
+    def _hear(self, routing: int) -> None:
+        if routing != self._routing:
+            self._routing = routing
+            self._urgent.set()
+        self._changed.set()
+
     async def _wait_for_change(self) -> bool:
-        try:
+        """Whether anything changed. A calm page is woken by statuses, not by each check of a large fleet."""
+        calm = self.scope["query_string"] == CALM
+        with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_SECONDS):
-                await self._changed.wait()
-        except TimeoutError:
-            return False
+                await (self._urgent if calm else self._changed).wait()
+        changed = self._changed.is_set()
         self._changed.clear()
-        return True
+        self._urgent.clear()
+        return changed
 
 
 def count_down() -> int:

@@ -28,7 +28,7 @@ urlpatterns = [
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("language/", set_language, name="language"),
-    path("words.js", JavaScriptCatalog.as_view(packages=["ollaproject"]), name="words"),
+    path("words.js", JavaScriptCatalog.as_view(), name="words"),
     path("api/", include("endpoints.api_urls")),
     path("api/", include("inference.api_urls")),
     path("api/", include("proxy.api_urls")),

@@ -10,6 +10,7 @@ command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
     [ -d "/Applications/Google Chrome.app" ] || [ -d "/Applications/Chromium.app" ] || missing+=(chromium)
 command -v curl >/dev/null || missing+=(curl)
+command -v xgettext >/dev/null || missing+=(gettext)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 [ "${#missing[@]}" -eq 0 ] && exit 0

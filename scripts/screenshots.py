@@ -18,6 +18,7 @@ import threading
 import time
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -45,6 +46,7 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 USER, PASSWORD = "ada", "a-password-for-pictures"
 START_SECONDS = 30
+STATUS_TOKEN = "the-link-in-the-pictures"  # noqa: S105 - of a server that lives for a minute
 
 
 def free_port() -> int:
@@ -113,61 +115,96 @@ def shoot_empty(browser: Browser, url: str, folder: Path) -> None:
     page.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Takes pictures of one page, in one size and one colour scheme."""
+
+    page: Page
+    url: str
+    folder: Path
+    suffix: str
+
+    def take(self, name: str, path: str | None = None) -> None:
+        if path is not None:
+            self.page.goto(self.url + path)
+        self.page.wait_for_timeout(400)
+        file = self.folder / f"{name}-{self.suffix}.png"
+        self.page.screenshot(path=file, full_page=True)
+        print(file.name)
+
+
 def shoot(browser: Browser, url: str, folder: Path, *, size: str, scheme: Scheme) -> None:
     """Every page in one size and one colour scheme."""
     page = open_page(browser, size=size, scheme=scheme)
+    camera = Camera(page, url, folder, f"{size}-{scheme}")
+    shoot_pages(page, camera)
+    shoot_admin(page, camera)
+    page.close()
 
-    def picture(name: str, path: str | None = None) -> None:
-        if path is not None:
-            page.goto(url + path)
-        page.wait_for_timeout(400)
-        file = folder / f"{name}-{size}-{scheme}.png"
-        page.screenshot(path=file, full_page=True)
-        print(file.name)
 
-    picture("sign-in", "/login/")
+def shoot_pages(page: Page, camera: Camera) -> None:
+    camera.take("sign-in", "/login/")
     page.fill("#id_username", USER)
     page.fill("#id_password", "wrong")
     page.click("main button")
-    picture("sign-in-error")
-    sign_in(page, url)
+    camera.take("sign-in-error")
+    sign_in(page, camera.url)
     page.wait_for_selector("#live[data-state=live]")
     # Right after a start the day's latency comes in steps.
     for _ in range(7):
-        page.goto(url)
+        page.goto(camera.url)
     page.wait_for_selector("#live[data-state=live]")
-    picture("dashboard")
+    camera.take("dashboard")
     page.click(".more summary")
     page.click(".menu summary")
-    picture("dashboard-menu")
-    page.goto(url)
+    camera.take("dashboard-menu")
+    page.goto(camera.url)
     page.click(".card[data-down=true] h2 a")
     page.wait_for_selector("#live[data-state=live]")
-    picture("endpoint")
-    picture("incidents", "/incidents/")
-    picture("local-models", "/models/local/")
+    camera.take("endpoint")
+    camera.take("incidents", "/incidents/")
+    page.emulate_media(media="print")
+    camera.take("incidents-print")
+    page.emulate_media(media="screen")
+    camera.take("models", "/models/")
+    camera.take("model", "/models/mlx-community/Qwen3-8B-4bit/")
+    camera.take("playground", "/playground/")
+    camera.take("requests", "/requests/")
+    page.click("tbody th a >> nth=0")
+    camera.take("request")
+    camera.take("local-models", "/models/local/")
     page.get_by_role("link", name="Mistral-7B", exact=True).click()
-    picture("local-model")
-    picture("admin-local-models", "/admin/inference/localmodel/")
+    camera.take("local-model")
+    camera.take("usage", "/usage/")
+    camera.take("usage-everyone", "/usage/?of=all")
+    camera.take("status", f"/status/{STATUS_TOKEN}/")
+    camera.take("not-found", "/nothing-here/")
+
+
+def shoot_admin(page: Page, camera: Camera) -> None:
+    camera.take("admin-local-models", "/admin/inference/localmodel/")
     page.get_by_role("link", name="Mistral-7B").click()
-    picture("admin-local-model")
-    picture("admin-local-model-add", "/admin/inference/localmodel/add/")
-    picture("usage", "/usage/")
-    picture("usage-everyone", "/usage/?of=all")
-    picture("not-found", "/nothing-here/")
-    picture("admin", "/admin/")
-    picture("admin-list", "/admin/endpoints/endpoint/")
-    page.goto(f"{url}/admin/endpoints/endpoint/")
+    camera.take("admin-local-model")
+    camera.take("admin-local-model-add", "/admin/inference/localmodel/add/")
+    camera.take("admin", "/admin/")
+    camera.take("admin-list", "/admin/endpoints/endpoint/")
+    page.goto(f"{camera.url}/admin/endpoints/endpoint/")
     page.click("#result_list th.field-endpoint a >> nth=0")
     page.locator(".history summary").click()
-    picture("admin-change")
-    page.goto(f"{url}/admin/endpoints/endpoint/add/")
+    camera.take("admin-change")
+    page.goto(f"{camera.url}/admin/endpoints/endpoint/add/")
     page.fill("#id_name", "mac-mini-4")
     page.fill("#id_url", "ftp://192.168.1.34")
     page.fill("#id_check_interval_seconds", "often")
     page.click("input[name=_save]")
-    picture("admin-error")
-    page.close()
+    camera.take("admin-error")
+    page.goto(f"{camera.url}/admin/endpoints/endpoint/add/")
+    page.fill("#id_url", "http://127.0.0.1:9")
+    page.click("#test-connection")
+    page.wait_for_selector("#test-outcome .pill")
+    camera.take("admin-test")
+    camera.take("admin-import", "/admin/endpoints/endpoint/import/")
+    camera.take("admin-status-page", "/admin/endpoints/statuspage/")
 
 
 def main() -> None:
@@ -190,10 +227,15 @@ def take_all(folder: Path) -> None:
     from django.core.management import call_command  # noqa: PLC0415
 
     django.setup()
+    import example_requests  # noqa: PLC0415
     import example_usage  # noqa: PLC0415
     from django.contrib.auth.models import User  # noqa: PLC0415
     from example_fleet import FLEET, fill, keep_checking  # noqa: PLC0415
     from example_models import fill_models  # noqa: PLC0415
+
+    from endpoints import rollup  # noqa: PLC0415
+    from endpoints.status_page_row import StatusPage  # noqa: PLC0415
+    from ollaproject.wire.clock import now  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     person = User.objects.create_superuser(USER, password=PASSWORD)
@@ -202,6 +244,9 @@ def take_all(folder: Path) -> None:
     fill_models()
     example_usage.fill(person)
     fill(FLEET)  # while no server runs, which would remember the past without these rows
+    example_requests.fill()
+    rollup.roll_up(now())
+    StatusPage.objects.create(enabled=True, shows_models=True, token=STATUS_TOKEN)
     with server() as url:
         stop = threading.Event()
         checking = threading.Thread(target=keep_checking, args=(stop,))

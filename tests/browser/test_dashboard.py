@@ -118,7 +118,7 @@ def test_without_a_socket_it_asks_every_two_seconds(open_page: OpenPage, member:
 
     endpoint = add_endpoint("mini-1")
     page = open_page(member)
-    page.route_web_socket("**/ws/fleet/", refuse)
+    page.route_web_socket("**/ws/fleet/*", refuse)
     page.goto("/")
     expect(page.locator("#live")).to_have_text("Every 2 s")
     set_health(endpoint, status=Status.UNHEALTHY)

@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.test import Client
 
 from ollaproject.wire import roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    """What is kept of pages is named by counters, which begin anew in each test."""
+    cache.clear()
 
 
 @pytest.fixture

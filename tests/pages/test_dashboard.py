@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from endpoints.choices import Mode, Status
 from endpoints.latency import BUCKETS, READ_AT_ONCE
@@ -148,7 +150,7 @@ def test_the_fleet_costs_the_same_few_queries_however_large(
         add_endpoint(f"mini-{index}", models=("a", "b"))
     client = signed_in(member)
     for _ in range(BUCKETS // READ_AT_ONCE + 1):  # until the latency of the whole day is in memory
-        client.get(FRAGMENT)
+        client.get("/")
     # Session, user, counters, what is overdue (for the ETag and for the page), endpoints with health, models,
     # flips of the last day and the last before it. Latency is kept in memory.
     with django_assert_num_queries(11):
@@ -163,6 +165,20 @@ def test_an_unchanged_fleet_costs_six_queries(
     etag = client.get(FRAGMENT).headers["ETag"]
     with django_assert_num_queries(6):
         client.get(FRAGMENT, headers={"if-none-match": etag})
+
+
+def test_what_one_page_has_drawn_is_there_for_the_next_that_asks_for_the_same(
+    signed_in: SignIn, member: User, operator: User
+) -> None:
+    endpoint = add_endpoint("mini-1")
+    first, second = signed_in(member), signed_in(member)
+    drawn = first.get(FRAGMENT)
+    with CaptureQueriesContext(connection) as asked:
+        assert second.get(FRAGMENT).content == drawn.content
+    assert not [query for query in asked if "endpoints_endpointmodel" in query["sql"]]
+    assert b"hx-post" in signed_in(operator).get(FRAGMENT).content
+    set_health(endpoint, status=Status.OFFLINE)
+    assert b"Offline" in second.get(FRAGMENT).content
 
 
 def test_fifty_endpoints_stay_below_150_kilobytes(signed_in: SignIn, operator: User) -> None:

@@ -1,5 +1,5 @@
 /** What every page may do with a person: say what happened, and ask before something that hurts. */
-import { gettext } from "./words.js";
+import { fill, gettext } from "./words.js";
 
 const SAID_FOR_MS = 6000;
 const toast = document.getElementById("said");
@@ -26,11 +26,17 @@ export function ask(question) {
 
 document.body.addEventListener("olla:said", ({ detail }) => say(detail.text));
 
+/** A question that many buttons ask stands once in the page, as a template with `{name}` in it. */
+function wordsOf(question, button) {
+  const template = document.getElementById(`ask-${question}`);
+  return template ? fill(template.content.textContent, { name: button.closest("[data-name]")?.dataset.name }) : question;
+}
+
 document.body.addEventListener("htmx:confirm", (event) => {
   const { question, issueRequest } = event.detail;
   if (!question) return;
   event.preventDefault();
-  ask(question).then((yes) => yes && issueRequest(true));
+  ask(wordsOf(question, event.detail.elt)).then((yes) => yes && issueRequest(true));
 });
 
 /** A plain form or button with `data-confirm` asks too. */

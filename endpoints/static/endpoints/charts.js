@@ -21,16 +21,26 @@ const colour = (name) => {
 
 const ms = (value) => (value == null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
 
+/** A value between two gaps has no line: it is shown as a point. */
+const alone = (chart, series) => {
+  const values = chart.data[series];
+  return [...values.keys()].filter((at) => values[at] != null && values[at - 1] == null && values[at + 1] == null);
+};
+
+const language = document.documentElement.lang;
+const ofDay = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const ofYear = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
+
 function optionsFor(box) {
   const [grid, text, first, second] = ["--line", "--muted", "--accent", "--warn"].map(colour);
   const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font: "12px system-ui, sans-serif" };
-  const line = (label, stroke, dash) => ({ label, stroke, dash, width: 1.6, spanGaps: false, points: { size: 4 }, value: (_, value) => ms(value) });
+  const line = (label, stroke, dash) => ({ label, stroke, dash, width: 1.6, spanGaps: false, points: { show: true, size: 4, filter: alone }, value: (_, value) => ms(value) });
   return {
     width: box.clientWidth,
     height: HEIGHT,
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, Math.max(1, high ?? 1) * 1.1] } },
-    axes: [axis, { ...axis, size: 62, values: (_, values) => values.map(ms) }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map((at) => (shown.get(box).span === "24h" ? ofDay : ofYear).format(at * 1000)) }, { ...axis, size: 62, values: (_, values) => values.map(ms) }],
     series: [{ value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" })) }, line(box.dataset.first, first), line(box.dataset.second, second, [4, 3])],
   };
 }

@@ -8,6 +8,7 @@ import { morphChildren } from "./morph.js";
 import { fill, gettext } from "./words.js";
 
 const POLL_MS = 2000;
+const CALM_MS = 3000;
 const STALE_AFTER_MS = 6000;
 const RECONNECT_MS = { first: 500, longest: 5000 };
 /** The worker checks every second: a check that is this late means that it does not run, which the server then says. */
@@ -26,6 +27,7 @@ const plainTitle = document.title.replace(/^\(\d+ [^)]+\) /, "");
 let socket = null;
 let reconnectMs = RECONNECT_MS.first;
 let reconnectTimer = 0;
+let soonTimer = 0;
 let etag = null;
 let heardAt = Date.now();
 let askedAt = 0;
@@ -37,6 +39,14 @@ let wasSpoken = fleet.querySelector("[data-spoken]").dataset.spoken;
 function refresh() {
   askedAt = Date.now();
   htmx.trigger(fleet, "olla:refresh");
+}
+
+/** What is new is only that something was checked again: that may wait, so that many pages do not all ask at once. */
+function refreshSoon() {
+  soonTimer ||= setTimeout(() => {
+    soonTimer = 0;
+    if (!document.hidden && Date.now() - askedAt > POLL_MS) refresh();
+  }, POLL_MS + Math.random() * CALM_MS);
 }
 
 htmx.defineExtension("fleet-morph", {
@@ -90,6 +100,7 @@ function connect() {
   clearTimeout(reconnectTimer);
   const url = new URL(fleet.dataset.live, location.href);
   url.protocol = url.protocol.replace("http", "ws");
+  if (fleet.dataset.calm !== undefined) url.search = "calm";
   const opened = new WebSocket(url);
   socket = opened;
   opened.addEventListener("open", () => {
@@ -98,13 +109,14 @@ function connect() {
     if (!document.hidden) refresh();
   });
   opened.addEventListener("message", ({ data }) => {
-    const { changed, down: count, figures } = JSON.parse(data);
+    const { changed, routing, down: count, figures } = JSON.parse(data);
     heard();
     if (figures) document.dispatchEvent(new CustomEvent("olla:figures", { detail: figures }));
     showDown(count);
     if (!changed) return;
     if (document.hidden) etag = null;
-    else refresh();
+    else if (routing || fleet.dataset.calm === undefined) refresh();
+    else refreshSoon();
   });
   opened.addEventListener("close", ({ code }) => {
     if (socket !== opened) return;

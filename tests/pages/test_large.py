@@ -1,0 +1,141 @@
+"""Pages of a large fleet: 50 endpoints, 200 models, and rows enough that nothing may read all of them.
+
+The limit is of the database's steps, which do not depend on the machine: a page that reads a table whole
+needs many times as many as it has rows.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+
+from endpoints.choices import Status
+from endpoints.models import Endpoint, EndpointModel, HealthCheck, Transition
+from ollaproject.wire.clock import now
+from proxy import pulse
+from proxy.models import Came, RequestRecord
+from tests.pages.fleet import add_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+ENDPOINTS, MODELS = 50, 200
+ROWS = 20_000
+DAYS = 7
+MOST_BYTES = 150_000
+# Of SQLite's virtual machine, in thousands. Reading all requests, or all checks, once takes far more.
+MOST_STEPS_K = 150
+STEPS_AT_ONCE = 1000
+
+
+def fill() -> None:
+    dice = random.Random(7)  # noqa: S311 - the same rows each time
+    at = now()
+    rows = [
+        add_endpoint(
+            f"mini-{number}", models=tuple(f"org/model-{number * 4 + each}-4bit" for each in range(4))
+        )
+        for number in range(ENDPOINTS)
+    ]
+    Transition.objects.bulk_create(
+        Transition(
+            endpoint=row, at=at - timedelta(hours=dice.random() * 2000), old_status=old, new_status=new
+        )
+        for row in rows
+        for old, new in ((Status.HEALTHY, Status.OFFLINE), (Status.OFFLINE, Status.HEALTHY))
+    )
+    HealthCheck.objects.bulk_create(
+        HealthCheck(
+            endpoint=rows[number % ENDPOINTS],
+            at=at - timedelta(days=number / ROWS),
+            status=Status.HEALTHY,
+            latency_seconds=0.01,
+        )
+        for number in range(ROWS)
+    )
+    RequestRecord.objects.bulk_create(
+        RequestRecord(
+            at=at - timedelta(days=DAYS * number / ROWS),
+            request_id=f"req_{number}",
+            method="POST",
+            route="/v1/chat/completions",
+            model=f"org/model-{number % MODELS}-4bit",
+            endpoint=f"mini-{number % ENDPOINTS}",
+            status=200,
+            stream=True,
+            attempts=[[f"mini-{number % ENDPOINTS}", None, 0, 100]],
+            ttft_ms=100.0,
+            duration_ms=900.0,
+            bytes_in=100,
+            bytes_out=1000,
+            prompt_tokens=50,
+            completion_tokens=80,
+            outcome=Came.FAILED if number % 97 == 0 else Came.OK,
+        )
+        for number in range(ROWS)
+    )
+
+
+@pytest.fixture
+def steps() -> Iterator[list[int]]:
+    """How many thousand steps the database has made."""
+    if connection.vendor != "sqlite":
+        pytest.skip("counts the steps of SQLite")
+    made = [0]
+
+    def count() -> int:
+        made[0] += 1
+        return 0
+
+    connection.ensure_connection()
+    connection.connection.set_progress_handler(count, STEPS_AT_ONCE)
+    yield made
+    connection.connection.set_progress_handler(None, 0)
+
+
+def test_no_page_of_a_large_fleet_is_large_or_reads_tables_whole(
+    client: Client, admin_user: User, steps: list[int]
+) -> None:
+    fill()
+    client.force_login(admin_user)
+    first = Endpoint.objects.order_by("pk")[0]
+    model = EndpointModel.objects.order_by("pk")[0].name
+    pages = [
+        "/",
+        f"/endpoints/{first.pk}/",
+        f"/endpoints/{first.pk}/latency/?span=90d",
+        f"/traffic/{first.pk}/",
+        f"/traffic/{first.pk}/first-byte/?span=7d",
+        "/models/",
+        f"/models/{model}/",
+        "/playground/",
+        "/requests/",
+        f"/requests/?endpoint=mini-3&model={model}&since=7d",
+        "/requests/?outcome=failed&since=24h",
+        "/incidents/",
+        "/figures/",
+        "/admin/",
+        "/admin/endpoints/endpoint/",
+        f"/admin/endpoints/endpoint/{first.pk}/change/",
+    ]
+    found = {}
+    for page in pages:
+        for _ in range(8 if page == "/" else 1):  # the latency of a day is read in pieces, and then kept
+            client.get(page)
+        pulse.forget()
+        steps[0] = 0
+        response = client.get(page)
+        assert response.status_code == 200, page
+        if len(response.content) >= MOST_BYTES or steps[0] > MOST_STEPS_K:
+            found[page] = (len(response.content), steps[0])
+    assert found == {}
+    assert found == {}
