@@ -114,7 +114,10 @@ def link(view: View, row: Used) -> str:
 def limited(view: View, user: User, prices: PriceList) -> list[Used]:
     """Who was refused by limits, the most first."""
     asked = replace(view.asked, groups=("key", "user", "team"))
-    lines = usage_report.report(asked, view.scope.totals(user), prices)
+    among = view.scope.totals(user)
+    # Most keys never hit a limit: only those that did are summed up.
+    ids = among.filter(limited__gt=0, day__gte=asked.since, day__lte=asked.until).values("key_id")
+    lines = usage_report.report(asked, among.filter(key_id__in=ids), prices)
     hit = [line for line in lines if line.counts["limited"]]
     return sorted(hit, key=lambda line: -line.counts["limited"])[:LIMITED_SHOWN]
 
