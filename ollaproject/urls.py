@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import views as auth_views
@@ -13,18 +15,21 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from ollaproject.wire import rest
 
 
-def provider() -> str:
-    """Where else one may sign in, empty for nowhere. For the template of the sign-in page."""
-    return settings.OLLA_OIDC_ISSUER and str(settings.OLLA_OIDC_NAME)
+class SignInView(auth_views.LoginView):
+    """Django's own, which also says where else one may sign in."""
 
+    redirect_authenticated_user = True
 
-sign_in = auth_views.LoginView.as_view(redirect_authenticated_user=True, extra_context={"provider": provider})
+    def get_context_data(self, **context: Any) -> dict[str, Any]:
+        provider = settings.OLLA_OIDC_ISSUER and settings.OLLA_OIDC_NAME
+        return super().get_context_data(provider=provider, **context)
+
 
 urlpatterns = [
     path("", include("endpoints.urls")),
     path("", include("inference.urls")),  # before the door's: models/local/ is not a model called local
     path("", include("proxy.urls")),
-    path("login/", sign_in, name="login"),
+    path("login/", SignInView.as_view(), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("language/", set_language, name="language"),

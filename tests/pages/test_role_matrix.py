@@ -91,7 +91,8 @@ MATRIX: dict[str, frozenset[str]] = {
     "requests/=": PERSONS,  # each sees their own
     "requests/<str:request_id>/=": PERSONS,
     "usage/": PERSONS,
-    "usage/keys/": CALLERS,
+    "usage/keys/=": CALLERS,
+    "usage/keys/<int:key_id>/": PERSONS,  # of keys that they manage: any other is not there
     "admin/=": OPERATORS,
     "admin/login/=": OPEN,
     "admin/logout/=": OPEN,

@@ -185,7 +185,9 @@ def test_who_says_no_there_is_told_so_here(provider: Provider) -> None:
 
     response = client.get(CALLBACK, {"error": "access_denied", "state": state}, follow=True)
 
-    assert "Signing in there has failed" in response.content.decode()
+    html = response.content.decode()
+    assert "Signing in there has failed" in html
+    assert "Sign in with single sign-on</a>" in html
 
 
 def test_a_provider_that_is_down_leaves_the_password(
