@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ollaproject.wire import asgi, clock, ids
 from ollaproject.wire.asgi import BodyTooLarge
-from proxy import errors, headers
+from proxy import errors, headers, server_timing
 from proxy.capture import Capture
 from proxy.dialects import dialect_of
 from proxy.estimate import NONE, charged
@@ -215,9 +215,10 @@ class Call:
             self._begun_early = False
             self._is_late = status != HTTPStatus.OK or not headers.is_event_stream(pairs)
             return
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": pairs + self.common_headers()}
-        )
+        pairs = pairs + self.common_headers()
+        if server_timing.ASKED_BY in self.named:
+            pairs.append(server_timing.header(self.attempts, self.elapsed))
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def write(self, body: bytes, *, more: bool) -> None:
         """Send a piece of the body. Returns when the client's connection can take more."""

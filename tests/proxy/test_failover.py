@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -256,6 +257,22 @@ def test_every_attempt_is_counted_where_it_was_made(
     assert (of_bad.requests, of_bad.failures, of_bad.successes) == (1, 1, 0)
     assert (of_good.requests, of_good.failures, of_good.successes) == (1, 0, 1)
     assert served.gateway.records.total.requests == 2
+
+
+def test_who_asks_is_told_where_the_time_went(
+    client: httpx.Client, upstreams: Upstreams, table: Table
+) -> None:
+    slow, good = upstreams(), upstreams()
+    slow.answer(PATH, answers.raw(HANG))
+    table(first(slow, first_byte_timeout_seconds=0.2), second(good))
+
+    told = client.post(CHAT, json=chat_body(), headers={"X-Olla-Timing": "1"}).headers["server-timing"]
+    spent = {name: float(took) for name, took in re.findall(r"(\w+);dur=([0-9.]+)", told)}
+
+    assert list(spent) == ["queue", "failed", "upstream", "gateway", "total"]
+    assert spent["failed"] >= 200  # milliseconds
+    assert spent["total"] == pytest.approx(sum(spent.values()) - spent["total"], abs=0.5)
+    assert "server-timing" not in client.post(CHAT, json=chat_body()).headers
 
 
 def test_a_health_route_without_an_answer_is_unhealthy(client: httpx.Client, table: Table) -> None:
