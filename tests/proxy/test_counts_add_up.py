@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -40,7 +41,12 @@ KINDS: dict[str, tuple[str, str, bool, int]] = {
     "stream": ("/v1/chat/completions", "m1", True, 200),
     "completion": ("/olla/openai/v1/completions", "m1", False, 200),
     "embeddings": ("/olla/proxy/v1/embeddings", "m1", False, 200),
+    "rerank": ("/v1/rerank", "m1", False, 200),
     "messages": ("/olla/anthropic/v1/messages", "m1", False, 200),
+    "messages told": ("/olla/anthropic/v1/messages", "m4", False, 200),
+    "messages told stream": ("/olla/anthropic/v1/messages", "m4", True, 200),
+    "response": ("/v1/responses", "m1", False, 200),
+    "response told": ("/olla/proxy/v1/responses", "m4", False, 200),
     "leave": ("/v1/chat/completions", "m1", True, 200),
     "refused": ("/v1/chat/completions", "m1", False, 400),
     "failing": ("/v1/chat/completions", "m2", False, 500),
@@ -48,7 +54,9 @@ KINDS: dict[str, tuple[str, str, bool, int]] = {
     "nobody's": ("/v1/chat/completions", "m3", False, 404),
 }
 REACHED = [kind for kind in KINDS if kind != "nobody's"]
-COUNTED = ("plain", "stream", "completion", "embeddings", "messages")
+COUNTED = [kind for kind, (_, _, _, status) in KINDS.items() if status == 200 and kind != "leave"]
+SILENT = ("embeddings", "rerank")
+PATHS = ("chat/completions", "completions", "embeddings", "rerank", "messages", "responses")
 
 
 def prompt_tokens(number: int) -> int:
@@ -56,13 +64,13 @@ def prompt_tokens(number: int) -> int:
 
 
 def completion_tokens(number: int, kind: str) -> int:
-    return 0 if kind == "embeddings" else number % 5 + 1
+    return 0 if kind in SILENT else number % 5 + 1
 
 
 def answer(request: answers.SeenRequest) -> Iterable[answers.Step]:
     """What the request asks for by its kind, with tokens by its number."""
-    asked = request.json()
-    number, kind = asked["number"], asked["kind"]
+    kind, _, digits = (request.header("x-asks-for") or "").rpartition(" ")
+    number = int(digits)
     used = {"prompt_tokens": prompt_tokens(number), "completion_tokens": completion_tokens(number, kind)}
     if kind == "broken":
         return answers.raw(b"HTTP/1.1 200 OK\r\n", CLOSE)(request)
@@ -72,20 +80,23 @@ def answer(request: answers.SeenRequest) -> Iterable[answers.Step]:
         return answers.error(400, "too hot")(request)
     if kind == "leave":
         return answers.sse([answers.event({"choices": []})] * 500, between=Pause(0.05))(request)
-    if kind == "stream":
+    if kind in ("stream", "messages told stream"):
         pieces = answers.chat_events("m1", ["MLX", " is", " fast."])
         return answers.sse([*pieces[:-1], answers.event({"choices": [], "usage": used}), pieces[-1]])(request)
-    if kind == "messages":
+    if kind in ("messages", "response"):
         used = {"input_tokens": used["prompt_tokens"], "output_tokens": used["completion_tokens"]}
-    return answers.respond({"number": number, "usage": used}, before=[Pause(0.002)])(request)
+    choices = [{"message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]
+    return answers.respond({"choices": choices, "usage": used}, before=[Pause(0.002)])(request)
 
 
 async def ask(client: httpx.AsyncClient, number: int, kind: str, gate: asyncio.Semaphore) -> int:
     """One request. Returns the status that its client saw."""
     path, model, streams, _ = KINDS[kind]
     words = [{"role": "user", "content": "Hi"}]
-    body = {"model": model, "number": number, "kind": kind, "stream": streams, "messages": words}
-    async with gate, client.stream("POST", path, json=body | {"max_tokens": 5}) as got:
+    asked = {"input": words} if path.endswith("/responses") else {"messages": words, "max_tokens": 5}
+    body = {"model": model, "stream": streams, **asked}
+    told = {"X-Asks-For": f"{kind} {number}"}
+    async with gate, client.stream("POST", path, json=body, headers=told) as got:
         if kind != "leave":
             await got.aread()
         return got.status_code
@@ -121,18 +132,45 @@ def _ends(transactional_db: None) -> Iterator[None]:
     stop_sharing()
 
 
+def fleet(table: Table, upstreams: Callable[..., FakeUpstream]) -> dict[str, FakeUpstream]:
+    """Endpoints by their names; `plain` speaks neither Anthropic's messages nor Responses."""
+    models = {"mini-1": "m1", "mini-2": "m1", "lonely": "m2", "plain": "m4"}
+    fakes = {name: upstreams(model) for name, model in models.items()}
+    for each, path in itertools.product(fakes.values(), PATHS):
+        each.answer(f"/v1/{path}", answer)
+    rows = [Endpoint.objects.create(name=name, url=each.url) for name, each in fakes.items()]
+    types = {"plain": "mlx-lm"}
+    table(
+        *(
+            target_for(
+                fakes[row.name],
+                number=row.pk,
+                name=row.name,
+                type=types.get(row.name, "vllm-mlx"),
+                max_concurrent=500,
+            )
+            for row in rows
+        )
+    )
+    return fakes
+
+
+def translators_agree(
+    told: list[dict[str, Any]], fakes: dict[str, FakeUpstream], by_kind: Counter[str]
+) -> None:
+    """What was passed on in its own format and what was told in chat, as the fakes saw it at their routes."""
+    at = Counter(request.path for each in fakes.values() for request in each.requests)
+    shown = {each["translator_name"]: each for each in told}
+    assert shown["anthropic"]["passthrough_requests"] == at["/v1/messages"] == by_kind["messages"]
+    assert shown["openai-responses"]["passthrough_requests"] == at["/v1/responses"] == by_kind["response"]
+    assert shown["anthropic"]["streaming_requests"] == by_kind["messages told stream"]
+    assert shown["openai-responses"]["translation_requests"] == by_kind["response told"]
+    assert sum(each["translation_requests"] for each in told) == len(fakes["plain"].requests)
+    assert sum(each["successful_requests"] for each in told) == sum(each["total_requests"] for each in told)
+
+
 def test_every_counter_agrees(serve: Serve, table: Table, upstreams: Callable[..., FakeUpstream]) -> None:
-    pair = [upstreams("m1"), upstreams("m1")]
-    lonely = upstreams("m2")
-    rows = [
-        Endpoint.objects.create(name=f"mini-{number}", url=each.url)
-        for number, each in enumerate([*pair, lonely])
-    ]
-    for each in (*pair, lonely):
-        for path in ("chat/completions", "completions", "embeddings", "messages"):
-            each.answer(f"/v1/{path}", answer)
-    targets = zip(rows, [*pair, lonely], strict=True)
-    table(*(target_for(each, number=row.pk, name=row.name, max_concurrent=500) for row, each in targets))
+    fakes = fleet(table, upstreams)
     ledger = Ledger(addresses="none", interval=0.1)
     served = serve(gateway_with(ledger=ledger, share_counts=True))
     kinds = [list(KINDS)[number % len(KINDS)] for number in range(REQUESTS)]
@@ -144,6 +182,7 @@ def test_every_counter_agrees(serve: Serve, table: Table, upstreams: Callable[..
     with httpx.Client(base_url=served.url, timeout=30, trust_env=False) as client:
         text = settled(client)
         status = client.get("/internal/status").json()
+        translators = client.get("/internal/stats/translators").json()["translators"]
         stats = {each["name"]: each for each in client.get("/internal/stats/models").json()["models"]}
     by_kind = Counter(kinds)
     reached = sum(by_kind[kind] for kind in REACHED)
@@ -151,7 +190,7 @@ def test_every_counter_agrees(serve: Serve, table: Table, upstreams: Callable[..
     completion = sum(completion_tokens(number, kind) for number, kind in enumerate(kinds) if kind in COUNTED)
 
     # What each fake saw is what is counted of its endpoint, on every surface.
-    seen = {row.name: len(each.requests) for row, each in zip(rows, [*pair, lonely], strict=True)}
+    seen = {name: len(each.requests) for name, each in fakes.items()}
     assert sum(seen.values()) == reached == metric(text, "olla_endpoint_requests_total")
     for shown in status["endpoints"]:
         assert shown["requests"] == seen[shown["name"]]
@@ -159,11 +198,14 @@ def test_every_counter_agrees(serve: Serve, table: Table, upstreams: Callable[..
     assert status["system"]["total_requests"] == reached
     assert status["system"]["total_failures"] == by_kind["failing"] + by_kind["broken"]
 
+    translators_agree(translators, fakes, by_kind)
+
     # Models, tokens, errors, those who left.
     assert sum(each["total_requests"] for each in stats.values()) == reached
     assert metric(text, "olla_model_requests_total") == reached
     assert stats["m2"]["failed_requests"] == by_kind["failing"] + by_kind["broken"]
-    assert (stats["m1"]["prompt_tokens"], stats["m1"]["completion_tokens"]) == (prompt, completion)
+    assert sum(each["prompt_tokens"] or 0 for each in stats.values()) == prompt
+    assert sum(each["completion_tokens"] or 0 for each in stats.values()) == completion
     assert metric(text, "olla_tokens_total", kind="prompt") == prompt
     assert metric(text, "gen_ai_client_token_usage_sum", gen_ai_token_type="output") == completion
     assert metric(text, "gen_ai_server_request_duration_seconds_count") == reached
