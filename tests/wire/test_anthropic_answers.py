@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from jiter import from_json
 
 from ollaproject.wire.anthropic.answer import message_of
 from ollaproject.wire.anthropic.stream import MessageStream
@@ -14,6 +15,7 @@ from ollaproject.wire.chat import BackendFailed, TranslationError, chunk_of, rea
 from tests.wire.streams import answers, events_in, message_from
 
 Json = dict[str, Any]
+DELTA = "content_block_delta"
 USAGE = {"prompt_tokens": 30, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 20}}
 
 
@@ -89,13 +91,10 @@ def test_hidden_thoughts_are_not_shown() -> None:
     assert message_from(events)["content"][0] == {"type": "thinking", "thinking": "", "signature": ""}
 
 
-def test_arguments_that_are_no_object_are_an_error() -> None:
-    call = {"id": "c", "function": {"name": "look", "arguments": '{"a": '}}
-
-    with pytest.raises(TranslationError, match="'look'"):
-        whole({"tool_calls": [call]})
-
-
+@pytest.mark.parametrize(
+    ("finish_reason", "expected"),
+    [("length", "max_tokens"), ("tool_calls", "tool_use"), ("stop", "tool_use")],
+)
 @pytest.mark.parametrize(
     ("arguments", "whole_ones"),
     [
@@ -105,16 +104,36 @@ def test_arguments_that_are_no_object_are_an_error() -> None:
         ('{"city": "Bern", "days": 1', {"city": "Bern"}),
         (' {"city": "Bern" , "at": {"lat": 46.9, "lon": [7, {', {"city": "Bern"}),
         ('{"city": "Bern", "days": 12}', {"city": "Bern", "days": 12}),
+        ('{"city": "Bern"}}', {"city": "Bern"}),
         ('["Bern", ', {}),
+        (' ["Bern"]', {}),
+        ("null", {}),
+        ("{'city': 'Bern'}", {}),
+        ('"city": "Bern", "days": 12', {}),
+        ("city=Bern", {}),
     ],
 )
-def test_a_call_that_the_limit_of_tokens_has_cut_has_what_is_whole(arguments: str, whole_ones: Json) -> None:
+def test_a_call_whose_json_does_not_end_well_has_what_is_whole(
+    arguments: str, whole_ones: Json, finish_reason: str, expected: str
+) -> None:
     call = {"id": "c", "function": {"name": "look", "arguments": arguments}}
 
-    message = whole({"tool_calls": [call]}, "length")
+    message = whole({"tool_calls": [call]}, finish_reason)
 
     assert message["content"] == [{"type": "tool_use", "id": "c", "name": "look", "input": whole_ones}]
-    assert message["stop_reason"] == "max_tokens"
+    assert message["stop_reason"] == expected
+
+    # In a stream it is the same call, as far as Anthropic's SDK can read it.
+    letters = [{"tool_calls": [{"index": 0, "function": {"arguments": letter}}]} for letter in arguments]
+    events = streamed([{"tool_calls": [{**call, "function": {"name": "look"}}]}, *letters], finish_reason)
+    told = "".join(event["delta"]["partial_json"] for event in events if event["type"] == DELTA)
+    assert whole_ones.items() <= (from_json(told.encode(), partial_mode=True) if told else {}).items()
+    assert events[-2]["delta"]["stop_reason"] == expected
+
+
+def test_a_call_without_a_name_is_an_error() -> None:
+    with pytest.raises(TranslationError, match="without a name"):
+        whole({"tool_calls": [{"id": "c", "function": {"arguments": "{}"}}]})
 
 
 def test_a_stream_without_an_end_is_an_error() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from ollaproject.wire.anthropic.cut_call import whole_members
+from ollaproject.wire.anthropic.cut_call import arguments_in
 from ollaproject.wire.blocks import Block, Kind, whole_blocks
-from ollaproject.wire.chat import TranslationError
 
 if TYPE_CHECKING:
     from ollaproject.wire.chat import Choice, Completion, Usage
@@ -24,19 +22,13 @@ STOP_REASONS = {
 
 
 def message_of(completion: Completion, *, model: str, hides_thoughts: bool = False) -> Json:
-    """Raises TranslationError when the arguments of a call are no JSON object, unless the limit of tokens has
-    cut them: then the call has those that are whole.
-    """
+    """A call has those of its arguments that are whole. Raises TranslationError for one without a name."""
     choice = completion.choices[0]
     blocks = whole_blocks(choice.message)
-    is_cut = choice.finish_reason == "length"
     reason, sequence = stopped(choice, called=any(block.kind is Kind.CALL for block in blocks))
     return {
         **opening(model),
-        "content": [
-            _content(block, hides_thoughts=hides_thoughts, may_be_cut=is_cut and block is blocks[-1])
-            for block in blocks
-        ],
+        "content": [_content(block, hides_thoughts=hides_thoughts) for block in blocks],
         "stop_reason": reason,
         "stop_sequence": sequence,
         "usage": usage_of(completion.usage),
@@ -76,20 +68,9 @@ def usage_of(usage: Usage | None) -> Json:
     }
 
 
-def _content(block: Block, *, hides_thoughts: bool, may_be_cut: bool) -> Json:
+def _content(block: Block, *, hides_thoughts: bool) -> Json:
     if block.kind is Kind.TEXT:
         return {"type": "text", "text": block.text}
     if block.kind is Kind.THOUGHT:
         return {"type": "thinking", "thinking": "" if hides_thoughts else block.text, "signature": ""}
-    arguments = _arguments(block, may_be_cut=may_be_cut)
-    return {"type": "tool_use", "id": block.id, "name": block.name, "input": arguments}
-
-
-def _arguments(block: Block, *, may_be_cut: bool) -> Json:
-    try:
-        arguments = json.loads(block.text or "{}")
-    except ValueError:
-        arguments = whole_members(block.text) if may_be_cut else None
-    if not isinstance(arguments, dict):
-        raise TranslationError(f"called {block.name!r} with arguments that are no JSON object")
-    return arguments
+    return {"type": "tool_use", "id": block.id, "name": block.name, "input": arguments_in(block.text)}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ollaproject.wire import sse
 from ollaproject.wire.anthropic.answer import opening, stopped, usage_of
+from ollaproject.wire.anthropic.cut_call import begins_object
 from ollaproject.wire.blocks import BlockEvent, Blocks, Kind, Step
 from ollaproject.wire.chat import TranslationError, Usage
 
@@ -80,6 +81,8 @@ class MessageStream:
         if step is Step.CLOSED:
             return self._closed(block)
         if block.kind is Kind.THOUGHT and self._hides_thoughts:
+            return []
+        if block.kind is Kind.CALL and not begins_object(block.text):
             return []
         kind, field = DELTAS[block.kind]
         return [_delta(block, {"type": kind, field: text})]
