@@ -99,7 +99,7 @@ def report(asked: Asked, among: QuerySet[UsageTotal], prices: PriceList | None =
     """
     prices = PriceList.current() if prices is None else prices
     found: dict[tuple[Any, ...], Used] = {}
-    for row in _rows(asked, among):
+    for row in _rows(asked, among, by_model=bool(prices)):
         group = {name: row[GROUPS[name][-1]] for name in asked.groups}
         key = tuple(row[column] for name in asked.groups for column in GROUPS[name])
         line = found.setdefault(key, Used(group))
@@ -108,8 +108,8 @@ def report(asked: Asked, among: QuerySet[UsageTotal], prices: PriceList | None =
         line.duration_ms += row["duration_ms_sum"]
         line.ttft_ms += row["ttft_ms_sum"]
         line.begun += row["begun_sum"]
-        tokens = {name: row[f"{name}_sum"] for name in COUNTS}
-        line.cost += prices.cost(row["model"], tokens)
+        if prices:
+            line.cost += prices.cost(row["model"], {name: row[f"{name}_sum"] for name in COUNTS})
     lines = sorted(found.values(), key=lambda line: (-line.tokens, -line.counts["requests"]))
     return sorted(lines, key=lambda line: line.group["day"]) if "day" in asked.groups else lines
 
@@ -161,11 +161,15 @@ def own(user: User | AnonymousUser, *, holder: Holder | None = None) -> QuerySet
     return UsageTotal.objects.filter(user_id=user.pk) if user.pk else UsageTotal.objects.none()
 
 
-def _rows(asked: Asked, among: QuerySet[UsageTotal]) -> QuerySet[UsageTotal, dict[str, Any]]:
-    """By group and, because prices are by model, by model."""
+def _rows(
+    asked: Asked, among: QuerySet[UsageTotal], *, by_model: bool
+) -> QuerySet[UsageTotal, dict[str, Any]]:
+    """By group and, where there are prices, by model: they are by model, and it means many more rows."""
     columns = dict.fromkeys(column for name in asked.groups for column in GROUPS[name])
     narrowed = {FILTERS[name]: value for name, value in asked.filters.items()}
     sums = {f"{name}_sum": Sum(name) for name in (*COUNTS, *TIMES)}
     days = among.filter(day__gte=asked.since, day__lte=asked.until, **narrowed).order_by()
-    found: QuerySet[UsageTotal, dict[str, Any]] = days.values(*dict.fromkeys([*columns, "model"]))
+    if by_model:
+        columns["model"] = None
+    found: QuerySet[UsageTotal, dict[str, Any]] = days.values(*columns)
     return found.annotate(**sums)
