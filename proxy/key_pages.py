@@ -28,18 +28,27 @@ if TYPE_CHECKING:
 @roles.needs(roles.has_own_keys)
 def make(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
-    days = request.POST.get("lifetime", "")
     team = roles.teams_of(user).filter(pk=_number(request.POST.get("team", ""))).first()
-    expires = clock.now() + timedelta(days=int(days)) if days and days in LIFETIMES else None
-    models = request.POST.get("models", "").split()
     try:
-        issued = own_keys.create(
-            user, name=request.POST.get("name", "").strip(), team=team, expires_at=expires, models=models
-        )
+        issued = own_keys.create(user, team=team, **asked(request))
     except ValidationError as error:
-        for sentence in sentences(error):
-            messages.error(request, sentence)
-        return redirect("usage")
+        return refused(request, error, "/usage/")
+    return show_once(request, issued)
+
+
+@require_POST
+@roles.needs(roles.manages_team_keys)
+def make_for_member(request: HttpRequest, team_id: int) -> HttpResponse:
+    """A lead makes a key for somebody of their team, and sees its secret once. Other teams: 404."""
+    user: Any = request.user
+    team = get_object_or_404(roles.managed_by(user), pk=team_id)
+    member = roles.members_of(team).filter(pk=_number(request.POST.get("member", ""))).first()
+    try:
+        if member is None:
+            raise ValidationError(f"Choose somebody who is in the team {team.name}.")
+        issued = own_keys.create_for(member, lead=user, team=team, **asked(request))
+    except ValidationError as error:
+        return refused(request, error, f"/usage/?of={team.pk}")
     return show_once(request, issued)
 
 
@@ -64,6 +73,22 @@ def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
     else:
         messages.info(request, f"{key.name} was revoked already.")
     return redirect(back(request, key))
+
+
+def asked(request: HttpRequest) -> dict[str, Any]:
+    """What the form of a new key says of it."""
+    days = request.POST.get("lifetime", "")
+    return {
+        "name": request.POST.get("name", "").strip(),
+        "expires_at": clock.now() + timedelta(days=int(days)) if days and days in LIFETIMES else None,
+        "models": request.POST.get("models", "").split(),
+    }
+
+
+def refused(request: HttpRequest, error: ValidationError, page: str) -> HttpResponse:
+    for sentence in sentences(error):
+        messages.error(request, sentence)
+    return redirect(page)
 
 
 def found(request: HttpRequest, key_id: int) -> ApiKey:

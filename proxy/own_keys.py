@@ -9,7 +9,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import Q
 
 from ollaproject.wire import clock, roles
@@ -72,11 +74,44 @@ def create(
     return issued
 
 
+def create_for(
+    member: User, *, lead: User, team: Group, name: str, expires_at: datetime | None, models: list[str]
+) -> Issued:
+    """Make a key for a member of a team, as its lead. Raises PermissionDenied, and ValidationError by field.
+
+    It is the member's as if they had made it: it counts among theirs, and they may rotate and revoke it.
+    """
+    if not roles.managed_by(lead).filter(pk=team.pk).exists():
+        raise PermissionDenied
+    if not roles.members_of(team).filter(pk=member.pk).exists():
+        raise ValidationError({"member": f"{member.get_username()} is not in the team {team.name}."})
+    if not room_for_more(member):
+        most, who = settings.OLLA_KEYS_PER_PERSON, member.get_username()
+        raise ValidationError(f"{who} has as many working keys as are allowed: {most}. Revoke one first.")
+    with transaction.atomic():
+        issued = keys.create(name=name, owner=member, team=team, expires_at=expires_at, allowed_models=models)
+        _remember(lead, issued.key, ADDITION, f"Made for {member.get_username()}.")
+    logger.info("%s has made the key %s for %s.", lead.get_username(), issued.key.name, member.get_username())
+    return issued
+
+
 def rotate(user: User, key: ApiKey, *, grace: timedelta) -> Issued:
     logger.info("%s has rotated the key %s.", user.get_username(), key.name)
-    return keys.rotate(key=key, grace=grace)
+    issued = keys.rotate(key=key, grace=grace)
+    _remember(user, key, CHANGE, "Rotated.")
+    return issued
 
 
 def revoke(user: User, key: ApiKey) -> bool:
+    """False when it was revoked already."""
+    if not keys.revoke(key=key):
+        return False
     logger.info("%s has revoked the key %s.", user.get_username(), key.name)
-    return keys.revoke(key=key)
+    _remember(user, key, CHANGE, "Revoked.")
+    return True
+
+
+def _remember(user: User, key: ApiKey, action: int, what: str) -> None:
+    """In the history that the admin shows of a key: what somebody did who is not its owner."""
+    if key.owner_id != user.pk:
+        LogEntry.objects.log_actions(user.pk, [key], action, change_message=what, single_object=True)

@@ -29,6 +29,7 @@ urlpatterns = [
     path("usage/", usage_pages.page, name="usage"),
     path("usage/table/", usage_pages.table, name="usage-table"),
     path("usage/keys/", key_pages.make, name="key-make"),
+    path("usage/teams/<int:team_id>/keys/", key_pages.make_for_member, name="team-key-make"),
     path("usage/keys/<int:key_id>/rotate/", key_pages.rotate, name="key-rotate"),
     path("usage/keys/<int:key_id>/revoke/", key_pages.revoke, name="key-revoke"),
 ]

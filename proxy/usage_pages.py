@@ -146,18 +146,21 @@ def of_a_person(request: HttpRequest, user: User) -> dict[str, Any]:
 
 
 def of_a_team(user: User, view: View) -> dict[str, Any]:
-    """Its keys, which its lead may rotate and revoke, and what is left of its limits."""
+    """Its keys, which its lead may make, rotate and revoke, and what is left of its limits."""
     team = view.scope.team
     if team is None:
         return {}
     rows = sorted(
         team.api_keys.select_related("owner"), key=lambda key: (key.revoked_at is not None, key.name)
     )
+    may_make = roles.manages_team_keys(user) and settings.OLLA_KEYS_PER_PERSON > 0
     manageable = set(own_keys.manageable(user).values_list("pk", flat=True))
     return {
         "team_keys": with_states(rows),
         "manageable": manageable,
+        "members": list(roles.members_of(team)) if may_make else [],
         "graces": keys.GRACES,
+        "lifetimes": LIFETIMES,
         "limits": limits_left.of([], [team]),
     }
 

@@ -108,10 +108,20 @@ def sees_all_requests(user: Person) -> bool:
     return user.has_perm(ALL_REQUESTS)
 
 
+def manages_team_keys(user: Person) -> bool:
+    """Whether they may make, rotate and revoke keys of others, in the teams that they are in."""
+    return user.has_perm(TEAM_KEYS)
+
+
 def managed_by(user: Person) -> QuerySet[Group]:
     """The teams whose keys a person may make, rotate and revoke."""
     teams = teams_of(user)
-    return teams if user.has_perm(TEAM_KEYS) else teams.none()
+    return teams if manages_team_keys(user) else teams.none()
+
+
+def members_of(team: Group) -> QuerySet[User]:
+    """Who is in a team and may still sign in, by name."""
+    return team.user_set.filter(is_active=True).order_by("username")
 
 
 def roles_of(user: Person) -> list[str]:

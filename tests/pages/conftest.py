@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 from django.test import Client
 
@@ -27,6 +27,14 @@ def member(db: None) -> User:
     user = User.objects.create_user("grace")
     roles.grant(user, roles.MEMBER)
     return user
+
+
+@pytest.fixture
+def red(member: User) -> Group:
+    """A team that the member is in."""
+    team = Group.objects.create(name="red")
+    member.groups.add(team)
+    return team
 
 
 @pytest.fixture

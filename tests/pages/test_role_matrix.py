@@ -40,6 +40,7 @@ STAND_INS = {
     "<int:model_id>": "{id}",
     "<int:channel_id>": "{id}",
     "<int:key_id>": "{id}",
+    "<int:team_id>": "{id}",
     "<id>": "{id}",
 }
 
@@ -60,6 +61,7 @@ FLEET = PERSONS - {"no role"}
 CALLERS = FLEET - {"viewer"}
 OPERATORS = frozenset({"operator", "admin"})
 ADMINS = frozenset({"admin"})
+LEADS = frozenset({"lead", "admin"})
 NOBODY: frozenset[str] = frozenset()
 OVER_REST = {
     "key+rest"
@@ -92,6 +94,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "requests/<str:request_id>/=": PERSONS,
     "usage/": PERSONS,
     "usage/keys/=": CALLERS,
+    "usage/teams/<int:team_id>/keys/=": LEADS,  # of teams that they are in: any other is not there
     "usage/keys/<int:key_id>/": PERSONS,  # of keys that they manage: any other is not there
     "admin/=": OPERATORS,
     "admin/login/=": OPEN,

@@ -1,28 +1,28 @@
-"""My keys and usage: what each person sees of whom, what is left, and keys that people manage."""
+"""My keys and usage: what each person sees of whom, and what is left."""
 
 from __future__ import annotations
 
 import re
-import time
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.contrib.auth.models import Group, User
 
-from ollaproject.wire import clock, roles
-from proxy import key_table, keys
-from proxy.models import ApiKey, BudgetReached, ModelPrice, TeamLimits, UsageTotal
+from ollaproject.wire import clock
+from proxy import keys
+from proxy.models import BudgetReached, ModelPrice, TeamLimits, UsageTotal
 from proxy.usage_chart import HEIGHT, OTHERS, SERIES, chart
 from proxy.usage_report import Asked, report
 from tests.pages.fleet import add_endpoint
+from tests.pages.people import lead
 from tests.pages.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.conf import LazySettings
+    from django.contrib.auth.models import Group, User
     from django.test import Client
     from pytest_django import DjangoAssertNumQueries
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 USAGE = "/usage/"
-PLAIN = re.compile(r"sk-olla-[0-9a-f]{12}-[A-Za-z0-9]{40}")
 
 
 def used(user: User | None = None, team: Group | None = None, **fields: Any) -> UsageTotal:
@@ -47,22 +46,6 @@ def used(user: User | None = None, team: Group | None = None, **fields: Any) -> 
     }
     day = clock.now().date() - timedelta(days=days_ago)
     return UsageTotal.objects.create(day=day, **{**usual, **whose, **of_team, **fields})
-
-
-@pytest.fixture
-def red(member: User) -> Group:
-    team = Group.objects.create(name="red")
-    member.groups.add(team)
-    return team
-
-
-def lead(user: User) -> User:
-    roles.grant(user, roles.LEAD)
-    return User.objects.get(pk=user.pk)
-
-
-def holder_of(plain: str) -> key_table.Holder | None:
-    return key_table.build().find(plain.encode(), time.time())
 
 
 # --- What is seen of whom ---
@@ -181,93 +164,6 @@ def test_budgets_that_were_used_up_are_told_to_whom_they_concern(
     assert "Used up" in signed_in(lead(member)).get(f"{USAGE}?of={red.pk}").content.decode()
 
 
-# --- Keys of one's own ---
-
-
-def test_a_member_makes_a_key_that_shares_the_limits_of_their_team(
-    signed_in: SignIn, member: User, red: Group
-) -> None:
-    Group.objects.create(name="blue")
-    client = signed_in(member)
-    made = client.post("/usage/keys/", {"name": "laptop", "models": "m1 mlx-*", "lifetime": "90"})
-    (plain,) = set(PLAIN.findall(made.content.decode()))
-    holder = holder_of(plain)
-    assert holder is not None
-    assert holder.team is not None
-    assert (holder.user, holder.team.name, holder.models.patterns) == ("grace", "red", ("m1", "mlx-*"))
-    assert holder.expires_at is not None
-    assert "no-store" in made.headers["Cache-Control"]
-    assert not PLAIN.search(client.get(USAGE).content.decode())
-
-
-def test_nobody_gives_themselves_more_than_is_theirs(
-    signed_in: SignIn, member: User, red: Group, settings: LazySettings
-) -> None:
-    blue = Group.objects.create(name="blue")
-    client = signed_in(member)
-    asked = {"name": "a", "team": str(blue.pk), "priority": "9", "rest_api": "on", "requests_per_minute": "0"}
-    client.post("/usage/keys/", asked)
-    key = ApiKey.objects.get()
-    assert (key.team, key.priority, key.rest_api, key.requests_per_minute) == (red, 0, False, None)
-    settings.OLLA_KEYS_PER_PERSON = 1
-    page = client.post("/usage/keys/", {"name": "b"}, follow=True).content.decode()
-    assert "no more are allowed" in page
-    assert "Make a key" not in page
-    assert ApiKey.objects.count() == 1
-
-
-def test_a_name_that_is_taken_is_refused_with_a_word(signed_in: SignIn, member: User) -> None:
-    keys.create(name="laptop")
-    page = signed_in(member).post("/usage/keys/", {"name": "laptop"}, follow=True).content.decode()
-    assert "Names must differ" in page
-
-
-def test_a_key_is_rotated_and_revoked_by_its_owner(signed_in: SignIn, member: User) -> None:
-    before = keys.create(name="laptop", owner=member)
-    client = signed_in(member)
-    url = f"/usage/keys/{before.key.pk}"
-    (after,) = set(PLAIN.findall(client.post(f"{url}/rotate/", {"grace": "1"}).content.decode()))
-    assert holder_of(before.plain)
-    assert holder_of(after)
-    assert client.post(f"{url}/rotate/", {"grace": "99999"}).status_code == 400
-    assert "stops within a second" in client.post(f"{url}/revoke/", follow=True).content.decode()
-    refused = holder_of(after)
-    assert refused is not None
-    assert refused.refused(time.time())
-    assert client.post(f"{url}/rotate/", {"grace": "1"}).status_code == 400
-
-
-def test_keys_of_others_do_not_exist_but_for_the_lead_of_their_team(
-    signed_in: SignIn, member: User, operator: User, red: Group
-) -> None:
-    of_team = keys.create(name="bot", owner=operator, team=red).key
-    acting = keys.create(name="script", owner=operator, team=red, rest_api=True).key
-    for key in (of_team, acting):
-        assert signed_in(member).post(f"/usage/keys/{key.pk}/revoke/").status_code == 404
-    client = signed_in(lead(member))
-    assert client.post(f"/usage/keys/{acting.pk}/rotate/", {"grace": "1"}).status_code == 404
-    answer = client.post(f"/usage/keys/{of_team.pk}/revoke/")
-    assert answer.headers["Location"] == f"/usage/?of={red.pk}"
-    assert ApiKey.objects.get(name="bot").revoked_at
-
-
-def test_a_viewer_makes_no_keys(signed_in: SignIn, member: User) -> None:
-    member.groups.clear()
-    roles.grant(member, roles.VIEWER)
-    own = keys.create(name="laptop", owner=member).key
-    client = signed_in(User.objects.get(pk=member.pk))
-    assert client.post("/usage/keys/", {"name": "b"}).status_code == 403
-    assert client.post(f"/usage/keys/{own.pk}/rotate/", {"grace": "1"}).status_code == 404
-    page = client.get(USAGE).content.decode()
-    assert "laptop" in page
-    assert "Make a key" not in page
-
-
-def test_a_key_that_keeps_bodies_says_so(signed_in: SignIn, member: User) -> None:
-    keys.create(name="laptop", owner=member, keep_bodies=True)
-    assert "Keeps what is asked and answered" in signed_in(member).get(USAGE).content.decode()
-
-
 # --- The rest of the page ---
 
 
@@ -299,5 +195,5 @@ def test_the_page_costs_the_same_few_queries_however_much_there_is(
         more(number)
         with django_assert_num_queries(19):
             client.get(USAGE)
-        with django_assert_num_queries(14):
+        with django_assert_num_queries(15):
             client.get(f"{USAGE}?of={red.pk}")
