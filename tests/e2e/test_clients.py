@@ -131,9 +131,16 @@ def blocks(page: str, language: str, gateway: Gateway) -> list[str]:
 
 
 def run(*command: str, folder: Path | None = None, **environment: str) -> str:
-    """What it prints. Nothing of this machine's proxies or keys reaches it."""
+    """What it prints."""
+    done = ended(*command, folder=folder, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def ended(*command: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """How it ended. Nothing of this machine's proxies or keys reaches it."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    done = subprocess.run(
+    return subprocess.run(
         command,
         capture_output=True,
         text=True,
@@ -142,8 +149,6 @@ def run(*command: str, folder: Path | None = None, **environment: str) -> str:
         cwd=folder,
         env={**kept, **environment},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -213,6 +218,29 @@ def test_llm_answers(gateway: Gateway, tmp_path: Path) -> None:
     printed = run("sh", "-c", command, LLM_USER_PATH=str(tmp_path), OPENAI_API_KEY="not-needed")
 
     assert "Paris" in printed
+
+
+@on_one_machine
+@pytest.mark.parametrize(
+    ("changed", "to", "said"),
+    [
+        ("  api_base:", "  headers: {X-Forwarded-For: 203.0.113.9}\n  api_base:", "401 - No valid API key"),
+        (CHAT_MODEL, "gpt-4o", CHAT_MODEL),  # the models that there are
+    ],
+    ids=["a key of nobody, through a proxy", "an unknown model"],
+)
+def test_llm_says_why_it_was_refused(
+    gateway: Gateway, tmp_path: Path, changed: str, to: str, said: str
+) -> None:
+    page = blocks("llm", "yaml", gateway)[0].replace(changed, to)
+    (tmp_path / "extra-openai-models.yaml").write_text(page)
+    program = str(Path(sys.executable).with_name("llm"))
+
+    done = ended(program, "-m", "local", "Hi", LLM_USER_PATH=str(tmp_path), OPENAI_API_KEY="nobodys")
+
+    assert (done.returncode, done.stdout.strip()) == (1, "")
+    assert done.stderr.startswith("Error: Error code: 40")
+    assert said in done.stderr
 
 
 def test_every_page_is_listed_and_says_where_the_gateway_is() -> None:
