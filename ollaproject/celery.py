@@ -36,4 +36,5 @@ app.conf.beat_schedule = {
     "roll-up-check-history": every(60, "endpoints.roll_up_history"),
     "prune-check-history": every(3600, "endpoints.prune_history"),
     "prune-requests": every(3600, "proxy.prune_requests"),
+    "prune-sessions": every(3600, "proxy.prune_sessions"),
 }

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from celery import shared_task
 from django.conf import settings
+from django.core.management import call_command
 
 from ollaproject.wire import clock
 from proxy import kept_bodies
@@ -18,3 +19,9 @@ def prune_requests() -> None:
     oldest = clock.now() - timedelta(days=settings.OLLA_REQUEST_HISTORY_DAYS)
     RequestRecord.objects.filter(at__lt=oldest).delete()
     kept_bodies.prune()
+
+
+@shared_task(name="proxy.prune_sessions")
+def prune_sessions() -> None:
+    """Delete the sessions that have expired. Django keeps them until somebody asks."""
+    call_command("clearsessions")
