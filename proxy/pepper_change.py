@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -29,7 +30,8 @@ def resign(key_id: int, public_id: str, secret: str, old: Signed) -> None:
         return
     _under_way.add((key_id, old.digest))
     signed = sign(public_id, secret)
-    threading.Thread(target=_run, args=(lambda: store(key_id, old, signed),), daemon=True).start()
+    work = partial(store, key_id, old, signed)
+    threading.Thread(target=_run, args=(work,), name="sign-key-anew", daemon=True).start()
 
 
 def store(key_id: int, old: Signed, signed: Signed) -> None:

@@ -170,6 +170,7 @@ def test_a_key_under_an_old_pepper_is_signed_anew_by_its_use(settings: LazySetti
     wait_for(lambda: ApiKey.objects.get(name="laptop").digest != before)
 
     settings.OLLA_KEY_PEPPERS = ["new"]
+    newer = keys.create(name="tablet")
     key_table.rebuild()
-    found = [key_table.keys().find(each.plain.encode(), time.time()) for each in (used, unused)]
-    assert [each and each.name for each in found] == ["laptop", None]
+    found = [key_table.keys().find(each.plain.encode(), time.time()) for each in (used, unused, newer)]
+    assert [each and each.name for each in found] == ["laptop", None, "tablet"]
