@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from endpoints import snapshot
 from tests import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def no_routing_table() -> None:
+    """A process has none when it starts, whichever tests came before in this one."""
+    snapshot.install(snapshot.Snapshot(revision=-1, targets=()))
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ def client(gateway: Gateway, request: pytest.FixtureRequest) -> Iterator[openai.
         yield found
 
 
+@on_one_machine
 def test_it_chats(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model=CHAT_MODEL, messages=[{"role": "user", "content": QUESTION}], temperature=0, max_tokens=24
@@ -59,6 +60,7 @@ def test_it_chats(client: openai.OpenAI) -> None:
     assert answer.usage.completion_tokens > 0
 
 
+@on_one_machine
 def test_it_streams_with_usage(client: openai.OpenAI) -> None:
     stream = client.chat.completions.create(
         model=CHAT_MODEL,
@@ -78,6 +80,7 @@ def test_it_streams_with_usage(client: openai.OpenAI) -> None:
     assert chunks[-1].usage.completion_tokens > 0
 
 
+@on_one_machine
 def test_it_completes(client: openai.OpenAI) -> None:
     answer = client.completions.create(
         model=CHAT_MODEL, prompt="One, two, three,", max_tokens=8, temperature=0
@@ -86,6 +89,7 @@ def test_it_completes(client: openai.OpenAI) -> None:
     assert "four" in answer.choices[0].text
 
 
+@on_one_machine
 def test_it_embeds_in_its_default_encoding(client: openai.OpenAI) -> None:
     """The SDK asks for base64 unless told otherwise, and decodes it itself."""
     answer = client.embeddings.create(model=EMBEDDING_MODEL, input="MLX is optimised for Apple Silicon")
@@ -95,6 +99,7 @@ def test_it_embeds_in_its_default_encoding(client: openai.OpenAI) -> None:
     assert math.isclose(math.hypot(*vector), 1.0, abs_tol=1e-4)
 
 
+@on_one_machine
 def test_it_lists_and_retrieves_models(client: openai.OpenAI) -> None:
     names = {model.id for model in client.models.list()}
 
@@ -102,6 +107,7 @@ def test_it_lists_and_retrieves_models(client: openai.OpenAI) -> None:
     assert client.models.retrieve(CHAT_MODEL).id == CHAT_MODEL
 
 
+@on_one_machine
 def test_an_unknown_model_is_its_own_error(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": QUESTION}])
@@ -110,6 +116,7 @@ def test_an_unknown_model_is_its_own_error(client: openai.OpenAI) -> None:
     assert CHAT_MODEL in caught.value.message
 
 
+@on_one_machine
 def test_a_bad_parameter_is_its_own_error(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(
