@@ -36,12 +36,15 @@ PLACES_BY_PRIORITY = 8  # of so many, the last one goes to whoever's turn it is
 class Slot:
     """The right to one request at an endpoint. Whoever has it calls `leave`, once."""
 
-    __slots__ = ("_admission", "candidate", "waited")
+    __slots__ = ("_admission", "candidate", "position", "waited")
 
-    def __init__(self, admission: Admission, candidate: Candidate, *, waited: float = 0.0) -> None:
+    def __init__(
+        self, admission: Admission, candidate: Candidate, *, waited: float = 0.0, position: int = 0
+    ) -> None:
         self._admission = admission
         self.candidate = candidate
         self.waited = waited  # seconds in the queue
+        self.position = position  # how many waited when it came, itself among them; 0: it did not wait
         candidate.load.in_flight += 1
 
     @property
@@ -68,6 +71,7 @@ class Waiter:
     priority: int
     future: asyncio.Future[Slot]
     since: float = field(default_factory=time.perf_counter)
+    position: int = 0
 
 
 class Admission:
@@ -147,6 +151,7 @@ class Admission:
             self._make_place(waiter)
         self._lines.setdefault(waiter.caller, deque()).append(waiter)
         self.waiting += 1
+        waiter.position = self.waiting
         if self.waiting == 1:
             self._seen = snapshot()
             asyncio.get_running_loop().call_later(RENEW_SECONDS, self._renew)
@@ -171,7 +176,7 @@ class Admission:
         self._remove(waiter)
         self._given += 1
         waited = time.perf_counter() - waiter.since
-        waiter.future.set_result(Slot(self, candidate, waited=waited))
+        waiter.future.set_result(Slot(self, candidate, waited=waited, position=waiter.position))
 
     def _gone(self, waiter: Waiter) -> None:
         """It waits no longer. A slot that it was given in the same moment goes to the next."""

@@ -21,6 +21,7 @@ FIRST_TOKEN_BOUNDS = (
 PER_TOKEN_BOUNDS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 TOKEN_BOUNDS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 OVERHEAD_BOUNDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+POSITION_BOUNDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 NEVER = 1e9  # seconds, above any latency
@@ -158,6 +159,7 @@ class Counts:
     errors: dict[str, int] = field(default_factory=dict)
     overhead: Histogram = field(default_factory=Histogram)
     queue_wait: Histogram = field(default_factory=Histogram)
+    queue_position: Histogram = field(default_factory=Histogram)
     queue_wait_max: float = field(default=0.0, metadata={"merge": max})
     attempts: EndpointCounts = field(default_factory=EndpointCounts)
     endpoints: dict[str, EndpointCounts] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from proxy.counts import (
     MAX_CALLERS,
     OVERHEAD_BOUNDS,
     PER_TOKEN_BOUNDS,
+    POSITION_BOUNDS,
     TOKEN_BOUNDS,
     WAIT_BOUNDS,
     Counts,
@@ -59,9 +60,10 @@ class Meter:
         taken, self.pending = self.pending, Counts(since=self.started_at)
         return taken
 
-    def waited(self, seconds: float) -> None:
-        """A request got its place in the queue's turn."""
+    def waited(self, seconds: float, position: int) -> None:
+        """A request got its place in the queue's turn. `position`: how many waited when it had come."""
         self.pending.queue_wait.observe(seconds, WAIT_BOUNDS)
+        self.pending.queue_position.observe(position, POSITION_BOUNDS)
         self.pending.queue_wait_max = max(self.pending.queue_wait_max, seconds)
 
     def close(self, outcome: Outcome) -> None:

@@ -26,6 +26,7 @@ from proxy.counts import (
     FIRST_TOKEN_BOUNDS,
     OVERHEAD_BOUNDS,
     PER_TOKEN_BOUNDS,
+    POSITION_BOUNDS,
     TOKEN_BOUNDS,
     WAIT_BOUNDS,
     Histogram,
@@ -133,6 +134,12 @@ def _requests(traffic: Traffic) -> Iterator[Metric]:
         "How long requests that got a place had waited for it",
         (),
         [((), counts.queue_wait, WAIT_BOUNDS)],
+    )
+    yield _histogram(
+        "olla_queue_position",
+        "How many requests waited when one came that got a place later, itself among them",
+        (),
+        [((), counts.queue_position, POSITION_BOUNDS)],
     )
 
 

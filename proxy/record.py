@@ -210,7 +210,7 @@ class Records:
     def attempt(self, slot: Slot, call: Call) -> Running:
         self.changed()
         if slot.waited:
-            self._meter.waited(slot.waited)
+            self._meter.waited(slot.waited, slot.position)
         number = slot.target.id
         tally = self._by_endpoint.get(number)
         if tally is None:

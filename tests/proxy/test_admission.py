@@ -308,17 +308,35 @@ def test_the_status_tells_of_the_queue(
     table(target_for(upstream, max_concurrent=1))
     served = serve(gateway_with())
 
-    async def crowd() -> dict[str, Any]:
+    async def crowd() -> tuple[dict[str, Any], str]:
         async with httpx.AsyncClient(base_url=served.url, timeout=20, trust_env=False) as client:
             await asyncio.gather(*(client.post(CHAT, json=chat_body()) for _ in range(10)))
             found: dict[str, Any] = (await client.get("/internal/status")).json()["queue"]
-            return found
+            return found, (await client.get("/metrics")).text
 
-    queue = asyncio.run(crowd())
+    queue, metrics = asyncio.run(crowd())
 
     assert (queue["waiting"], queue["max_waiting"], queue["refused"]) == (0, 100, 0)
     assert queue["admitted"] > 0
     assert queue["max_wait_ms"] >= queue["avg_wait_ms"] >= 0
+    assert f"olla_queue_position_count {queue['admitted']:.1f}" in metrics
+    assert 'olla_queue_position_bucket{le="1.0"} 0.0' not in metrics  # somebody was the first
+
+
+async def test_a_slot_says_how_many_waited_when_its_request_came(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk()
+
+    slot = await desk.enter()
+    waiting = [await desk.line_up(caller) for caller in "aba"]
+    slot.leave()
+    positions = []
+    for task in waiting[0], waiting[1], waiting[2]:
+        slot = await task
+        positions.append(slot.position)
+        slot.leave()
+
+    assert positions == [1, 2, 3]
 
 
 async def test_a_higher_priority_goes_first_but_starves_nobody(table: Table) -> None:

@@ -31,7 +31,7 @@ NAME = re.compile(r"\b(?:olla|gen_ai)_[a-z_]+")
 UNITS = ("_seconds", "_bytes", "_total", "_info", "_count", "_sum", "_bucket")
 # Gauges that count things, and the one name that the semantic conventions give.
 COUNTS = re.compile(
-    r"olla_(?:requests_in_flight|queue_waiting|web_processes|endpoint_(?:up|status|models|requests_in_flight))"
+    r"olla_(?:requests_in_flight|queue_waiting|queue_position|web_processes|endpoint_(?:up|status|models|requests_in_flight))"
     r"|gen_ai_client_token_usage"
 )
 
