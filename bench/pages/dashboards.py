@@ -196,7 +196,7 @@ async def watch(url: str, pid: int, *, cookie: str, count: int, seconds: int) ->
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if failed:
-            raise SystemExit(f"{len(failed)} dashboards were cut off.")
+            raise SystemExit(f"{len(failed)} dashboards were cut off, one by {failed[0].exception()!r}.")
     return found
 
 
