@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
+
+from bench.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def dense_copy(source: Path, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def ours(folder: Path, environment: dict[str, str]) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "manage.py", "serve_model", str(folder), "--port", str(port)]
     limits = ["--served-model-name", "bench", "--max-batch-size", "32", "--no-speculation"]
     with _running([*command, *limits], environment, port):
@@ -69,7 +70,7 @@ def ours(folder: Path, environment: dict[str, str]) -> Iterator[Server]:
 @contextlib.contextmanager
 def peer(name: str, folder: Path, python: Path, environment: dict[str, str]) -> Iterator[Server]:
     """Another server, of the virtual environment that `python` belongs to, as its own pages start it."""
-    port = _free_port()
+    port = free_port()
     bin_dir = python.parent
     commands = {
         "mlx_lm.server": [python, "-m", "mlx_lm", "server", "--model", folder],
@@ -113,12 +114,6 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], port: int) -> None:
                 return
         time.sleep(0.2)
     raise SystemExit(f"{process.args!r} did not become healthy within {READY_SECONDS} s.")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _without_quantization(config: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from bench.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +35,6 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=int, default=60, help="how long to measure")
     return parser.parse_args()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 @contextmanager

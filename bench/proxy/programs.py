@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -33,12 +32,6 @@ TRIALS = (
     Phase("trial", connections=1, seconds=1.0),
     Phase("trial", connections=1, seconds=1.0, chunks_per_stream=3),
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from bench.ports import free_port
 from bench.proxy import machine, processes, programs
 from bench.proxy.errors import BenchError
 
@@ -89,7 +90,7 @@ class Target:
 def nginx(stub_port: int, *, folder: Path, cpu: int | None) -> Iterator[Target]:
     home = folder / "nginx"
     home.mkdir()
-    port = programs.free_port()
+    port = free_port()
     # As root nginx would run its worker as somebody else, who may not enter our folder.
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
     file = home / "nginx.conf"
@@ -118,7 +119,7 @@ def gateway(stub_port: int, *, folder: Path, cpu: int | None) -> Iterator[Target
         if not name.startswith("OLLA_") and name not in ("DATABASE_URL", "REDIS_URL")
     }
     environment["OLLA_HOME"] = str(home)
-    port = programs.free_port()
+    port = free_port()
     manage = [sys.executable, str(ROOT / "manage.py")]
     log = folder / "gateway.log"
     serve = [*manage, "serve", "--without-model", "--port", str(port)]

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import httpx
 
 from bench.inference.load import words
 from bench.inference.servers import ours
+from bench.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -164,7 +164,7 @@ async def _answer(client: httpx.AsyncClient, messages: list[dict[str, str]], see
 @contextlib.contextmanager
 def gateway(strategy: str, servers: list[Server]) -> Iterator[str]:
     """The URL of a gateway in a home of its own, in whose fleet these servers are healthy."""
-    home, port = Path(tempfile.mkdtemp(prefix="olla-bench-")), _free_port()
+    home, port = Path(tempfile.mkdtemp(prefix="olla-bench-")), free_port()
     environment = {**os.environ, "OLLA_HOME": str(home), "OLLA_LOAD_BALANCER": strategy}
     environment.pop("DATABASE_URL", None)
     command = [sys.executable, "manage.py", "serve", "--without-model", "--port", str(port)]
@@ -199,10 +199,3 @@ def _wait(true: Any) -> None:
                 return
         time.sleep(0.2)
     raise SystemExit("The gateway did not become ready.")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.ports import free_port
 from bench.proxy import chart, figures, load, phases, processes, programs, report
 from bench.proxy.errors import BenchError
 from bench.proxy.load import LoadResult, Spread
@@ -85,7 +86,7 @@ def test_a_stream_without_done_is_no_answer() -> None:
 
 
 def test_nobody_there_is_a_sentence() -> None:
-    port = programs.free_port()
+    port = free_port()
     with pytest.raises(BenchError, match=f"against http://127.0.0.1:{port}: .*refused"):
         load.run(f"http://127.0.0.1:{port}", Phase("plain", connections=1, seconds=0.2), cpu=None)
 

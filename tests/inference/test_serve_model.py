@@ -17,6 +17,7 @@ import pytest
 
 from inference.server import listen
 from tests.inference.conftest import TINY
+from tests.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 60
 NO_FURTHER_THAN = 15
 """Seconds in which a process that was told to stop has to be gone, on a busy machine."""
-
-
-def free_port() -> int:
-    with listen("127.0.0.1", 0) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def serve_model(*arguments: str, **environment: str) -> subprocess.Popen[str]:
