@@ -27,6 +27,7 @@ from endpoints.forms import EndpointForm
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
 from endpoints.overview import MODE_WORDS, card_of
 from endpoints.templatetags.fleet import clock, mode_pill, status_pill
+from ollaproject.fieldsets import without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,15 +205,12 @@ class EndpointAdmin(EndpointModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Endpoint | None = None) -> Any:
         """Once it exists, its buttons set the mode; and only a credential that is stored can be removed."""
-        without = {"mode"} if obj else set()
+        hidden = {"mode"} if obj else set()
         if obj is None or not obj.has_credential:
-            without.add("remove_credential")
+            hidden.add("remove_credential")
         if not (self.has_change_permission(request, obj) if obj else self.has_add_permission(request)):
-            without |= {"new_credential", "remove_credential"}
-        return [
-            (title, {**options, "fields": [field for field in options["fields"] if field not in without]})
-            for title, options in self.fieldsets or []
-        ]
+            hidden |= {"new_credential", "remove_credential"}
+        return without(self.fieldsets, hidden)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

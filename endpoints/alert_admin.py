@@ -15,6 +15,7 @@ from endpoints.admin_history import ToLookAt
 from endpoints.alert_form import AlertChannelForm
 from endpoints.alert_models import AlertChannel, AlertDelivery, ChannelKind
 from endpoints.templatetags.fleet import clock
+from ollaproject.fieldsets import without
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -64,13 +65,10 @@ class AlertChannelAdmin(ChannelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: AlertChannel | None = None) -> Any:
         """Only a secret that is stored can be removed."""
-        without = set() if obj and obj.encrypted_secret else {"remove_secret"}
+        hidden = set() if obj and obj.encrypted_secret else {"remove_secret"}
         if not (self.has_change_permission(request, obj) if obj else self.has_add_permission(request)):
-            without |= {"new_url", "new_secret", "remove_secret"}
-        return [
-            (title, {**options, "fields": [each for each in options["fields"] if each not in without]})
-            for title, options in self.fieldsets
-        ]
+            hidden |= {"new_url", "new_secret", "remove_secret"}
+        return without(self.fieldsets, hidden)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -15,6 +15,7 @@ from inference.local.choices import State
 from inference.local.form import LocalModelForm
 from inference.models import LocalModel
 from inference.templatetags.local_models import state_pill
+from ollaproject.fieldsets import without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,15 +162,12 @@ class LocalModelAdmin(LocalModelModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: LocalModel | None = None) -> Any:
         """Once it exists its buttons start it; and only a token that is stored can be removed."""
-        without = {"start_now"} if obj else set()
+        hidden = {"start_now"} if obj else set()
         if obj is None or not obj.encrypted_token:
-            without.add("remove_token")
+            hidden.add("remove_token")
         if not (self.has_change_permission(request, obj) if obj else self.has_add_permission(request)):
-            without |= {"origin", "new_token", "remove_token"}
-        return [
-            (title, {**options, "fields": [field for field in options["fields"] if field not in without]})
-            for title, options in self.fieldsets or []
-        ]
+            hidden |= {"origin", "new_token", "remove_token"}
+        return without(self.fieldsets, hidden)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
