@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.model, pytest.mark.timeout(240)]
 # What `serve` gives its own model's endpoint.
 LOCAL_INTERVAL_SECONDS = 2
 CHAT = {"model": CHAT_MODEL, "messages": [{"role": "user", "content": "Count."}], "max_tokens": 4}
-# What the dashboard says then, alone or beside the endpoint that another test adds.
-LOCAL_IS_DOWN = "local does not serve|None of 2 endpoints serves|1 of 2 endpoints serves"
+# What the dashboard says then, alone or beside the endpoints that other tests add.
+LOCAL_IS_DOWN = "local does not serve|local has been (down|unhealthy) for"
 UNLOAD = "from inference.local import wishes; from inference.models import LocalModel; "
 UNLOAD += "wishes.unload(LocalModel.objects.get())"
 PLACE = """
@@ -86,9 +86,9 @@ def test_it_follows_the_model_s_death_and_return(gateway: Gateway) -> None:
             took = eventually(lambda: status_of(client, "local") != "healthy", within=30)
             # It answers nothing: its check waits one second, and so does the one that confirms it.
             assert took < LOCAL_INTERVAL_SECONDS + 1 + 2 * 1
-            eventually(lambda: client.get("/v1/models").json()["data"] == [], within=1)
+            eventually(lambda: client.get("/v1/models").json()["data"] == [], within=5)
             refused = client.post("/v1/chat/completions", json=CHAT)
-            eventually(lambda: re.search(LOCAL_IS_DOWN, browser.get("/").text), within=2)
+            eventually(lambda: re.search(LOCAL_IS_DOWN, browser.get("/").text), within=5)
         finally:
             os.kill(model, signal.SIGKILL)
             os.kill(model, signal.SIGCONT)
