@@ -10,9 +10,15 @@ from urllib.parse import SplitResult, urlsplit
 from django.core.exceptions import ValidationError
 
 from endpoints import profiles
-from endpoints.choices import AuthKind, Retry
+from endpoints.choices import Retry
 from endpoints.durations import format_duration
-from endpoints.errors import CredentialError, ProfileError
+from endpoints.errors import ProfileError
+from endpoints.header_validation import (
+    check_auth_header,
+    check_auth_kind,
+    check_auth_username,
+    check_headers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,28 +31,8 @@ MAX_INTERVAL_SECONDS = 24 * 3600.0
 MAX_PORT = 65535
 
 NAME = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?", re.ASCII)
-HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)  # a token of RFC 9110, section 5.6.2
-HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9._:%-]+", re.ASCII)
-
-MANAGED_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-CREDENTIAL_HEADERS = frozenset({"api-key", "authorization", "cookie", "x-api-key", "x-auth-token"})
 
 
 def validate_model_name(name: str) -> None:
@@ -142,55 +128,6 @@ def check_model_exclude(endpoint: Endpoint) -> None:
     _check_globs(endpoint.model_exclude)
 
 
-def check_headers(endpoint: Endpoint) -> None:
-    headers: Any = endpoint.headers
-    if not isinstance(headers, dict):
-        raise ValidationError("Headers must be a mapping of names to values.")
-    mistakes = [mistake for name, value in headers.items() if (mistake := _header_mistake(name, value))]
-    lowered = [str(name).lower() for name in headers]
-    mistakes += [
-        f"The header {name} is given twice." for name in sorted(set(lowered)) if lowered.count(name) > 1
-    ]
-    if mistakes:
-        raise ValidationError(mistakes)
-
-
-def check_auth_kind(endpoint: Endpoint) -> None:
-    if endpoint.auth_kind == AuthKind.NONE and endpoint.has_credential:
-        raise ValidationError(
-            "A credential is stored but “none” is chosen. Choose how it is sent, or remove it."
-        )
-    if endpoint.auth_kind != AuthKind.NONE and not endpoint.has_credential:
-        raise ValidationError("This way of signing in needs a credential. Enter one, or choose “none”.")
-    try:
-        plain = endpoint.credential()
-    except CredentialError as error:
-        raise ValidationError(str(error)) from None
-    # A password travels in base64, so it may hold anything; the other kinds are header values as they are.
-    if endpoint.auth_kind != AuthKind.BASIC:
-        check_credential(plain)
-
-
-def check_auth_header(endpoint: Endpoint) -> None:
-    name = endpoint.auth_header
-    if not name:
-        return
-    if endpoint.auth_kind != AuthKind.API_KEY:
-        raise ValidationError("Only an API key is sent in a header of its own. Leave this empty.")
-    if not HEADER_NAME.fullmatch(name) or name.lower() in MANAGED_HEADERS:
-        raise ValidationError(f"{name!r} cannot carry an API key. Use a header name such as X-Api-Key.")
-
-
-def check_auth_username(endpoint: Endpoint) -> None:
-    name = endpoint.auth_username
-    if endpoint.auth_kind == AuthKind.BASIC and not name:
-        raise ValidationError("Basic sign-in needs a user name.")
-    if name and endpoint.auth_kind != AuthKind.BASIC:
-        raise ValidationError("A user name is only used with Basic sign-in. Leave this empty.")
-    if ":" in name or not name.isprintable():
-        raise ValidationError("A user name cannot hold a colon or a line break: it is sent as name:password.")
-
-
 def _positive(field: str, example: str) -> Callable[[Endpoint], None]:
     def check(endpoint: Endpoint) -> None:
         seconds = getattr(endpoint, field)
@@ -211,14 +148,6 @@ def check_max_concurrent(endpoint: Endpoint) -> None:
     if endpoint.max_concurrent is not None and endpoint.max_concurrent < 1:
         raise ValidationError(
             "At least one request must be allowed. To let none through, pause the endpoint."
-        )
-
-
-def check_credential(plain: str) -> None:
-    """A token or key, as it will stand in a header. The message never repeats it."""
-    if not plain.isascii() or not plain.isprintable() or plain != plain.strip():
-        raise ValidationError(
-            "A credential is printable ASCII without spaces at its ends or line breaks. Copy it again."
         )
 
 
@@ -284,19 +213,6 @@ def _check_path_or_url(value: str, *, field: str, example: str) -> None:
 def _check_globs(globs: Any) -> None:
     if not isinstance(globs, list) or not all(isinstance(glob, str) and glob.strip() for glob in globs):
         raise ValidationError("This must be a list of patterns such as mlx-community/* (one per line).")
-
-
-def _header_mistake(name: Any, value: Any) -> str:
-    """What is wrong with one header, empty when nothing is. The value may be secret and is never repeated."""
-    if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
-        return f"{name!r} is not a header name."
-    if name.lower() in CREDENTIAL_HEADERS:
-        return f"{name} carries a credential. Use the authentication fields, where it is stored encrypted."
-    if name.lower() in MANAGED_HEADERS:
-        return f"{name} is set by the gateway itself and cannot be given here."
-    if not isinstance(value, str) or not HEADER_VALUE.fullmatch(value) or value != value.strip():
-        return f"The value of {name} must be one line of text without spaces at its ends."
-    return ""
 
 
 def _is_number(value: Any) -> bool:

@@ -8,8 +8,8 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.exceptions import ValidationError
 
+from endpoints.header_validation import check_credential
 from endpoints.models import Endpoint
-from endpoints.validation import check_credential
 
 if TYPE_CHECKING:
     from pytest_django import Settings
