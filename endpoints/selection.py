@@ -31,10 +31,12 @@ NEWEST_SHARE = 0.25
 class Load:
     """What one endpoint is doing for this process. The times are smoothed, None before the first.
 
+    `unread` is how many bytes of prompts its requests wait to have read, as far as a strategy can tell.
     `to_answer` is how many seconds pass until an answer begins, `held` how many until it has ended.
     """
 
     in_flight: int = 0
+    unread: int = 0
     to_answer: float | None = None
     held: float | None = None
 
@@ -160,6 +162,16 @@ class Strategy(Protocol):
 
     def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:
         """One with room for the request, None when every one is full."""
+
+    def placed(self, candidate: Candidate, prefix: Prefix) -> int:
+        """Take note that a request goes there. Returns how many bytes of its prompt must be read first."""
+
+
+class Blind:
+    """For strategies that do not look at prompts."""
+
+    def placed(self, candidate: Candidate, prefix: Prefix) -> int:  # noqa: ARG002
+        return 0
 
 
 def least_busy(candidates: Iterable[Candidate]) -> Candidate | None:

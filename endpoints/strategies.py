@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from endpoints.selection import least_busy
+from endpoints.selection import Blind, least_busy
 from endpoints.warmth import CacheAware
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ GOLDEN_RATIO = 0.6180339887498949
 PLASTIC_RATIOS = (0.7548776662466927, 0.5698402909980532)
 
 
-class Priority:
+class Priority(Blind):
     """By weight: an endpoint of weight 3 gets three times the requests of one of weight 1."""
 
     def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:  # noqa: ARG002
         return tier.first_with_room(tier.by_weight(tier.next_turn() * GOLDEN_RATIO % 1))
 
 
-class RoundRobin:
+class RoundRobin(Blind):
     """One after another."""
 
     def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:  # noqa: ARG002
@@ -41,7 +41,7 @@ class RoundRobin:
         return tier.first_with_room(turn % count)
 
 
-class LeastConnections:
+class LeastConnections(Blind):
     """The one with the fewest requests under way, in turns among equals."""
 
     def choose(self, tier: Tier, prefix: Prefix) -> Candidate | None:  # noqa: ARG002
@@ -49,7 +49,7 @@ class LeastConnections:
         return least_busy(tier.window(start)) or tier.first_with_room(start)
 
 
-class LeastLatency:
+class LeastLatency(Blind):
     """The better of two: fewer requests under way times the recent time until an answer begins.
 
     Of all endpoints, always the best would get every request at once. One that was never timed goes first.

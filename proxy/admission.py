@@ -36,7 +36,7 @@ PLACES_BY_PRIORITY = 8  # of so many, the last one goes to whoever's turn it is
 class Slot:
     """The right to one request at an endpoint. Whoever has it calls `leave`, once."""
 
-    __slots__ = ("_admission", "candidate", "position", "waited")
+    __slots__ = ("_admission", "_unread", "candidate", "position", "waited")
 
     def __init__(
         self, admission: Admission, candidate: Candidate, *, waited: float = 0.0, position: int = 0
@@ -45,11 +45,22 @@ class Slot:
         self.candidate = candidate
         self.waited = waited  # seconds in the queue
         self.position = position  # how many waited when it came, itself among them; 0: it did not wait
+        self._unread = 0
         candidate.load.in_flight += 1
 
     @property
     def target(self) -> Target:
         return self.candidate.target
+
+    def reads(self, prompt_bytes: int) -> None:
+        """So much of the prompt must be read at the endpoint, until `began`."""
+        self._unread = prompt_bytes
+        self.candidate.load.unread += prompt_bytes
+
+    def began(self) -> None:
+        """The endpoint writes: it has read the prompt."""
+        self.candidate.load.unread -= self._unread
+        self._unread = 0
 
     def answered_after(self, seconds: float) -> None:
         self.candidate.load.answered_after(seconds)
@@ -58,6 +69,7 @@ class Slot:
         """`seconds` is how long it was used, None when it was not."""
         if seconds is not None:
             self.candidate.load.ended_after(seconds)
+        self.began()
         self.candidate.load.in_flight -= 1
         self._admission.freed(self.candidate)
 
@@ -99,7 +111,7 @@ class Admission:
         if candidate is None and not plan.waits:
             candidate = next(plan.candidates())
         slot = Slot(self, candidate) if candidate is not None else await self._wait(plan, caller, priority)
-        plan.tried(slot.candidate)
+        slot.reads(plan.tried(slot.candidate))
         return slot
 
     def freed(self, candidate: Candidate) -> None:

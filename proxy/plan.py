@@ -61,10 +61,12 @@ class Plan:
         """The next choice is another. The session does not hear of it."""
         self._tried.add(candidate.target.id)
 
-    def tried(self, candidate: Candidate) -> None:
+    def tried(self, candidate: Candidate) -> int:
+        """It goes there. Returns how many bytes of its prompt must be read there first, 0 if nobody asks."""
         self.pass_over(candidate)
         if self._session is not None:
             self._session.placed(candidate.target.id)
+        return self._route.strategy.placed(candidate, self.prefix) if self._route.has_choice else 0
 
     def candidates(self) -> Iterator[Candidate]:
         """All that were not tried, highest tier first."""

@@ -157,6 +157,10 @@ class Running:
             tally.time(seconds)
         self._slot.answered_after(seconds)
 
+    def began(self) -> None:
+        """The first piece of a stream is there. Its head says little: some servers send it at once."""
+        self._slot.began()
+
     def succeeded(self, bytes_out: int) -> None:
         if ended := self._end(bytes_out):
             for tally in ended:

@@ -62,8 +62,12 @@ async def _pass_on(call: Call, begun: Begun) -> None:
     answer, tap = begun.answer, call.tap
     if not answer.buffered:
         await call.write(b"", more=True)  # daphne keeps the headers back until there is a body
+    begins = True
     while True:
         piece = await answer.read()
+        if begins:
+            begun.running.began()
+            begins = False
         last = answer.whole and not answer.buffered
         if tap is not None:
             piece = tap.take(piece) + tap.rest() if last else tap.take(piece)

@@ -32,7 +32,9 @@ class Route:
     strategy: Strategy
     decision: tuple[str, str, str]
     preferred: str | None = None
-    # Whether abilities differ among the candidates, and the least context of any, in tokens.
+    # Whether there is more than one candidate, whether their abilities differ, and the least context of any,
+    # in tokens.
+    has_choice: bool = field(init=False)
     choosy: bool = field(init=False)
     shortest: int | None = field(init=False)
     _narrowed: dict[tuple[frozenset[str], int | None, int | None], Route] = field(
@@ -40,6 +42,7 @@ class Route:
     )
 
     def __post_init__(self) -> None:
+        self.has_choice = sum(len(tier.candidates) for tier in self.tiers) > 1
         self.choosy = len({abilities(each) for each in self.candidates()}) > 1
         self.shortest = min(self._contexts(), default=None)
 

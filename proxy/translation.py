@@ -180,9 +180,12 @@ class Translation:
         call.dialect = self.dialect(stream) or call.dialect
         await call.begin(answer.status, [EVENTS, *STREAM_HEADERS])
         call.ttft = call.elapsed
-        last = False
+        last, begins = False, True
         while not last:
             piece = await answer.read()
+            if begins:
+                begun.running.began()
+                begins = False
             last = answer.whole and not answer.buffered
             if call.tap is not None:
                 call.tap.take(piece)

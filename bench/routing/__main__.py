@@ -24,7 +24,13 @@ def main() -> int:
     parser.add_argument(
         "--engines",
         action="store_true",
-        help="measure on three real model servers, in about three minutes; without it: costs, and a model",
+        help="measure on three real model servers; without it: costs, and a model",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        help="of the real model servers, about three minutes each (%(default)s)",
     )
     parser.add_argument(
         "--model",
@@ -35,7 +41,7 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     if options.engines:
-        engines.report(options.model)
+        engines.report(options.model, options.rounds)
         return 0
     cost.report()
     print()

@@ -2,6 +2,7 @@
 
 Three `serve_model` processes behind a gateway, all on this machine, all real. Before each strategy the
 gateway is started anew and every text is another, so that none profits from what the one before has warmed.
+The strategies take turns, for the machine may be quicker or slower in a minute.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import mean, median, quantiles
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -51,28 +52,38 @@ class Seen:
     answer_tokens: int = 0
     seconds: float = 0.0
 
+    def add(self, other: Seen) -> None:
+        self.first_token += other.first_token
+        self.prompt_tokens += other.prompt_tokens
+        self.cached_tokens += other.cached_tokens
+        self.answer_tokens += other.answer_tokens
+        self.seconds += other.seconds
 
-def report(model: Path) -> None:
+
+def report(model: Path, rounds: int) -> None:
     """Prints a table for each kind of load."""
+    found = {(name, strategy): Seen() for name in LOADS for strategy in STRATEGIES}
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(ours(model, {})) for _ in range(ENGINES)]
-        print(f"{ENGINES} serve_model processes with {model.name}, {CLIENTS} requests at once:")
-        head = f"{'load':22} {'strategy':14} {'cached':>7} {'first token p50':>16} {'p95':>8}"
-        print(f"{head} {'tok/s':>7} {'took':>8}")
-        for name, load in (("chats", chats), ("shared system prompt", shared)):
-            for strategy in STRATEGIES:
-                with gateway(strategy, servers) as url:
-                    _print(name, strategy, asyncio.run(_measured(url, load(f"{name} {strategy}"))))
+        for number in range(rounds):
+            for name, load in LOADS.items():
+                for strategy in STRATEGIES[:: 1 if number % 2 == 0 else -1]:
+                    with gateway(strategy, servers) as url:
+                        seen = asyncio.run(_measured(url, load(f"{number} {name} {strategy}")))
+                    print(f"round {number + 1}, {name}, {strategy}: {seen.seconds:.1f} s", file=sys.stderr)
+                    found[name, strategy].add(seen)
+    print(f"{ENGINES} serve_model processes with {model.name}, {CLIENTS} requests at once, {rounds} rounds:")
+    head = f"{'load':22} {'strategy':14} {'cached':>7} {'first token p50':>16} {'mean':>8} {'p95':>8}"
+    print(f"{head} {'tok/s':>7} {'took':>8}")
+    for (name, strategy), seen in found.items():
+        _print(name, strategy, seen)
 
 
 def _print(load: str, strategy: str, seen: Seen) -> None:
-    cached = seen.cached_tokens / seen.prompt_tokens
-    p95 = quantiles(seen.first_token, n=20)[-1]
-    rate = seen.answer_tokens / seen.seconds
+    cached, times = seen.cached_tokens / seen.prompt_tokens, seen.first_token
     print(
-        f"{load:22} {strategy:14} {cached:7.0%} {median(seen.first_token):14.2f} s {p95:6.2f} s "
-        f"{rate:7.1f} {seen.seconds:6.1f} s",
-        flush=True,
+        f"{load:22} {strategy:14} {cached:7.0%} {median(times):14.2f} s {mean(times):6.2f} s "
+        f"{quantiles(times, n=20)[-1]:6.2f} s {seen.answer_tokens / seen.seconds:7.1f} {seen.seconds:6.1f} s"
     )
 
 
@@ -199,3 +210,6 @@ def _wait(true: Any) -> None:
                 return
         time.sleep(0.2)
     raise SystemExit("The gateway did not become ready.")
+
+
+LOADS = {"chats": chats, "shared system prompt": shared}

@@ -14,7 +14,7 @@ from endpoints.choices import Mode, Status
 from endpoints.selection import WINDOW, Candidate, Load, Loads, Tier
 from endpoints.snapshot import Target
 from endpoints.strategies import STRATEGIES, LeastConnections, LeastLatency, Priority, RoundRobin
-from endpoints.warmth import BYTES_WORTH_A_REQUEST, KEY_SHIFT, MAX_EXTRA_REQUESTS, CacheAware
+from endpoints.warmth import BYTES_A_REQUEST, KEY_SHIFT, OWN_PAST_COUNTS, CacheAware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,8 +57,17 @@ def no_prompt() -> tuple[int, ...]:
 
 
 def chosen(strategy: Strategy, tier: Tier, prefix: Callable[[], Sequence[int]] = no_prompt) -> Candidate:
+    """Where a request goes that is answered at once."""
     found = strategy.choose(tier, prefix)
     assert found is not None
+    strategy.placed(found, prefix)
+    return found
+
+
+def begun(strategy: Strategy, tier: Tier, prefix: Callable[[], Sequence[int]]) -> Candidate:
+    """The same for one that stays under way, its prompt read already."""
+    found = chosen(strategy, tier, prefix)
+    found.load.in_flight += 1
     return found
 
 
@@ -93,11 +102,12 @@ def test_it_chooses_one_with_room_exactly_while_there_is_one(
         if running and draw.random() < 0.4:
             running.pop(draw.randrange(len(running))).load.in_flight -= 1
             continue
-        text = str(draw.randrange(5))
-        found = strategy.choose(tier, prompt((text, 100), ("x", 3000)))
+        asked = prompt((str(draw.randrange(5)), 100), ("x", 3000))
+        found = strategy.choose(tier, asked)
         assert (found is not None) == (len(running) < sum(limits))
         if found is not None:
             assert found.has_room
+            found.load.unread += strategy.placed(found, asked)
             found.load.in_flight += 1
             found.load.answered_after(draw.random())
             running.append(found)
@@ -217,27 +227,55 @@ def test_the_longest_warm_prefix_wins() -> None:
         assert found.target.id == 2
 
 
-def test_a_hot_prefix_spills_over_by_what_it_is_worth() -> None:
-    strategy, tier = CacheAware(), fleet(4, max_concurrent=1000)
-    hot = prompt(("system", BYTES_WORTH_A_REQUEST * 3))
-
-    for _ in range(100):
-        chosen(strategy, tier, hot).load.in_flight += 1
-
-    in_flight = sorted(each.load.in_flight for each in tier.candidates)
-    assert in_flight[-1] <= 1.25 * in_flight[0] + 1 + MAX_EXTRA_REQUESTS
-
-
-def test_a_warm_prefix_is_worth_waiting_for_some_requests() -> None:
+def test_a_shared_prefix_goes_elsewhere_when_waiting_costs_more_than_reading_it() -> None:
     strategy, tier = CacheAware(), fleet(4)
-    placed = []
-    for _ in range(5):
-        found = chosen(strategy, tier, prompt(("system", BYTES_WORTH_A_REQUEST * 3)))
-        found.load.in_flight += 1
-        placed.append(found.target.id)
+    worth = 3
+    placed = [
+        begun(strategy, tier, prompt(("system", BYTES_A_REQUEST * worth - 1), (str(number), 1))).target.id
+        for number in range(worth + 1)
+    ]
 
-    assert len(set(placed[:4])) == 1
-    assert placed[4] != placed[0]
+    assert len(set(placed[:worth])) == 1
+    assert placed[worth] != placed[0]
+
+
+def test_load_alone_decides_between_those_where_a_shared_prefix_is_warm() -> None:
+    strategy, tier = CacheAware(), fleet(4, max_concurrent=1000)
+
+    for number in range(100):
+        begun(strategy, tier, prompt(("system", BYTES_A_REQUEST * 2), (str(number), 100)))
+
+    assert [each.load.in_flight for each in tier.candidates] == pytest.approx([25] * 4, abs=4)
+
+
+def test_a_conversation_stays_where_a_shared_prefix_would_have_left() -> None:
+    strategy, tier = CacheAware(), fleet(4)
+    past = ("question", BYTES_A_REQUEST * 2 - 1)
+    home = chosen(strategy, tier, prompt(past))
+    home.load.in_flight = 2 * OWN_PAST_COUNTS - 1
+
+    assert chosen(strategy, tier, prompt(past, ("next", 100))) is home
+    assert chosen(strategy, tier, prompt(past, ("another", 100))) is not home
+
+
+def test_an_endpoint_with_a_long_prompt_to_read_gets_no_other_meanwhile() -> None:
+    strategy, tier = CacheAware(), fleet(2)
+    long, short = prompt(("long", 50_000)), prompt(("long", 50_000), ("short", 1))
+    reading = begun(strategy, tier, long)
+    reading.load.unread = 50_000 * (OWN_PAST_COUNTS + 1)
+
+    assert chosen(strategy, tier, prompt(("unknown", 100))) is not reading
+    assert chosen(strategy, tier, short) is not reading
+
+
+def test_it_says_how_much_of_a_prompt_must_be_read() -> None:
+    strategy, tier = CacheAware(), fleet(2)
+    one, other = tier.candidates
+
+    assert strategy.placed(one, prompt(("system", 900), ("question", 300))) == 1200
+    assert strategy.placed(one, prompt(("system", 900), ("another", 100))) == 100
+    assert strategy.placed(other, prompt(("system", 900), ("another", 100))) == 1000
+    assert strategy.placed(one, no_prompt) == 0
 
 
 def test_one_request_after_another_stays_on_the_warm_endpoint() -> None:
@@ -249,14 +287,14 @@ def test_one_request_after_another_stays_on_the_warm_endpoint() -> None:
 @pytest.mark.parametrize("count", [2, 3, 10, 64, 200])
 def test_unknown_prompts_are_spread_evenly(count: int) -> None:
     strategy, tier = CacheAware(), fleet(count)
-    requests = 400 * count
+    each = 100
 
     counted = Counter(
-        chosen(strategy, tier, prompt((f"prompt {number}", 100))).target.id for number in range(requests)
+        chosen(strategy, tier, prompt((f"prompt {number}", 100))).target.id for number in range(each * count)
     )
 
     assert len(counted) == count
-    assert max(counted.values()) < 1.6 * 400
+    assert max(counted.values()) < 1.6 * each
 
 
 def test_a_started_again_gateway_finds_most_homes_again_with_one_endpoint_gone() -> None:
@@ -276,7 +314,7 @@ def test_memory_of_prefixes_is_bounded() -> None:
     for number in range(1000):
         chosen(strategy, tier, prompt((f"prompt {number}", 100), ("x", 10)))
 
-    assert len(strategy._places) == 100
+    assert len(strategy._known) == 100
 
 
 def test_without_a_prompt_the_least_busy_is_asked() -> None:

@@ -9,12 +9,13 @@ import pytest
 
 from tests.fakes import answers
 from tests.fakes.answers import HANG
-from tests.proxy.conftest import CHAT, over_both_servers, target_for
+from tests.proxy.conftest import CHAT, gateway_with, over_both_servers, target_for
 from tests.proxy.wire import raw_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxy.gateway import Gateway
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 
@@ -104,6 +105,22 @@ def test_leaving_counts_neither_as_success_nor_as_failure(served: Served, upstre
 
     tally = served.gateway.records.of(1)
     assert (tally.requests, tally.successes, tally.failures, tally.in_flight) == (5, 0, 0, 0)
+
+
+def test_nobody_waits_for_the_prompt_of_a_client_that_has_left(
+    serve: Callable[[Gateway], Served], table: Table, upstream: FakeUpstream
+) -> None:
+    served = serve(gateway_with(balancer="cache-aware"))
+    table(target_for(upstream), target_for(upstream, number=2))
+    upstream.answer(PATH, answers.raw(HANG))
+    with raw_client(served.port) as client:
+        client.post(stream=True)
+        upstream.wait_for_requests(1)
+        loads = [served.gateway.router.loads.of(number) for number in (1, 2)]
+        assert sum(load.unread for load in loads) > 0
+    upstream.wait_for_departure()
+
+    assert sum(load.unread for load in loads) == 0
 
 
 def test_after_a_client_has_left_the_next_one_is_served(served: Served, upstream: FakeUpstream) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE, HANG, RESET, Gate
-from tests.proxy.conftest import CHAT, chat_body, over_both_servers, target_for
+from tests.proxy.conftest import CHAT, chat_body, gateway_with, over_both_servers, target_for
 from tests.proxy.wire import raw_client
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from proxy.gateway import Gateway
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 
@@ -65,6 +66,31 @@ def test_the_headers_of_a_stream_come_before_its_first_chunk(served: Served, ups
     assert b"cache-control: no-cache\r\n" in head
     assert b"x-accel-buffering: no\r\n" in head
     assert b"x-olla-endpoint: mini-1\r\n" in head
+
+
+def test_a_prompt_counts_as_read_with_the_first_chunk_and_not_with_the_head(
+    serve: Callable[[Gateway], Served], table: Table, upstream: FakeUpstream
+) -> None:
+    served = serve(gateway_with(balancer="cache-aware"))
+    table(target_for(upstream), target_for(upstream, number=2))
+    gate = Gate()
+    upstream.answer(
+        PATH, answers.raw(answers.STREAM_HEAD, gate, answers.chunk(EVENTS[0]), gate, answers.LAST_CHUNK)
+    )
+    loads = served.gateway.router.loads
+
+    with raw_client(served.port) as client:
+        client.post(stream=True)
+        client.read_until(b"\r\n\r\n")
+        unread = loads.of(1).unread + loads.of(2).unread
+        gate.open()
+        client.read_until(b'{"n": 1}')
+        unread_then = loads.of(1).unread + loads.of(2).unread
+        gate.open()
+        client.read_until(LAST_CHUNK)
+
+    assert unread > 0
+    assert unread_then == 0
 
 
 def test_a_stream_passes_byte_for_byte(client: httpx.Client, upstream: FakeUpstream) -> None:
