@@ -147,8 +147,8 @@ class MyUsageView(APIView):
 
     @extend_schema(parameters=QUESTION, responses=UsageSerializer)
     def get(self, request: Request) -> HttpResponse:
-        """What you have used, with all your keys. With a key that has no owner: what was used with it."""
-        return _answer(request, usage_report.own(request.user, holder=_holder(request)))
+        """What you have used, with all your keys; a key that may not act for you: what it has used."""
+        return _answer(request, usage_report.own(request.user, key=_key_alone(request)))
 
 
 class UsageView(APIView):
@@ -157,9 +157,9 @@ class UsageView(APIView):
     @extend_schema(parameters=QUESTION, responses=UsageSerializer)
     def get(self, request: Request) -> HttpResponse:
         """What all whom you may see have used: you, your teams as their lead, or everyone."""
-        holder = _holder(request)
-        if isinstance(request.auth, KeyAuth) and not request.auth.acts_for_owner:
-            return _answer(request, usage_report.own(request.user, holder=holder))
+        key = _key_alone(request)
+        if key is not None:
+            return _answer(request, usage_report.own(request.user, key=key))
         if not request.user.is_authenticated:
             raise NotAuthenticated
         return _answer(request, usage_report.visible_to(request.user))
@@ -167,6 +167,12 @@ class UsageView(APIView):
 
 def _holder(request: Request) -> Holder | None:
     return request.auth.holder if isinstance(request.auth, KeyAuth) else None
+
+
+def _key_alone(request: Request) -> Holder | None:
+    """The key that asks for nobody but itself."""
+    auth = request.auth
+    return auth.holder if isinstance(auth, KeyAuth) and not auth.acts_for_owner else None
 
 
 def _answer(request: Request, among: QuerySet[UsageTotal]) -> HttpResponse:

@@ -137,27 +137,24 @@ def by_day(lines: list[Used], asked: Asked) -> Iterator[tuple[date, list[Used]]]
         yield day, days[day]
 
 
-def visible_to(user: User | AnonymousUser, *, holder: Holder | None = None) -> QuerySet[UsageTotal]:
-    """What a person may see: their own, as a lead also their teams', with permission all.
-
-    A key without an owner sees what was used with it.
-    """
+def visible_to(user: User | AnonymousUser) -> QuerySet[UsageTotal]:
+    """What a person may see: their own, as a lead also their teams', with permission all."""
     everything = UsageTotal.objects.all()
     if roles.sees_all_usage(user):
         return everything
     own = Q(pk__in=())
-    if holder is not None:
-        own |= Q(key_id=holder.id)
     if user.is_authenticated:
         own |= Q(user_id=user.pk)
         own |= Q(team_id__in=list(roles.led_by(user).values_list("pk", flat=True)))
     return everything.filter(own)
 
 
-def own(user: User | AnonymousUser, *, holder: Holder | None = None) -> QuerySet[UsageTotal]:
-    """What a person has used, whoever they are; for a key without an owner, what was used with it."""
-    if holder is not None and not holder.user_id:
-        return UsageTotal.objects.filter(key_id=holder.id)
+def own(user: User | AnonymousUser, *, key: Holder | None = None) -> QuerySet[UsageTotal]:
+    """What a person has used. For a key that does not act for its owner, what was used with it: others may
+    hold it too, such as the lead who made it.
+    """
+    if key is not None:
+        return UsageTotal.objects.filter(key_id=key.id)
     return UsageTotal.objects.filter(user_id=user.pk) if user.pk else UsageTotal.objects.none()
 
 

@@ -163,14 +163,20 @@ def test_an_unknown_key_is_nobody_even_for_someone_who_has_signed_in(
     assert client.get("/api/endpoints/").status_code == 401
 
 
-def test_a_key_without_an_owner_reads_what_was_used_with_it() -> None:
-    issued = keys.create(name="batch")
-    used(key_id=issued.key.pk, key_name="batch", prompt_tokens=70, completion_tokens=30)
-    used(key_id=issued.key.pk + 1, key_name="other", prompt_tokens=5)
+@pytest.mark.parametrize(
+    ("whose", "seen"), [("nobody's", 1), ("a person's", 1), ("acting for a person", 2)], ids=str
+)
+def test_a_key_reads_what_was_used_with_it_unless_it_acts_for_its_owner(
+    member: User, whose: str, seen: int
+) -> None:
+    owner = None if whose == "nobody's" else member
+    issued = keys.create(name="batch", owner=owner, rest_api=whose == "acting for a person")
+    used(key_id=issued.key.pk, key_name="batch", prompt_tokens=70, user_id=owner.pk if owner else 0)
+    used(key_id=issued.key.pk + 1, key_name="private", prompt_tokens=5, user_id=member.pk)
     client = with_key(issued.plain)
     for url in ("/api/me/usage/", "/api/usage/"):
-        total = client.get(url).json()["total"]
-        assert (total["requests"], total["prompt_tokens"], total["completion_tokens"]) == (1, 70, 30)
+        assert client.get(url).json()["total"]["requests"] == seen
+        assert client.get(f"{url}?key=private").json()["total"]["requests"] == seen - 1
 
 
 @pytest.mark.parametrize(("who", "seen"), [("member", 1), ("lead", 3), ("sees all", 4)])

@@ -14,8 +14,9 @@ from django.urls import get_resolver
 
 from endpoints.live import session_stands
 from endpoints.models import Endpoint
-from ollaproject.wire import roles
+from ollaproject.wire import clock, roles
 from proxy import key_table, keys
+from proxy.models import ApiKey, UsageTotal
 from tests.pages.fleet import add_endpoint
 
 if TYPE_CHECKING:
@@ -222,6 +223,31 @@ def test_who_may_look_is_let_in_and_nobody_else(visitor: Visitor) -> None:
         if outcome == ("out" if may else "in"):
             wrong.append(f"{route} {outcome}")
     assert wrong == []
+
+
+# Of three requests: with the own key, by the same person with another, and by somebody else of the team.
+USAGE_SEEN = {"key": (1, 1), "key+rest": (2, 2), "no role": (2, 2), "member": (2, 2), "admin": (2, 3)}
+
+
+@pytest.mark.parametrize("visitor", USAGE_SEEN, indirect=True)
+def test_who_asks_for_usage_sees_as_much_as_their_role_allows(visitor: Visitor) -> None:
+    person, key = User.objects.get(), ApiKey.objects.first()
+    for key_id, user_id in ((key.pk if key else 7, person.pk), (8, person.pk), (9, person.pk + 1)):
+        UsageTotal.objects.create(
+            day=clock.now().date(),
+            key_id=key_id,
+            user_id=user_id,
+            model="qwen",
+            endpoint="mini-1",
+            requests=1,
+        )
+
+    found = [
+        visitor.client.get(url, headers=visitor.headers).json()["total"]["requests"]
+        for url in ("/api/me/usage/", "/api/usage/")
+    ]
+
+    assert tuple(found) == USAGE_SEEN[visitor.person]
 
 
 @by_everybody
