@@ -9,6 +9,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import Error, connection
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
 from endpoints.snapshot import snapshot
 
@@ -29,11 +30,11 @@ class Readiness:
 
 
 async def check() -> Readiness:
-    database, broker = await database_sync_to_async(lambda: (_database(), _broker()))()
+    database, broker = await database_sync_to_async(lambda: (database(), broker()))()
     return Readiness(database=database, broker=broker, endpoints=_endpoints())
 
 
-def _database() -> str:
+def database() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -42,7 +43,7 @@ def _database() -> str:
     return "ok"
 
 
-def _broker() -> str:
+def broker() -> str:
     if settings.CELERY_BROKER_URL.startswith("filesystem:"):
         folder = settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"]
         return "ok" if os.access(folder, os.W_OK) else f"The broker's folder {folder} cannot be written."
@@ -50,7 +51,7 @@ def _broker() -> str:
     try:
         with broker:
             broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)
-    except broker.connection_errors as error:
+    except OperationalError as error:
         return f"The broker does not answer ({type(error).__name__}). Look at REDIS_URL and the server."
     return "ok"
 

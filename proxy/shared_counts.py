@@ -214,12 +214,12 @@ class SharedCounts:
 
     def _read(self) -> Traffic:
         counts = _stored(lock=False)
-        living = _living(clock.now())
+        processes = living(clock.now())
         return Traffic(
             counts=counts,
-            **asdict(_together(living)),
-            started_at=min((process.started_at for process in living), default=self._started_at),
-            processes=len(living),
+            **asdict(_together(processes)),
+            started_at=min((process.started_at for process in processes), default=self._started_at),
+            processes=len(processes),
         )
 
     def _without_database(self) -> Traffic:
@@ -235,23 +235,24 @@ class SharedCounts:
 
 def present(at: datetime) -> Present:
     """What is under way in all processes that live at that time. One query, from any thread."""
-    return _together(_living(at))
+    return _together(living(at))
 
 
-def _living(at: datetime) -> list[WebProcess]:
+def living(at: datetime) -> list[WebProcess]:
+    """The web processes that were seen of late, at that time. One query, from any thread."""
     return list(WebProcess.objects.filter(seen_at__gte=at - LIVES))
 
 
-def _together(living: list[WebProcess]) -> Present:
+def _together(processes: list[WebProcess]) -> Present:
     in_flight: dict[str, int] = {}
-    for process in living:
+    for process in processes:
         for number, count in process.in_flight.items():
             in_flight[number] = in_flight.get(number, 0) + count
     return Present(
         in_flight=in_flight,
-        waiting=sum(process.waiting for process in living),
-        blocked=max((process.blocked for process in living), default=0),
-        guests=[guest for process in living for guest in process.guests],
+        waiting=sum(process.waiting for process in processes),
+        blocked=max((process.blocked for process in processes), default=0),
+        guests=[guest for process in processes for guest in process.guests],
     )
 
 

@@ -86,3 +86,12 @@ def test_every_backend_type_is_documented_as_it_is(profile: Profile) -> None:
     assert row in text
     for quirk in profile.quirks:
         assert quirk in text
+
+
+def test_every_error_that_troubleshooting_explains_is_one_that_is_answered() -> None:
+    explained = (ROOT / "docs" / "troubleshooting.md").read_text()
+    answered = "".join(path.read_text() for path in (ROOT / "proxy").glob("*.py"))
+    codes = re.findall(r"^\| `\d{3} (\w+)`(?:, `(\w+)`)?", explained, re.MULTILINE)
+
+    assert len(codes) > 5
+    assert [code for row in codes for code in row if code and f'"{code}"' not in answered] == []
