@@ -73,16 +73,34 @@ def forget(*, endpoint: Endpoint, reason: str) -> None:
         revision.bump(routing=True)
 
 
-def put_to_sleep(*, endpoint: Endpoint, wakes_in_seconds: float | None) -> None:
-    """Write down that `endpoint` has no server now and is woken by the first request for it."""
+def put_to_sleep(*, endpoint: Endpoint, wakes_in_seconds: float | None, wakes_anyway: bool = False) -> None:
+    """Write down that `endpoint` has no server now and is woken by the first request for it.
+
+    With `wakes_anyway` its next server is on its way already, whether anybody asks or not.
+    """
     with transaction.atomic():
         now = clock.now()
         row = EndpointHealth.objects.get(pk=endpoint.pk)
         new = HealthState(status=Status.ASLEEP, reason="", since=now)
-        seen = {"wake_asked_at": None, "wakes_in_seconds": wakes_in_seconds, "latency_seconds": None}
-        seen["memory_bytes"] = None
-        if row.status != Status.ASLEEP:
+        seen: dict[str, Any] = {"wake_asked_at": now if wakes_anyway else None}
+        seen |= {"wakes_in_seconds": wakes_in_seconds, "latency_seconds": None, "memory_bytes": None}
+        # One that sleeps already may have been rung for in this very moment: that is not forgotten.
+        if row.status != Status.ASLEEP or row.reason:
             _swap(endpoint, old=_state_of(row), new=new, at=now, **seen)
+        revision.bump(routing=True)
+
+
+def keep_asleep(endpoint_id: int, *, reason: str, until: datetime) -> None:
+    """One that sleeps cannot be woken `until` then: whoever waits for it is told so, and `reason`."""
+    asleep = EndpointHealth.objects.filter(pk=endpoint_id, status=Status.ASLEEP)
+    if asleep.update(reason=reason[:MAX_REASON_LENGTH], next_check_at=until):
+        revision.bump(routing=True)
+
+
+def let_wake(endpoint_id: int) -> None:
+    """It can be woken again: requests wait for it as before."""
+    held = EndpointHealth.objects.filter(pk=endpoint_id, status=Status.ASLEEP).exclude(reason="")
+    if held.update(reason=""):
         revision.bump(routing=True)
 
 

@@ -28,6 +28,7 @@ from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 FIRST_NAME = "local"
 TYPE = "vllm-mlx"
@@ -58,6 +59,7 @@ def expect(server: Server) -> None:
     endpoint = _known(server)
     if endpoint is not None:
         _follow(endpoint, server)
+        health.let_wake(endpoint.pk)
 
 
 def open_for(server: Server) -> Endpoint:
@@ -72,16 +74,25 @@ def open_for(server: Server) -> Endpoint:
     return endpoint
 
 
-def sleep(server: Server, *, models: Iterable[str], wakes_in_seconds: float | None) -> Endpoint:
-    """Have the endpoint of `server` offer `models` although it has no server now: a request wakes it."""
+def sleep(
+    server: Server, *, models: Iterable[str], wakes_in_seconds: float | None, wakes_anyway: bool = False
+) -> Endpoint:
+    """Have the endpoint of `server` offer `models` although it has no server now: a request wakes it, or,
+    with `wakes_anyway`, waits for the server that comes."""
     with transaction.atomic():
         endpoint = _endpoint_of(server)
         _reopen(endpoint)
         if not EndpointModel.objects.filter(endpoint=endpoint).exists():
             found = tuple(FoundModel(name=name) for name in models)
             discovery.store(EndpointHealth.objects.get(pk=endpoint.pk), found=found, at=clock.now())
-        health.put_to_sleep(endpoint=endpoint, wakes_in_seconds=wakes_in_seconds)
+        health.put_to_sleep(endpoint=endpoint, wakes_in_seconds=wakes_in_seconds, wakes_anyway=wakes_anyway)
     return endpoint
+
+
+def keep_asleep(endpoint_id: int, *, reason: str, until: datetime) -> None:
+    """If it sleeps it cannot be woken before `until`, for this reason."""
+    if Endpoint.objects.filter(pk=endpoint_id, is_local=True).exists():
+        health.keep_asleep(endpoint_id, reason=reason, until=until)
 
 
 def close(endpoint_id: int, *, reason: str) -> None:

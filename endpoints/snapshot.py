@@ -111,8 +111,10 @@ class Target:
 
     @property
     def wakeable(self) -> bool:
-        """Whether a request may wait for it to wake: it will take a while, as `wakes_in_seconds` says."""
-        waits = self.status in WAKEABLE or (self.was_rung and self.status in WAKING)
+        """Whether a request may wait for it to wake: it will take a while, as `wakes_in_seconds` says. One
+        that has a reason to sleep cannot be woken now."""
+        sleeps = self.status in WAKEABLE and not self.reason
+        waits = sleeps or (self.was_rung and self.status in WAKING)
         return self.mode == Mode.ACTIVE and waits
 
 

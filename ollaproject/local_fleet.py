@@ -10,6 +10,7 @@ from ollaproject.wire.roles import sees_local_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from inference.local.fleet import Offer
 
@@ -28,10 +29,18 @@ class LocalFleet:
     def close(self, endpoint_id: int, *, reason: str) -> None:
         local.close(endpoint_id, reason=reason)
 
-    def sleep(self, offer: Offer, *, wakes_in_seconds: float | None) -> int:
-        endpoint = local.sleep(_server(offer), models=offer.models, wakes_in_seconds=wakes_in_seconds)
+    def sleep(self, offer: Offer, *, wakes_in_seconds: float | None, wakes_anyway: bool = False) -> int:
+        endpoint = local.sleep(
+            _server(offer),
+            models=offer.models,
+            wakes_in_seconds=wakes_in_seconds,
+            wakes_anyway=wakes_anyway,
+        )
         local.name_also(offer.name, offer.aliases)
         return endpoint.pk
+
+    def keep_asleep(self, endpoint_id: int, *, reason: str, until: datetime) -> None:
+        local.keep_asleep(endpoint_id, reason=reason, until=until)
 
     def woken(self, endpoint_ids: Iterable[int]) -> set[int]:
         return sleep.asked_for(endpoint_ids)

@@ -80,7 +80,7 @@ def ask_before_restart(model: LocalModel, status: LocalModelStatus) -> str:
     took = f", about {words.span(status.load_seconds)}" if status.load_seconds else ""
     return (
         f"Restart {model.name}? It serves until its successor is loaded{took}. Where memory does not allow "
-        "two of it, nobody can use it meanwhile."
+        "two of it, requests for it wait meanwhile."
     )
 
 

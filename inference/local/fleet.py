@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,12 @@ class Fleet(Protocol):
     def close(self, endpoint_id: int, *, reason: str) -> None:
         """Take it out of service: no requests, no checks."""
 
-    def sleep(self, offer: Offer, *, wakes_in_seconds: float | None) -> int:
-        """It has no server now, and is started when a request comes for it. Returns its endpoint's id."""
+    def sleep(self, offer: Offer, *, wakes_in_seconds: float | None, wakes_anyway: bool = False) -> int:
+        """It has no server now, and is started when a request comes for it, or, with `wakes_anyway`, in any
+        case: requests wait. Returns its endpoint's id."""
+
+    def keep_asleep(self, endpoint_id: int, *, reason: str, until: datetime) -> None:
+        """If it sleeps it cannot be started before: whoever waits for it is told."""
 
     def woken(self, endpoint_ids: Iterable[int]) -> set[int]:
         """Those of them that sleep and are asked for."""

@@ -14,7 +14,7 @@ from inference.local.choices import State, Wanted
 from inference.local.fetching import Fetching
 from inference.local.lifecycle import Process, Step, View
 from inference.local.record import NO_PROGRESS
-from inference.local.renewal import DRAIN_SECONDS, QUIET_SECONDS, Renewal, Server
+from inference.local.renewal import AHEAD_SECONDS, DRAIN_SECONDS, Departure, Renewal, Server
 from inference.local.running import Running
 from ollaproject.sealed import seal
 from ollaproject.wire import clock
@@ -33,6 +33,7 @@ MILLISECONDS = 1000
 KEY_BYTES = 32
 STOPPED = "its model is stopped"  # why its endpoint is out of service
 RENEWING = "A new server of it is being loaded; this one serves until then."
+ONE_BY_ONE = "Memory does not allow two of it. Requests wait until its next server is loaded."
 
 
 class Keeper:
@@ -46,7 +47,8 @@ class Keeper:
         self._fetching = Fetching(fleet)
         self._renewal = Renewal()
         self._gave_up: tuple[datetime | None, str] | None = None  # what could not be renewed
-        self._figures_at = self._drain_until = 0.0
+        self._figures_at = 0.0
+        self._departure: Departure | None = None  # of the one that runs
         self.running: Running | None = None
         self.needed_bytes = 0
         self.last_used_at = clock.now()
@@ -169,11 +171,7 @@ class Keeper:
             return True
         leaving = self._memory.make_room(self, needed=needed, free=free)
         if leaving is None:
-            sentence = (
-                f"It needs {room.in_gigabytes(needed)} of memory, and {room.in_gigabytes(free)} are free. "
-                "Unload another model, or give it a budget of its own."
-            )
-            setbacks.fail(status, self._fleet, sentence, setbacks.ROOM_RETRY_SECONDS)
+            setbacks.lacks_memory(status, self._fleet, needed=needed, free=free)
         else:
             record.move(
                 status, State.LOADING, f"Waiting for the memory of {' and '.join(leaving)}.", **NO_PROGRESS
@@ -196,11 +194,14 @@ class Keeper:
         )
 
     def _renew(self, model: LocalModel, status: LocalModelStatus) -> None:
-        """Load another server beside the one that runs, when memory allows; else one after the other."""
+        """Load another server beside the one that runs, when memory allows; else one after the other, and
+        requests wait meanwhile."""
         free = self._memory.free()
         needed = room.needed_bytes(model, status.facts, free=free)
-        if needed is not None and needed > free:
-            self._drain(model, status, State.STOPPED)
+        if needed is not None and needed > free and self.running is not None:
+            endpoint_id = self._to_sleep(model, status, wakes_anyway=True)
+            self._departure = Departure(self.running, within=AHEAD_SECONDS)
+            record.move(status, State.STOPPING, ONE_BY_ONE, endpoint_id=endpoint_id, **NO_PROGRESS)
             return
         self.needed_bytes = needed or 0
         given = model.port
@@ -222,7 +223,7 @@ class Keeper:
 
     def _take_endings(self, model: LocalModel, status: LocalModelStatus, wanted: Wanted) -> None:
         if wanted != Wanted.RUNNING:
-            self._renewal.give_up()
+            self._renewal.hurry()
         if self._renewal.tick():
             self._renewal.give_up()
             self._gave_up = (model.restart_asked_at, status.commit)
@@ -232,7 +233,8 @@ class Keeper:
         ending = None if self.running is None else self.running.ending()
         if ending is None:
             return
-        self.running, successor = None, self._renewal.successor
+        self.running = self._departure = None
+        successor = self._renewal.successor
         record.note(status, pid=None, pid_began=None, memory_bytes=None)
         if successor is not None:  # it was to take over anyway
             self._renewal.successor = None
@@ -252,12 +254,15 @@ class Keeper:
         if running is None:
             return
         if status.state != State.STOPPING:
-            self._drain_until = time.monotonic() + DRAIN_SECONDS
+            serves = status.state == State.READY
             endpoint_id = self._out_of_service(model, status, state)
             record.move(status, State.STOPPING, endpoint_id=endpoint_id, **NO_PROGRESS)
-        in_use = running.now == Process.HEALTHY and running.idle_seconds < QUIET_SECONDS
-        if not in_use or time.monotonic() > self._drain_until:
-            running.stop()
+            self._departure = Departure(running, within=DRAIN_SECONDS if serves else 0)
+        elif self._departure is None:  # an earlier supervisor sent it away
+            self._departure = Departure(running, within=DRAIN_SECONDS)
+        if model.wanted != Wanted.RUNNING:
+            self._departure.hurry()
+        self._departure.look()
 
     def _rest(self, model: LocalModel, status: LocalModelStatus, state: State) -> None:
         endpoint_id = self._out_of_service(model, status, state)
@@ -265,11 +270,14 @@ class Keeper:
 
     def _out_of_service(self, model: LocalModel, status: LocalModelStatus, state: State) -> int | None:
         if state == State.UNLOADED:
-            offer = offers.offer(model, status, self._site)
-            return self._fleet.sleep(offer, wakes_in_seconds=status.load_seconds)
+            return self._to_sleep(model, status)
         if status.endpoint_id is not None:
             self._fleet.close(status.endpoint_id, reason=STOPPED)
         return status.endpoint_id
+
+    def _to_sleep(self, model: LocalModel, status: LocalModelStatus, *, wakes_anyway: bool = False) -> int:
+        offer = offers.offer(model, status, self._site)
+        return self._fleet.sleep(offer, wakes_in_seconds=status.load_seconds, wakes_anyway=wakes_anyway)
 
     def _keep_figures(self, model: LocalModel, status: LocalModelStatus) -> None:
         """Those of a model that loads or runs; and an idle one is let go."""

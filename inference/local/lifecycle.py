@@ -107,7 +107,8 @@ def _with_process(view: View) -> Step:
     if view.wanted != Wanted.RUNNING:
         return Step.STOP
     serves = view.process == Process.HEALTHY and view.state != State.STOPPING
-    if view.restart_due and not serves:
+    lags = view.process == Process.LOADING and view.state == State.READY  # it has missed a beat
+    if view.restart_due and not (serves or lags):
         return Step.STOP
     if view.process == Process.HUNG:
         return Step.KILL

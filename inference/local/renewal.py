@@ -1,4 +1,4 @@
-"""A new server of a model beside the one that runs: it loads, traffic moves, then the old one drains."""
+"""A new server of a model beside the one that runs: it loads, traffic moves, then the old one leaves."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from inference.local.lifecycle import Process
 if TYPE_CHECKING:
     from inference.local.running import Running
 
+# How long a server may finish what it has begun: when a person waits for its end, when its successor does,
+# and when nobody does.
 DRAIN_SECONDS = 20.0
-# Longer than the gateway takes to learn that it sends no more requests to a server.
+AHEAD_SECONDS = 60.0
+BESIDE_SECONDS = 600.0
 QUIET_SECONDS = 1.0
-LEARNED_SECONDS = 3.0
+# The gateway's processes take a moment to learn that they send it no more requests.
+LEARNED_SECONDS = 1.0
 
 
 class Server:
@@ -26,12 +30,33 @@ class Server:
         self.commit = commit
 
 
+class Departure:
+    """Of a server that gets no new requests: it ends when it is done, `within` seconds at the latest."""
+
+    def __init__(self, running: Running, *, within: float) -> None:
+        now = time.monotonic()
+        self.running = running
+        self._learned_at = now + min(within, LEARNED_SECONDS)
+        self._until = now + within
+
+    def hurry(self) -> None:
+        """Somebody waits for its end."""
+        self._until = min(self._until, time.monotonic() + DRAIN_SECONDS)
+
+    def look(self) -> None:
+        """Stop the server if it is time."""
+        now, running = time.monotonic(), self.running
+        busy = now < self._learned_at or running.idle_seconds < QUIET_SECONDS
+        if now > self._until or running.now == Process.HUNG or not busy:
+            running.stop()
+
+
 class Renewal:
     """`successor` is the one that loads, `_leaving` are those that finish what they have begun."""
 
     def __init__(self) -> None:
         self.successor: Server | None = None
-        self._leaving: list[tuple[Running, float]] = []
+        self._leaving: list[Departure] = []
 
     @property
     def now(self) -> Process:
@@ -39,38 +64,29 @@ class Renewal:
 
     def running(self) -> list[Running]:
         beside = [] if self.successor is None else [self.successor.running]
-        return [*beside, *(running for running, _ in self._leaving)]
+        return [*beside, *(each.running for each in self._leaving)]
 
     def let_go(self, running: Running) -> None:
         """It gets no new requests any more."""
-        self._leaving.append((running, time.monotonic()))
+        self._leaving.append(Departure(running, within=BESIDE_SECONDS))
 
     def give_up(self) -> None:
         """No successor is wanted now."""
         if self.successor is not None:
-            self._leaving.append((self.successor.running, 0.0))
+            self._leaving.append(Departure(self.successor.running, within=0))
             self.successor = None
+
+    def hurry(self) -> None:
+        """Nothing of this model is wanted any more."""
+        self.give_up()
+        for departure in self._leaving:
+            departure.hurry()
 
     def tick(self) -> bool:
         """Stop those that have finished. Whether the successor has died meanwhile."""
-        self._leaving = [(each, since) for each, since in self._leaving if not _has_left(each, since)]
+        self._leaving = [each for each in self._leaving if each.running.ending() is None]
+        for departure in self._leaving:
+            departure.look()
         return self.successor is not None and (
             self.successor.running.now == Process.HUNG or self.successor.running.ending() is not None
         )
-
-    def stop(self) -> None:
-        for running in self.running():
-            running.stop()
-
-    def has_ended(self) -> bool:
-        return all(running.ending() is not None for running in self.running())
-
-
-def _has_left(running: Running, since: float) -> bool:
-    if running.ending() is not None:
-        return True
-    waited = time.monotonic() - since
-    in_use = running.now == Process.HEALTHY and running.idle_seconds < QUIET_SECONDS
-    if waited > DRAIN_SECONDS or (waited > LEARNED_SECONDS and not in_use):
-        running.stop()
-    return False

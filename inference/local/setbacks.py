@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from inference.local import lifecycle, logs, record, site
+from inference.local import lifecycle, logs, record, room, site
 from inference.local.choices import State
 from inference.local.record import NO_PROGRESS
 from ollaproject.wire import clock
@@ -55,6 +55,15 @@ def crashed(status: LocalModelStatus, fleet: Fleet, ending: Ending) -> None:
     pause = lifecycle.pause_before_retry(status.failures + 1)
     times = "" if pause is not None else f", {status.failures + 1} times in a row"
     fail(status, fleet, f"{ending.words}{times}.", pause)
+
+
+def lacks_memory(status: LocalModelStatus, fleet: Fleet, *, needed: int, free: int) -> None:
+    """It does not fit, and nobody can make room for it. Whoever waits for it is told at once."""
+    figures = f"needs {room.in_gigabytes(needed)} of memory, and {room.in_gigabytes(free)} are free"
+    advice = "Unload another model, or give it a budget of its own."
+    fail(status, fleet, f"It {figures}. {advice}", ROOM_RETRY_SECONDS)
+    if status.endpoint_id is not None and status.retry_at is not None:
+        fleet.keep_asleep(status.endpoint_id, reason=figures, until=status.retry_at)
 
 
 def last_words(model_id: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,25 @@ def test_who_asks_for_a_sleeper_is_heard_until_it_wakes() -> None:
     assert sleep.asked_for([endpoint.pk]) == set()
     local.sleep(FIRST, models=("smol",), wakes_in_seconds=None)
     assert sleep.asked_for([endpoint.pk]) == set()
+
+
+def test_one_that_cannot_be_woken_says_why_until_its_server_is_started() -> None:
+    endpoint = local.sleep(FIRST, models=("smol",), wakes_in_seconds=None)
+    until = clock.now() + timedelta(seconds=15)
+    local.keep_asleep(endpoint.pk, reason="needs 5.1 GB", until=until)
+    target = build(0).targets[0]
+    assert (target.wakeable, target.reason, target.next_check_at) == (False, "needs 5.1 GB", until)
+    local.expect(Server(endpoint.pk, "any", URL, key="k2"))
+    assert build(0).targets[0].wakeable
+
+
+def test_requests_wait_for_a_server_that_comes_anyway() -> None:
+    endpoint = local.open_for(FIRST)
+    local.sleep(FIRST, models=("smol",), wakes_in_seconds=None, wakes_anyway=True)
+    assert build(0).targets[0].wakeable
+    local.open_for(FIRST)
+    assert status_of(endpoint) == Status.UNKNOWN
+    assert build(0).targets[0].wakeable
 
 
 def test_an_endpoint_that_is_nobodys_server_is_left_alone(make_endpoint: MakeEndpoint) -> None:

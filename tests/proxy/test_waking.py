@@ -6,12 +6,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from endpoints.choices import Status
+from ollaproject.wire import clock
 from proxy.waking import COMMENT, Waking
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
@@ -129,6 +131,28 @@ def test_a_wait_that_is_too_long_is_refused_with_a_time(
 
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_loading")
     assert refused.headers["retry-after"] == ("40" if wakes_in == 40 else "30")
+    assert rung == [1]
+
+
+def test_who_waits_for_one_that_cannot_be_woken_is_told_why_and_when_to_come(
+    sleepy: Sleepy, rung: list[int], upstreams: Upstreams, table: Table
+) -> None:
+    target = asleep(upstreams())
+    table(target)
+    client = sleepy()
+    figures = "needs 5.1 GB of memory, and 2.0 GB are free"
+
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(client.post, CHAT, json=chat_body())
+        wait_for(rung)
+        until = clock.now() + timedelta(seconds=15)
+        table(replace(target, reason=figures, next_check_at=until))
+        refused = [asked.result(10), client.post(CHAT, json=chat_body())]
+
+    for each in refused:
+        assert (each.status_code, each.json()["error"]["code"]) == (503, "model_unavailable")
+        assert figures in each.json()["error"]["message"]
+        assert int(each.headers["retry-after"]) > 10
     assert rung == [1]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -28,12 +30,20 @@ from tests.e2e.gateway import alive
 from tests.inference.local.conftest import Driven, status_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from tests.inference.local.conftest import MakeModel
     from tests.inference.local.hub import Hub
 
 pytestmark = [pytest.mark.model]
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as threads:
+        yield threads
 
 
 def test_the_life_of_a_model(supervisor: Driven, make_model: MakeModel, tiny_folder: Path) -> None:
@@ -82,11 +92,12 @@ def test_the_life_of_a_model(supervisor: Driven, make_model: MakeModel, tiny_fol
     supervisor.until(lambda: not Endpoint.objects.exists())
 
 
-def test_a_killed_model_is_back_and_a_new_supervisor_keeps_it(
+def test_a_killed_model_is_back_and_a_new_supervisor_keeps_it_and_ends_what_is_nobody_s(
     supervisor: Driven, make_model: MakeModel
 ) -> None:
-    model = make_model()
+    model, other = make_model(), make_model("other")
     first = supervisor.until_state(model, State.READY)
+    stray = supervisor.until_state(other, State.READY)
 
     os.kill(first.pid or 0, signal.SIGKILL)
     failed = supervisor.until_state(model, State.FAILED)
@@ -95,8 +106,9 @@ def test_a_killed_model_is_back_and_a_new_supervisor_keeps_it(
     second = status_of(model)
     assert second.pid != first.pid
 
+    other.delete()
     successor = Driven()  # the first one says nothing any more, as if it had been killed
-    successor.until(successor.pids)
+    successor.until(lambda: not alive(stray.pid or 0))
     assert successor.pids() == [second.pid]
     assert status_of(model).state == State.READY
     successor.end()
@@ -105,8 +117,14 @@ def test_a_killed_model_is_back_and_a_new_supervisor_keeps_it(
     assert LocalModel.objects.get().wanted == Wanted.RUNNING
 
 
+def begin_to_read(name: str, pool: ThreadPoolExecutor) -> Future[str]:
+    """Ask for a long answer, and read it to its end meanwhile."""
+    body = {"prompt": "On", "max_tokens": 900, "ignore_eos": True, "stream": True}
+    return pool.submit(post, name, body)
+
+
 def test_a_new_revision_is_loaded_beside_the_old_one_which_then_leaves(
-    supervisor: Driven, make_model: MakeModel, hub: Hub
+    supervisor: Driven, make_model: MakeModel, hub: Hub, pool: ThreadPoolExecutor
 ) -> None:
     model = make_model(source="house/tiny")
     first = supervisor.until_state(model, State.READY)
@@ -116,6 +134,7 @@ def test_a_new_revision_is_loaded_beside_the_old_one_which_then_leaves(
     wishes.update(model)
     supervisor.until(lambda: len(supervisor.pids()) > 1)
     assert status_of(model).state == State.READY
+    told = begin_to_read(model.name, pool)
     supervisor.until(lambda: status_of(model).pid != first.pid)
     assert alive(first.pid or 0)
     second = status_of(model)
@@ -124,6 +143,7 @@ def test_a_new_revision_is_loaded_beside_the_old_one_which_then_leaves(
     assert endpoint.url == f"http://127.0.0.1:{second.port}"
     supervisor.until(lambda: supervisor.pids() == [second.pid])
     assert not alive(first.pid or 0)
+    assert told.result(0).endswith("data: [DONE]\n\n")
 
     hub.commit, hub.folder = "e" * 40, shutil.copytree(hub.folder, supervisor.home / "worse")
     (hub.folder / "tokenizer.json").unlink()
@@ -132,13 +152,38 @@ def test_a_new_revision_is_loaded_beside_the_old_one_which_then_leaves(
     assert (status_of(model).state, supervisor.pids()) == (State.READY, [second.pid])
 
 
-def test_a_process_that_is_nobody_s_is_ended(supervisor: Driven, make_model: MakeModel) -> None:
-    model = make_model()
-    running = supervisor.until_state(model, State.READY)
-    LocalModel.objects.all().delete()  # while the supervisor is away
+def test_where_memory_is_short_requests_wait_while_one_server_follows_the_other(
+    supervisor: Driven, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor
+) -> None:
+    model = make_model(memory_megabytes=400)
+    first = supervisor.until_state(model, State.READY)
+    endpoint = Endpoint.objects.select_related("health").get()
+    told = begin_to_read(model.name, pool)
+    used = psutil.Process(first.pid).memory_info().rss
+    monkeypatch.setattr(settings, "OLLA_MODEL_MEMORY", used + 300 * 1024**2)
 
-    successor = Driven()
-    successor.until(lambda: not alive(running.pid or 0))
+    wishes.restart(model)
+    supervisor.until(lambda: status_of(model).state == State.STOPPING)
+    endpoint.health.refresh_from_db()
+    assert (endpoint.health.status, endpoint.health.wake_asked_at is None) == (Status.ASLEEP, False)
+    second = supervisor.until_state(model, State.READY)
+
+    assert second.pid != first.pid
+    assert told.result(0).endswith("data: [DONE]\n\n")
+
+    monkeypatch.setattr(settings, "OLLA_MODEL_MEMORY", 300 * 1024**2)
+    wishes.unload(model)
+    supervisor.until_state(model, State.UNLOADED)
+    sleep.ask(endpoint.pk)
+    failed = supervisor.until_state(model, State.FAILED)
+    endpoint.health.refresh_from_db()
+    assert endpoint.health.reason == "needs 0.4 GB of memory, and 0.3 GB are free"
+    assert endpoint.health.next_check_at == failed.retry_at
+    monkeypatch.setattr(settings, "OLLA_MODEL_MEMORY", 0)
+    wishes.start(model)
+    supervisor.until(lambda: status_of(model).state == State.LOADING)
+    endpoint.health.refresh_from_db()
+    assert endpoint.health.reason == ""
 
 
 def test_failures_are_sentences_and_a_click_mends_them(
@@ -224,11 +269,16 @@ def test_two_machines_run_a_model_together_as_one_endpoint(
 
 def ask(name: str, body: dict[str, Any]) -> str:
     """What the model of this name says."""
-    endpoint = Endpoint.objects.get(name=name)
-    key = {"authorization": f"Bearer {endpoint.credential()}"}
-    said = httpx.post(f"{endpoint.url}/v1/completions", json={**body, "model": name}, headers=key, timeout=30)
-    text: str = said.json()["choices"][0]["text"]
+    text: str = json.loads(post(name, body))["choices"][0]["text"]
     return text.strip()
+
+
+def post(name: str, body: dict[str, Any]) -> str:
+    """The whole answer of the server that has this model now."""
+    endpoint = Endpoint.objects.get(name=name.rpartition("/")[2])
+    key = {"authorization": f"Bearer {endpoint.credential()}"}
+    url = f"{endpoint.url}/v1/completions"
+    return httpx.post(url, json={**body, "model": name}, headers=key, timeout=60).raise_for_status().text
 
 
 def test_one_machine_has_it_until_it_is_gone(transactional_db: None, make_model: MakeModel) -> None:
