@@ -85,6 +85,11 @@ class Waiter:
     since: float = field(default_factory=time.perf_counter)
     position: int = 0
 
+    @property
+    def has_left(self) -> bool:
+        """Its client has gone, or its time is over, and it stands in line until its task has heard of it."""
+        return self.future.done()
+
 
 class Admission:
     """The queue of one process. `max_wait` is in seconds; 0 lets nobody wait."""
@@ -120,7 +125,7 @@ class Admission:
             return
         for caller, line in self._order():
             for waiter in line:
-                own = waiter.plan.own(candidate)
+                own = None if waiter.has_left else waiter.plan.own(candidate)
                 if own is not None and own.has_room:
                     self._admit(waiter, own)
                     if caller in self._lines:
@@ -160,6 +165,8 @@ class Admission:
             self.refused += 1
             raise self._overloaded(waiter.plan)
         if self.waiting >= self.max_waiting:
+            self._drop_who_has_left()
+        if self.waiting >= self.max_waiting:
             self._make_place(waiter)
         self._lines.setdefault(waiter.caller, deque()).append(waiter)
         self.waiting += 1
@@ -167,6 +174,11 @@ class Admission:
         if self.waiting == 1:
             self._seen = snapshot()
             asyncio.get_running_loop().call_later(RENEW_SECONDS, self._renew)
+
+    def _drop_who_has_left(self) -> None:
+        for waiter in list(self._in_turns()):
+            if waiter.has_left:
+                self._remove(waiter)
 
     def _make_place(self, newcomer: Waiter) -> None:
         """Of those with the lowest priority, the caller with the longest line gives up its last place.
@@ -215,6 +227,7 @@ class Admission:
         if snapshot() is self._seen:
             return
         self._seen = snapshot()
+        self._drop_who_has_left()
         for waiter in list(self._in_turns()):
             try:
                 waiter.plan.renew()

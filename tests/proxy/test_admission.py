@@ -171,6 +171,34 @@ async def test_one_who_leaves_as_the_place_comes_loses_nobody_a_place(table: Tab
     assert desk.in_flight() == {1: 1}
 
 
+async def test_one_who_leaves_just_before_the_place_comes_does_not_take_it_along(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk()
+    slot = await desk.enter()
+    leaving, staying = await desk.line_up("a"), await desk.line_up("b")
+
+    leaving.cancel()
+    slot.leave()  # before the other's task has run again
+
+    assert (await asyncio.wait_for(staying, 2)).target.id == 1
+    assert (desk.in_flight(), desk.admission.waiting) == ({1: 1}, 0)
+
+
+async def test_one_who_has_just_left_a_full_queue_makes_place(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk(max_waiting=1)
+    slot = await desk.enter()
+    leaving = await desk.line_up("a")
+
+    newcomer = asyncio.create_task(desk.enter("b"))
+    leaving.cancel()  # its task hears of it after the newcomer has come
+    await asyncio.sleep(0)
+    slot.leave()
+
+    assert (await asyncio.wait_for(newcomer, 2)).target.id == 1
+    assert (desk.in_flight(), desk.admission.refused) == ({1: 1}, 0)
+
+
 async def test_a_full_queue_refuses_with_the_time_that_it_will_take(table: Table) -> None:
     table(target_for(NOWHERE, max_concurrent=2))
     desk = Desk(max_waiting=3)
