@@ -18,6 +18,19 @@ hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 
+SEEDS = 50
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = f"how many seeds the simulations draw schedules from (default: {SEEDS})"
+    parser.addoption("--seeds", type=int, default=SEEDS, help=told)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "schedule_seed" in metafunc.fixturenames:
+        metafunc.parametrize("schedule_seed", range(metafunc.config.getoption("--seeds")))
+
+
 @pytest.fixture(autouse=True)
 def no_routing_table() -> None:
     """A process has none when it starts, whichever tests came before in this one."""

@@ -7,8 +7,6 @@ from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING
 
-import pytest
-
 from endpoints.choices import Status
 from endpoints.strategies import STRATEGIES
 from ollaproject.wire.openai_errors import ApiError
@@ -108,9 +106,10 @@ class Schedule:
                 self.install()
 
 
-@pytest.mark.parametrize("seed", range(25))
-async def test_every_request_ends_once_and_no_endpoint_gets_too_many(seed: int, table: Table) -> None:
-    schedule = Schedule(seed, table)
+async def test_every_request_ends_once_and_no_endpoint_gets_too_many(
+    schedule_seed: int, table: Table
+) -> None:
+    schedule = Schedule(schedule_seed, table)
 
     await asyncio.wait_for(schedule.run(), 20)
 

@@ -1,7 +1,7 @@
 """Fleets in simulated time: endpoints fail, slow, flap and return, requests come, and the rules hold.
 
 The health rules, the routing table, the strategies and the plans are the real ones; only the network and the
-clock are simulated. Everything that happens is drawn from a seed.
+clock are simulated. Everything that happens is drawn from a seed; `--seeds 400` plays two thousand fleets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Table = Callable[..., None]
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-SCHEDULES, PER_TEST = 2000, 100
+FLEETS_PER_SEED = 5
 ENDPOINTS, SECONDS, INTERVAL = 4, 120, 5.0
 TICKS_PER_SECOND = 2
 DISTURBED_EVERY_TICKS, DISTURBED_CHANCE = 4, 0.4
@@ -205,11 +205,10 @@ def check_truth(machine: Machine) -> None:
         assert machine.state.status in ROUTABLE
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES, PER_TEST))
-def test_whatever_happens_to_a_fleet_its_rules_hold(first: int, table: Table) -> None:
+def test_whatever_happens_to_a_fleet_its_rules_hold(schedule_seed: int, table: Table) -> None:
     served = 0
-    for seed in range(first, first + PER_TEST):
-        simulation = Simulation(seed, table)
+    for fleet in range(FLEETS_PER_SEED):
+        simulation = Simulation(schedule_seed * FLEETS_PER_SEED + fleet, table)
         simulation.run()
         served += simulation.served
         assert simulation.failed_with_a_sibling == 0
@@ -219,7 +218,7 @@ def test_whatever_happens_to_a_fleet_its_rules_hold(first: int, table: Table) ->
         for number, machine in simulation.machines.items():
             under_way = sum(each.target.id == number for _, each in simulation.running)
             assert simulation.router.loads.of(number).in_flight == under_way <= machine.cap
-    assert served > PER_TEST * 50
+    assert served > FLEETS_PER_SEED * 30
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
