@@ -10,7 +10,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 
-from endpoints import alerts, changes
+from endpoints import alert_channels, alerts
 from endpoints.admin_history import ToLookAt
 from endpoints.alert_form import AlertChannelForm
 from endpoints.alert_models import AlertChannel, AlertDelivery, ChannelKind
@@ -80,24 +80,18 @@ class AlertChannelAdmin(ChannelAdmin):
 
     def save_model(
         self,
-        request: HttpRequest,
+        request: HttpRequest,  # noqa: ARG002
         obj: AlertChannel,
         form: Any,
-        change: bool,  # noqa: FBT001
+        change: bool,  # noqa: ARG002, FBT001
     ) -> None:
-        super().save_model(request, obj, form, change)
-        fields = ", ".join(form.changed_data)
-        changes.record(
-            obj, "changed" if change else "added", (f"fields: {fields}",) if change and fields else ()
-        )
+        alert_channels.save(obj, form.changed_data)
 
-    def delete_model(self, request: HttpRequest, obj: AlertChannel) -> None:
-        changes.record(obj, "deleted")
-        super().delete_model(request, obj)
+    def delete_model(self, request: HttpRequest, obj: AlertChannel) -> None:  # noqa: ARG002
+        alert_channels.delete([obj])
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[AlertChannel]) -> None:
-        for channel in queryset:
-            self.delete_model(request, channel)
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[AlertChannel]) -> None:  # noqa: ARG002
+        alert_channels.delete(queryset)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]  # the stubs know no resolvers here
         tested = path(

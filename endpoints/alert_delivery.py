@@ -48,7 +48,9 @@ def _send_to(channel: AlertChannel) -> bool:
     rows = _claimed(channel)
     if not rows:
         return False
-    failure = send(channel, [Event(row.at, AlertKind(row.kind), row.subject, row.text) for row in rows])
+    failure = send(
+        channel, [Event(row.at, AlertKind(row.kind), row.subject, row.text, row.path) for row in rows]
+    )
     if failure is None:
         _settle(rows, state=DeliveryState.SENT, sent_at=clock.now(), error="")
         return True

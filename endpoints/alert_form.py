@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from django import forms
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 
-from endpoints.alert_models import AlertChannel, ChannelKind
+from endpoints import alert_channels
+from endpoints.alert_models import AlertChannel
 
 if TYPE_CHECKING:
     ChannelModelForm = forms.ModelForm[AlertChannel]
@@ -35,7 +33,7 @@ class AlertChannelForm(ChannelModelForm):
         max_length=500,
         widget=forms.PasswordInput(attrs=SECRET_INPUT),
         help_text="Optional. A webhook's messages are signed with it (X-Olla-Signature); for ntfy it is the "
-        "access token.",
+        "access token. It is removed when the URL's host changes.",
     )
     remove_secret = forms.BooleanField(label="Remove the stored secret", required=False)
 
@@ -64,36 +62,24 @@ class AlertChannelForm(ChannelModelForm):
             self.fields["new_secret"].help_text = STORED
 
     def clean_new_url(self) -> str:
-        url = str(self.cleaned_data["new_url"]).strip()
-        if not url:
-            return ""
-        try:
-            parts = urlsplit(url)
-            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isascii()
-        except ValueError:
-            usable = False
-        if not usable:  # the message does not repeat it
-            raise ValidationError("This is no URL that can be posted to. Write it like https://…")
-        return url
+        url = str(self.cleaned_data["new_url"])
+        return alert_channels.read_url(url) if url.strip() else ""
 
     def clean_recipients(self) -> str:
-        addresses = str(self.cleaned_data["recipients"]).replace(",", " ").split()
-        for address in addresses:
-            validate_email(address)
-        return " ".join(addresses)
+        return alert_channels.read_recipients(str(self.cleaned_data["recipients"]))
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
-        kind = given.get("kind")
-        if kind == ChannelKind.EMAIL and not given.get("recipients") and "recipients" not in self.errors:
-            self.add_error("recipients", "An e-mail needs at least one address.")
-        needs_url = kind != ChannelKind.EMAIL and not self.instance.encrypted_url
-        if needs_url and not given.get("new_url") and "new_url" not in self.errors:
-            self.add_error("new_url", "This kind of channel needs a URL.")
-        if given.get("new_url"):
-            self.instance.set_url(given["new_url"])
-        if given.get("new_secret"):
-            self.instance.set_secret(given["new_secret"])
-        elif given.get("remove_secret"):
-            self.instance.set_secret("")
+        removed = "" if given.get("remove_secret") else None
+        alert_channels.put_in(
+            self.instance, url=given.get("new_url", ""), secret=given.get("new_secret") or removed
+        )
         return given
+
+    def _post_clean(self) -> None:
+        """What it lacks is known only when its fields are set."""
+        super()._post_clean()  # type: ignore[misc]  # the stubs do not know it
+        for name, said in self.instance.missing().items():
+            field = "new_url" if name == "url" else name
+            if field not in self.errors:
+                self.add_error(field, said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
@@ -13,6 +13,7 @@ from ollaproject.sealed import seal, unseal
 
 MAX_SUBJECT_LENGTH = 200
 MAX_TEXT_LENGTH = 500
+MAX_PATH_LENGTH = 400
 MAX_GROUP_SECONDS = 3600
 
 
@@ -102,7 +103,17 @@ class AlertChannel(models.Model):
 
     @property
     def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.time_zone)
+        """UTC on a machine that does not know it: an alert at the wrong hour is better than none."""
+        try:
+            return ZoneInfo(self.time_zone)
+        except ZoneInfoNotFoundError:
+            return ZoneInfo("UTC")
+
+    def missing(self) -> dict[str, str]:
+        """What it cannot do without, by `recipients` or `url`."""
+        if self.kind == ChannelKind.EMAIL:
+            return {} if self.recipients.split() else {"recipients": "An e-mail needs at least one address."}
+        return {} if self.encrypted_url else {"url": "This kind of channel needs a URL."}
 
     def wants(self, kind: AlertKind | str) -> bool:
         """Whether it is told of such things. Tests go to whoever is asked to be tested."""
@@ -117,6 +128,7 @@ class AlertDelivery(models.Model):
     kind = models.CharField(max_length=10, choices=AlertKind)
     subject = models.CharField(max_length=MAX_SUBJECT_LENGTH)
     text = models.CharField(max_length=MAX_TEXT_LENGTH)
+    path = models.CharField(max_length=MAX_PATH_LENGTH, blank=True, default="")  # of the page that says more
     state = models.CharField(max_length=10, choices=DeliveryState, default=DeliveryState.WAITING)
     due_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True)

@@ -32,12 +32,16 @@ COUNTED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to `subject`, with the sentence that says so."""
+    """Something that happened to `subject`, with the sentence that says so.
+
+    `path` is that of the gateway's page that says more.
+    """
 
     at: datetime
     kind: AlertKind
     subject: str
     text: str
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,12 @@ def lines(events: Sequence[Event], zone: ZoneInfo) -> list[str]:
     found = [f"{event.at.astimezone(zone):%H:%M:%S} {event.text}" for event in ordered[:LINES_SHOWN]]
     left = len(ordered) - LINES_SHOWN
     return [*found, f"and {left} more"] if left > 0 else found
+
+
+def path_of(events: Sequence[Event]) -> str:
+    """Where to read more: at the page that all of them are about, else on the dashboard."""
+    paths = {event.path for event in events}
+    return paths.pop() if len(paths) == 1 and "" not in paths else "/"
 
 
 def is_bad(events: Sequence[Event]) -> bool:

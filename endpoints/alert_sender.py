@@ -53,7 +53,8 @@ def _post(channel: AlertChannel, events: Sequence[Event]) -> NotSent | None:
     url = channel.url()
     if not url:
         return NotSent("it has no URL", final=True)
-    post = post_for(channel.kind, events, secret=channel.secret(), zone=channel.zone)
+    base = settings.OLLA_PUBLIC_URL
+    post = post_for(channel.kind, events, secret=channel.secret(), zone=channel.zone, base=base)
     try:
         with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
             answer = client.post(url, content=post.body, headers=post.headers)
@@ -71,7 +72,7 @@ def _mail(channel: AlertChannel, events: Sequence[Event]) -> NotSent | None:
         return NotSent("no mail server is set: OLLA_SMTP_URL", final=True)
     message = EmailMessage(
         subject=" ".join(headline(events).split()),
-        body=as_text(events, channel.zone) + "\n",
+        body=as_text(events, channel.zone, settings.OLLA_PUBLIC_URL) + "\n",
         to=channel.recipients.split(),
         connection=get_connection(timeout=TIMEOUT_SECONDS),
     )

@@ -7,7 +7,6 @@ none tells of what was rolled back.
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -29,35 +28,53 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from endpoints.models import Endpoint
     from endpoints.rules import HealthState
 
 logger = logging.getLogger(__name__)
 
 TASK_EXPIRES_SECONDS = 60
+# Not by reverse(): a worker need not load all views to say that a Mac is down.
+PAGE_OF_ENDPOINT = "/endpoints/{}/"
 OF_ENDPOINTS = (AlertKind.DOWN, AlertKind.BACK, AlertKind.FLAPPING)
 
 
-def tell(kind: AlertKind, subject: str, text: str, *, at: datetime | None = None) -> int:
-    """Tell every channel that wants to know. Returns how many do. `text` is a sentence without its stop."""
-    event = Event(at or clock.now(), kind, subject[:MAX_SUBJECT_LENGTH], text[:MAX_TEXT_LENGTH])
+def tell(kind: AlertKind, subject: str, text: str, *, path: str = "", at: datetime | None = None) -> int:
+    """Tell every channel that wants to know. Returns how many are told.
+
+    `text` is a sentence without its stop, `path` that of a page of ours. An alert that cannot be stored is
+    logged, and what it tells of stands.
+    """
+    event = Event(at or clock.now(), kind, subject[:MAX_SUBJECT_LENGTH], text[:MAX_TEXT_LENGTH], path)
     wanting = [channel for channel in AlertChannel.objects.all() if channel.wants(kind)]
-    return _store(event, wanting)
+    if not wanting:
+        return 0
+    try:
+        with transaction.atomic():  # a savepoint: the caller's transaction must not break with it
+            _store(event, wanting)
+    except Exception:
+        logger.exception("An alert could not be stored and is lost: %s.", event.text)
+        return 0
+    return len(wanting)
 
 
-def send_test(channel: AlertChannel) -> None:
+def send_test(channel: AlertChannel) -> AlertDelivery:
     """Send a message that only says that it arrives. At once, also in quiet hours."""
     text = f"This is a test of the alert channel {channel.name}"
-    _store(Event(clock.now(), AlertKind.TEST, channel.name, text), [channel])
+    (row,) = _store(Event(clock.now(), AlertKind.TEST, channel.name, text, "/"), [channel])
+    transaction.on_commit(_send_now)
+    return row
 
 
-def flipped(name: str, old: HealthState, new: HealthState, *, at: datetime) -> None:
+def flipped(endpoint: Endpoint, old: HealthState, new: HealthState, *, at: datetime) -> None:
     """Tell what a check has changed, if it is worth it. Of one that flaps only that, until it is calm."""
+    name = endpoint.name
     kind, text = _news(name, old, new)
     returns = new.status in ROUTABLE and old.status not in ROUTABLE and not new.flapping
     if kind is None and returns and _told_of_trouble(name):
         kind, text = AlertKind.BACK, _back(name, new)  # an operator has edited or paused it meanwhile
     if kind is not None:
-        tell(kind, name, text, at=at)
+        tell(kind, name, text, path=PAGE_OF_ENDPOINT.format(endpoint.pk), at=at)
 
 
 def _told_of_trouble(name: str) -> bool:
@@ -85,7 +102,7 @@ def _news(name: str, old: HealthState, new: HealthState) -> tuple[AlertKind | No
     return None, ""
 
 
-def _store(event: Event, channels: Iterable[AlertChannel]) -> int:
+def _store(event: Event, channels: Iterable[AlertChannel]) -> list[AlertDelivery]:
     rows = [
         AlertDelivery(
             channel=channel,
@@ -93,14 +110,12 @@ def _store(event: Event, channels: Iterable[AlertChannel]) -> int:
             kind=event.kind,
             subject=event.subject,
             text=event.text,
+            path=event.path,
             due_at=due_at(event, group_seconds=channel.group_seconds, quiet=quiet_hours(channel)),
         )
         for channel in channels
     ]
-    AlertDelivery.objects.bulk_create(rows)
-    if rows and event.kind == AlertKind.TEST:
-        transaction.on_commit(partial(_send_now))
-    return len(rows)
+    return AlertDelivery.objects.bulk_create(rows)
 
 
 def quiet_hours(channel: AlertChannel) -> QuietHours | None:

@@ -6,6 +6,7 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from endpoints.api import AliasViewSet, ChangeViewSet, EndpointViewSet
+from endpoints.api_alerts import AlertChannelViewSet, AlertDeliveryViewSet
 from endpoints.api_files import ExportView, ImportView
 from endpoints.api_hosts import HostView
 
@@ -13,6 +14,8 @@ router = SimpleRouter()
 router.register("endpoints", EndpointViewSet)
 router.register("aliases", AliasViewSet)
 router.register("changes", ChangeViewSet)
+router.register("alert-channels", AlertChannelViewSet)
+router.register("alert-deliveries", AlertDeliveryViewSet)
 
 urlpatterns = [
     path("export/", ExportView.as_view(), name="export"),

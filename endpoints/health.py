@@ -52,7 +52,7 @@ def record(*, endpoint: Endpoint, finding: Finding, at: datetime) -> HealthState
             seen["recovered_at"] = at
         if not _swap(endpoint, old=old, new=new, at=at, **seen):
             return None
-        alerts.flipped(endpoint.name, old, new, at=at)
+        alerts.flipped(endpoint, old, new, at=at)
         _slow_down(row, new, finding, at=at)
         _keep(endpoint, finding, at=at)
         models_changed = finding.models is not None and discovery.store(

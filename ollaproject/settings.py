@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 
 from ollaproject import key_settings, logs
+from ollaproject.alert_settings import *  # noqa: F403
 from ollaproject.env import (
     env_bool,
     env_choice,
@@ -23,7 +24,6 @@ from ollaproject.env import (
     env_str,
     kept_secret,
 )
-from ollaproject.mail_settings import *  # noqa: F403
 from ollaproject.sign_in_settings import *  # noqa: F403
 from ollaproject.telemetry import traces_wanted
 from ollaproject.wire.release import VERSION
@@ -271,6 +271,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ModeEnum": "endpoints.choices.Mode",
         "StatusEnum": "endpoints.choices.Status",
+        "KindEnum": "inference.local.choices.Kind",
         "LocalStateEnum": "inference.local.choices.State",
         "AuthTypeEnum": "endpoints.choices.AuthKind",
     },

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from django.urls import reverse
 
 from endpoints import alerts
-from endpoints.alert_models import AlertKind
+from endpoints.alert_models import MAX_PATH_LENGTH, AlertKind
 from ollaproject.wire import clock
 from proxy.budgets import spent
 from proxy.meters import DAY, MONTH
@@ -96,5 +99,11 @@ def _not_yet_told(due: list[BudgetReached]) -> list[BudgetReached]:
     for each in new:
         budget = f"{each.budget:,} tokens of this {each.period}"
         text = f"The {each.kind} {each.name} has used up its budget of {budget}"
-        alerts.tell(AlertKind.BUDGET, each.name, text, at=each.at)
+        alerts.tell(AlertKind.BUDGET, each.name, text, path=_page_of(each), at=each.at)
     return new
+
+
+def _page_of(notice: BudgetReached) -> str:
+    """Where a lead sees what the team used, or an administrator what a key did."""
+    asked = {"of": notice.subject_id} if notice.kind == "team" else {"of": "all", "key": notice.name}
+    return f"{reverse('usage')}?{urlencode(asked)}"[:MAX_PATH_LENGTH]

@@ -8,12 +8,13 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
+from tests.endpoints.conftest import upstream
 from tests.pages.conftest import member, onlooker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["member", "onlooker"]
+__all__ = ["member", "onlooker", "upstream"]
 
 
 @pytest.fixture

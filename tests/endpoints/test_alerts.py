@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.urls import reverse
 
 from endpoints import alert_delivery, alerts, health, operations, retention
+from endpoints.alert_formats import post_for
 from endpoints.alert_models import AlertChannel, AlertDelivery, AlertKind, ChannelKind, DeliveryState
 from endpoints.alert_rules import Event, QuietHours, due_at, headline, lines, retry_in
 from endpoints.choices import Status
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.django_db
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = QuietHours(time(22), time(7), BERLIN)
+PUBLIC = "https://llm.example.com"
 HOOK = "/services/T00/B00/very-secret"
 
 
@@ -76,6 +79,7 @@ def test_who_goes_down_and_comes_back_is_told_once_each(make_endpoint: MakeEndpo
         ("down", "mini-1 is offline: connection refused"),
         ("back", "mini-1 is back: it is healthy"),
     ]
+    assert {row.path for row in AlertDelivery.objects.all()} == {reverse("endpoint", args=[endpoint.pk])}
 
 
 def test_one_that_flaps_is_told_as_such_until_it_is_calm(make_endpoint: MakeEndpoint) -> None:
@@ -185,6 +189,39 @@ def test_what_happens_together_is_one_signed_message(upstream: FakeUpstream) -> 
 
 
 @pytest.mark.parametrize(
+    ("paths", "link"),
+    [
+        (["/endpoints/1/"], f"{PUBLIC}/endpoints/1/"),
+        (["/endpoints/1/", "/endpoints/2/"], f"{PUBLIC}/"),
+        ([""], f"{PUBLIC}/"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [kind for kind in ChannelKind if kind != ChannelKind.EMAIL])
+def test_a_message_leads_to_the_page_that_says_more_where_the_gateway_knows_its_url(
+    kind: ChannelKind, paths: list[str], link: str
+) -> None:
+    events = [
+        Event(clock.now(), AlertKind.DOWN, "mini", "mini is <down>" + "!" * 3000, path) for path in paths
+    ]
+    with_link = post_for(kind, events, secret="", zone=BERLIN, base=PUBLIC)
+    without = post_for(kind, events, secret="", zone=BERLIN)
+
+    said = with_link.body.decode() + with_link.headers.get("Click", "")
+    assert link in said
+    assert "http" not in without.body.decode()
+    assert "Click" not in without.headers
+    if kind == ChannelKind.WEBHOOK:
+        document = json.loads(with_link.body)
+        assert document["url"] == link
+        assert [each.get("url") for each in document["events"]] == [
+            (path and PUBLIC + path) or None for path in paths
+        ]
+    if kind == ChannelKind.DISCORD:
+        assert len(json.loads(with_link.body)["content"]) <= 2000
+
+
+@pytest.mark.parametrize(
     ("kind", "expected"),
     [
         (ChannelKind.SLACK, {"text": "*&lt;b&gt; is down*\n12:00:00 &lt;b&gt; is down"}),
@@ -224,13 +261,15 @@ def mail_server(settings: Settings) -> Iterator[FakeMailServer]:
         yield server
 
 
-def test_an_e_mail_goes_to_all_recipients(mail_server: FakeMailServer) -> None:
+def test_an_e_mail_goes_to_all_recipients(mail_server: FakeMailServer, settings: Settings) -> None:
+    settings.OLLA_PUBLIC_URL = PUBLIC
     channel(ChannelKind.EMAIL, recipients="ada@example.com bob@example.com")
     alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline: connection refused")
     assert alert_delivery.send_due() == 1
     (message,) = mail_server.messages
     assert "Subject: mini-1 is offline: connection refused" in message
     assert "To: ada@example.com, bob@example.com" in message
+    assert message.rstrip().endswith(f"{PUBLIC}/")
 
 
 @pytest.mark.parametrize(("refusal", "state"), [("450 later", "waiting"), ("550 no such user", "failed")])

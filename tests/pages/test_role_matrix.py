@@ -122,6 +122,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "api/^endpoints/": OPERATORS | OVER_REST,
     "api/^aliases/": OPERATORS | OVER_REST,
     "api/^changes/": OPERATORS | OVER_REST,
+    "api/^alert-": OPERATORS | OVER_REST,
     "api/^local-models/": OPERATORS | OVER_REST,
     "api/^model-hosts/": OPERATORS | OVER_REST,
     "api/^keys/": ADMINS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from datetime import timedelta
@@ -12,10 +13,11 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
+from endpoints.alert_models import AlertChannel, AlertDelivery
 from ollaproject.wire import clock, roles
 from proxy import kept_bodies, key_table, keys
 from proxy.ledger import Ledger
-from proxy.models import ApiKey, BudgetReached, KeptBody, RequestRecord, UsageTotal
+from proxy.models import ApiKey, BudgetReached, KeptBody, RequestRecord, TeamLimits, UsageTotal
 from proxy.tasks import prune_requests
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
@@ -158,6 +160,56 @@ def test_a_budget_that_is_used_up_is_noted_once_a_period(
     again.ask(key.plain)
     again.rows()
     assert BudgetReached.objects.count() == 1
+
+
+@pytest.mark.parametrize("database", ["takes alerts", "refuses alerts"])
+def test_an_alert_of_a_used_up_budget_breaks_nothing_of_what_it_tells(
+    door: Door, upstream: FakeUpstream, caplog: pytest.LogCaptureFixture, database: str
+) -> None:
+    upstream.answer(
+        "/v1/chat/completions",
+        answers.respond({"choices": [], "usage": {"prompt_tokens": 60, "completion_tokens": 50}}),
+    )
+    stored = database == "takes alerts"
+    AlertChannel.objects.create(name="ops")
+    AlertChannel.objects.create(name="quiet", on_budget=False)
+    team = Group.objects.create(name="red")
+    TeamLimits.objects.create(team=team, tokens_per_month=100)
+    key = keys.create(name="laptop", team=team)
+    with contextlib.nullcontext() if stored else _refusing_alerts():
+        door.ask(key.plain)
+        (row,) = door.rows()
+
+    assert row.completion_tokens == 50
+    assert UsageTotal.objects.filter(team_id=team.pk).get().prompt_tokens == 60
+    assert BudgetReached.objects.get().name == "red"
+    told = [(each.channel.name, each.text, each.path) for each in AlertDelivery.objects.all()]
+    text = "The team red has used up its budget of 100 tokens of this month"
+    assert told == ([("ops", text, f"/usage/?of={team.pk}")] if stored else [])
+    assert ("An alert could not be stored" in caplog.text) is not stored
+
+
+@contextlib.contextmanager
+def _refusing_alerts() -> Iterator[None]:
+    """The database takes no alerts."""
+    table = AlertDelivery._meta.db_table
+    on_sqlite = connection.vendor == "sqlite"
+    begin, end = (
+        (
+            f"CREATE TRIGGER none BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'full'); END",
+            "DROP TRIGGER none",
+        )
+        if on_sqlite
+        else (
+            f"ALTER TABLE {table} ADD CONSTRAINT none CHECK (false) NOT VALID",
+            f"ALTER TABLE {table} DROP CONSTRAINT none",
+        )
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(end)
 
 
 def test_a_key_under_an_old_pepper_is_signed_anew_by_its_use(settings: LazySettings, door: Door) -> None:

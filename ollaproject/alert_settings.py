@@ -1,4 +1,4 @@
-"""The mail server for alerts, from one URL: `smtp+starttls://user:password@mail.example.com:587`."""
+"""What alerts need of the deployment: a mail server, and the gateway's own URL for their links."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ __all__ = [
     "EMAIL_PORT",
     "EMAIL_USE_SSL",
     "EMAIL_USE_TLS",
+    "OLLA_PUBLIC_URL",
 ]
 
 # Scheme → its usual port.
@@ -42,6 +43,25 @@ def server_of(url: str) -> tuple[str, int, str, str, str]:
     return parts.hostname, port or PORTS[parts.scheme], user, password, parts.scheme
 
 
+def public_url(url: str) -> str:
+    """Without a slash at its end; empty without one."""
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isascii()
+        usable = usable and "@" not in parts.netloc and not parts.query and not parts.fragment
+        usable = usable and url == "".join(url.split()) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ImproperlyConfigured(
+            "OLLA_PUBLIC_URL is no URL of a gateway. Write it like https://llm.example.com."
+        )
+    return url.rstrip("/")
+
+
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, _scheme = server_of(env_secret("OLLA_SMTP_URL"))
 EMAIL_USE_TLS, EMAIL_USE_SSL = _scheme == "smtp+starttls", _scheme == "smtps"
 DEFAULT_FROM_EMAIL = env_str("OLLA_EMAIL_FROM", f"olla@{socket.gethostname()}")
+OLLA_PUBLIC_URL = public_url(env_str("OLLA_PUBLIC_URL"))
