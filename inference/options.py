@@ -72,10 +72,14 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """`max_waiting` bounds the requests that wait for a free row. `api_key` empty: anyone may call."""
+    """`max_waiting` bounds the requests that wait for a free row. `api_key` empty: anyone may call.
+
+    Pages of `allowed_origins` may call from a browser.
+    """
 
     models: ModelOptions
     max_waiting: int = DEFAULT_MAX_WAITING
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     stuck_after_seconds: float = DEFAULT_STUCK_AFTER_SECONDS
     api_key: str = field(default="", repr=False)
+    allowed_origins: tuple[str, ...] = ()

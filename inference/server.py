@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from inference.backend import Backend
     from inference.options import ModelOptions, ServerOptions
+    from ollaproject.wire.asgi import Application
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ class ModelServer(uvicorn.Server):
         self._tokenizing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizing")
         serving = Serving(self.engine, self._tokenizing, options.api_key, options.max_body_bytes)
         self._loop = asyncio.get_running_loop()
-        super().__init__(_uvicorn_config(serving))
+        application = make_application(serving, options.allowed_origins)
+        super().__init__(_uvicorn_config(application))
 
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until told to stop. Raises the ModelError of a model that cannot be loaded."""
@@ -170,10 +172,10 @@ def _leave_thread() -> None:
     leave_thread()
 
 
-def _uvicorn_config(serving: Serving) -> uvicorn.Config:
+def _uvicorn_config(application: Application) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").addFilter(_is_no_cut_stream)
     return uvicorn.Config(
-        make_application(serving),
+        application,
         http="httptools",
         ws="none",
         lifespan="off",

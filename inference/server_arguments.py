@@ -19,6 +19,7 @@ from inference.options import (
     ServerOptions,
 )
 from ollaproject.env import env_secret
+from ollaproject.wire.cors import is_origin
 
 
 class Unreadable(Exception):
@@ -54,6 +55,13 @@ def add_to(parser: ArgumentParser) -> None:
         default=env_secret("OLLA_MODEL_API_KEY"),
         help="key that callers must send; better in OLLA_MODEL_API_KEY, where no process list shows it",
     )
+    parser.add_argument(
+        "--allowed-origins",
+        type=_origins,
+        metavar="ORIGINS",
+        default=(),
+        help="whose pages may call it from a browser: origins, separated by commas, or * (none)",
+    )
     _add_character(parser)
     _add_limits(parser)
 
@@ -81,6 +89,14 @@ def _add_character(parser: ArgumentParser) -> None:
         action="store_true",
         help="run Python code that comes with the model; only for code that you have read",
     )
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(filter(None, map(str.strip, text.split(","))))
+    for origin in origins:
+        if not is_origin(origin):
+            raise ArgumentTypeError(f"{origin} is no origin, such as http://localhost:3000")
+    return origins
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -205,4 +221,5 @@ def server_options(options: dict[str, Any]) -> ServerOptions:
         max_waiting=options["max_queue"],
         stuck_after_seconds=options["stuck_after"],
         api_key=options["api_key"],
+        allowed_origins=options["allowed_origins"],
     )

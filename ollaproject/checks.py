@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import checks
 
+from ollaproject.wire.cors import is_origin
 from ollaproject.wire.roles import GRANTS, PREFIX
 
 LAST_GOOD_REDIS_MAJOR = 7
@@ -84,6 +85,19 @@ def trusted_proxies_are_networks(**_kwargs: Any) -> Found:
 
 
 @checks.register
+def cors_origins_are_origins(**_kwargs: Any) -> Found:
+    return [
+        checks.Error(
+            f"OLLA_CORS_ORIGINS names {origin!r}, which is no origin.",
+            hint="Write them as browsers send them, without a path: https://chat.example.com,http://localhost:3000",
+            id="olla.E009",
+        )
+        for origin in settings.OLLA_CORS_ORIGINS
+        if not is_origin(origin)
+    ]
+
+
+@checks.register
 def redis_client_fits_the_channel_layer(**_kwargs: Any) -> Found:
     """redis-py 8 times out a blocking read after 5 s, which is how long the channel layer blocks."""
     if int(version("redis").split(".", 1)[0]) <= LAST_GOOD_REDIS_MAJOR:
@@ -110,7 +124,7 @@ def sign_in_elsewhere_is_whole(**_kwargs: Any) -> Found:
             checks.Error(
                 "OLLA_OIDC_ISSUER is set, and OLLA_OIDC_CLIENT_ID is not.",
                 hint="Register the gateway with the provider, and give the client id that it has there.",
-                id="olla.E005",
+                id="olla.E008",
             )
         )
     url = urlsplit(settings.OLLA_OIDC_ISSUER)

@@ -74,3 +74,5 @@ OLLA_TRUSTED_PROXIES = env_list("OLLA_TRUSTED_PROXIES")
 # What others than OLLA_TRUSTED_PROXIES say there, ollaproject.forwarded takes away.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 USE_X_FORWARDED_HOST = True
+# Whose pages may call the API from a browser: origins, or * for any. None unless it is said.
+OLLA_CORS_ORIGINS = env_list("OLLA_CORS_ORIGINS")

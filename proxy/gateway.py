@@ -12,6 +12,7 @@ from django.utils.crypto import salted_hmac
 from endpoints import feedback
 from endpoints.doubts import Doubts
 from endpoints.strategies import STRATEGIES
+from ollaproject.wire.cors import Cors
 from proxy.admission import Admission
 from proxy.auth import Guard
 from proxy.failover import Failover
@@ -56,6 +57,7 @@ class Gateway:
     revocations: Revocations | None = None
     share_counts: bool = False
     tracing: Tracing | None = None
+    cors: Cors | None = None
     upstream: Upstream = field(default_factory=Upstream)
     records: Records = field(init=False)
     router: Router = field(init=False)
@@ -122,6 +124,7 @@ class Gateway:
             ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES, rows=rows) if written else None,
             share_counts=settings.OLLA_SHARED_COUNTS,
             tracing=tracing_from_settings(),
+            cors=Cors(settings.OLLA_CORS_ORIGINS) if settings.OLLA_CORS_ORIGINS else None,
             ask_for_usage=settings.OLLA_STREAM_USAGE,
             embedding_batch_size=settings.OLLA_EMBEDDING_BATCH_SIZE,
             revocations=Revocations() if settings.OLLA_REVOKED_STREAMS == "cut" else None,

@@ -46,6 +46,13 @@ STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")
 
 VIA = b"1.1 olla"
 EVENT_STREAM = b"text/event-stream"
+JSON = b"application/json"
+# What an endpoint answers stands at an address of ours, where people are signed in: a page of its making must
+# run no script there.
+SANDBOXED = (
+    (b"content-security-policy", b"sandbox; default-src 'none'; style-src 'unsafe-inline'"),
+    (b"x-content-type-options", b"nosniff"),
+)
 # What may not stand in a header's value: RFC 9110, 5.5.
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
@@ -71,8 +78,10 @@ class _Passing(dict[bytes, bool]):
 
 _TO_BACKEND = _Passing(NOT_TO_BACKEND, (b"proxy-",))
 _TO_BACKEND_FOR_STREAM = _Passing(NOT_TO_BACKEND | {b"accept-encoding"}, (b"proxy-",))
-_TO_CLIENT = _Passing(NOT_TO_CLIENT, (b"proxy-", b"x-olla-"))
-_TO_CLIENT_ON_STREAM = _Passing(NOT_TO_CLIENT | NOT_ON_STREAMS, (b"proxy-", b"x-olla-"))
+# Which pages of other origins may read an answer is ours to say (cors), whatever an endpoint lets its own.
+_OURS_TO_SAY = (b"proxy-", b"x-olla-", b"access-control-")
+_TO_CLIENT = _Passing(NOT_TO_CLIENT, _OURS_TO_SAY)
+_TO_CLIENT_ON_STREAM = _Passing(NOT_TO_CLIENT | NOT_ON_STREAMS, _OURS_TO_SAY)
 
 
 def connection_names(headers: Sequence[Pair]) -> frozenset[bytes]:
@@ -159,6 +168,8 @@ def to_client(headers: Sequence[Pair], *, stream: bool) -> list[Pair]:
         kept = [pair for pair in kept if not CONTROL.search(pair[1])]
     if stream:
         kept.extend(STREAM_HEADERS)
+    elif not value(kept, b"content-type").startswith(JSON):
+        kept.extend(SANDBOXED)
     return kept
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.urls import re_path
 
+from ollaproject.wire.cors import AllowingOrigins
 from proxy.consumers import ApiConsumer
 from proxy.gateway import Gateway
 from proxy.operator import OperatorConsumer
@@ -14,22 +15,34 @@ from proxy.playground_api import PlaygroundConsumer
 if TYPE_CHECKING:
     from django.urls import URLPattern
 
+    from ollaproject.wire import asgi
+
 # The hot prefixes, which `ollaproject.asgi` looks for by itself: URLRouter takes 2 µs for each request.
 API_PREFIXES = ("/v1/", "/olla/")
+
+
+# Any: django-stubs types re_path for views, and Channels routes to ASGI applications by it.
+def api_of(gateway: Gateway) -> Any:
+    return _for_pages(gateway, ApiConsumer.as_asgi(gateway=gateway))
 
 
 def routes(gateway: Gateway) -> list[URLPattern]:
     """The URL patterns of one gateway, for Channels' URLRouter."""
     return [
-        re_path(r"^(?:olla|v1)(?:/|$)", ApiConsumer.as_asgi(gateway=gateway)),
+        re_path(r"^(?:olla|v1)(?:/|$)", api_of(gateway)),
         re_path(r"^playground/api/", PlaygroundConsumer.as_asgi(gateway=gateway)),
         re_path(
             r"^(?:internal(?:/|$)|(?:version|livez|readyz|health|metrics)/?$)",
-            OperatorConsumer.as_asgi(gateway=gateway),
+            _for_pages(gateway, OperatorConsumer.as_asgi(gateway=gateway)),
         ),
     ]
 
 
+def _for_pages(gateway: Gateway, application: asgi.Application) -> Any:
+    """`application`, for pages of other origins too where some are named."""
+    return application if gateway.cors is None else AllowingOrigins(application, gateway.cors)
+
+
 gateway = Gateway.from_settings()
-api = ApiConsumer.as_asgi(gateway=gateway)
+api = api_of(gateway)
 http_urlpatterns = routes(gateway)

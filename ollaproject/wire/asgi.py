@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
+    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
     RawHeaders = Iterable[tuple[bytes, bytes]]
 
 JSON = b"application/json"
@@ -34,12 +35,18 @@ class BodyTooLarge(Exception):
         self.limit = limit
 
 
-def header(scope: Scope, name: bytes) -> str | None:
-    """The first value of the request header `name` (lower case), decoded as latin-1, or None."""
+def raw_header(scope: Scope, name: bytes) -> bytes | None:
+    """The first value of the request header `name` (lower case), or None."""
     for key, value in scope["headers"]:
         if key == name:
-            return bytes(value).decode("latin-1")
+            return bytes(value)
     return None
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The same, decoded as latin-1."""
+    value = raw_header(scope, name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def read_body(receive: Receive, *, limit: int) -> bytes:

@@ -90,7 +90,9 @@ def test_every_backend_type_is_documented_as_it_is(profile: Profile) -> None:
 
 def test_every_error_that_troubleshooting_explains_is_one_that_is_answered() -> None:
     explained = (ROOT / "docs" / "troubleshooting.md").read_text()
-    answered = "".join(path.read_text() for path in (ROOT / "proxy").glob("*.py"))
+    answered = "".join(
+        path.read_text() for room in ("proxy", "ollaproject/wire") for path in (ROOT / room).glob("*.py")
+    )
     codes = re.findall(r"^\| `\d{3} (\w+)`(?:, `(\w+)`)?", explained, re.MULTILINE)
 
     assert len(codes) > 5

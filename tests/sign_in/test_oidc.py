@@ -221,4 +221,4 @@ def test_what_is_half_configured_is_said_with_a_hint(settings: Settings) -> None
     settings.OIDC_RP_CLIENT_ID = ""
     settings.OLLA_OIDC_ROLES = {"llm-admins": "boss"}
 
-    assert {found.id for found in run_checks()} >= {"olla.E005", "olla.E006", "olla.E007"}
+    assert {found.id for found in run_checks()} >= {"olla.E006", "olla.E007", "olla.E008"}
