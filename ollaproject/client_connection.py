@@ -59,7 +59,7 @@ class ClientConnection(HttpToolsProtocol):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._extensions = {CLIENT_LEFT: self._on_client_left}
 
-    def _on_client_left(self, callback: Callable[[], None] | None) -> None:
+    def _on_client_left(self, callback: Callable[[], None]) -> None:
         if self.running is not None:
             self.running.on_client_left(callback)
 
@@ -80,6 +80,7 @@ class ClientConnection(HttpToolsProtocol):
                 self._stop_timer()
                 self.outlet.flush()
                 self.handle_websocket_upgrade()
+                self._let_go()
         except httptools.HttpParserError as error:
             self._refuse(_refusal_of(error))
         if self.running is not None:
@@ -92,7 +93,14 @@ class ClientConnection(HttpToolsProtocol):
             self.running.client_left()
         self._sent_ahead.clear()
         self.flow.resume_writing()
-        self.parser = None  # type: ignore[assignment] # as the parent does: it refers to us
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of all that refers to us. A cycle waits for the garbage collector, and that may be hours."""
+        self.parser = None  # type: ignore[assignment] # as the parent does
+        self.scope = None  # type: ignore[assignment] # holds the extensions
+        self._latest = None
+        self._extensions = {}
 
     def shutdown(self) -> None:
         """Called by the server when it stops: what runs is finished, nothing new is taken."""
@@ -178,6 +186,12 @@ class ClientConnection(HttpToolsProtocol):
         """An application waits for more of its request."""
         if len(self._sent_ahead) < MAX_PIPELINED:
             self.flow.resume_reading()
+
+    def returned(self, exchange: Exchange) -> None:
+        """An application is done. When its answer is not complete, nothing more will come of it."""
+        self.tasks.discard(cast("asyncio.Task[None]", exchange.task))
+        if self.running is exchange:
+            self.running = None
 
     def answered(self, exchange: Exchange) -> None:
         """An answer is complete: the next request's turn."""

@@ -12,6 +12,8 @@ from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from ollaproject.wire import sse
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -110,14 +112,16 @@ class Exchange:
             return
         self.gone = True
         self._tell()
-        if self._on_client_left is not None:
-            self._on_client_left()
-
-    def on_client_left(self, callback: Callable[[], None] | None) -> None:
-        """What is to be called when the client leaves before its answer is whole: once, None for nothing."""
-        self._on_client_left = callback
-        if self.gone and callback is not None:
+        callback, self._on_client_left = self._on_client_left, None
+        if callback is not None:
             callback()
+
+    def on_client_left(self, callback: Callable[[], None]) -> None:
+        """What is to be called, once, when the client leaves before its answer is whole."""
+        if self.gone:
+            callback()
+        else:
+            self._on_client_left = callback
 
     def _tell(self) -> None:
         self._has_news = True
@@ -134,7 +138,6 @@ class Exchange:
 
     async def run(self, application: Application) -> None:
         """Let the application answer. What it leaves unfinished is cut, so that the client can see it."""
-        connection = self._connection
         try:
             await application(self.scope, self.receive, self.send)
             if not self.complete and not self.gone:
@@ -145,7 +148,8 @@ class Exchange:
             logger.exception("The application failed.")
             await self._leave()
         finally:
-            connection.tasks.discard(self.task)
+            self._on_client_left = None
+            self._connection.returned(self)
 
     async def _leave(self) -> None:
         """The application has returned too early."""
@@ -255,12 +259,16 @@ class Exchange:
         return head
 
     def _choose_framing(self, status: int, said: dict[bytes, bytes], length: int | None) -> bytes:
-        """Gives the header line that tells the client of it, empty when none is needed."""
+        """Gives the header line that tells the client of it, empty when none is needed.
+
+        A stream has no length, also when it is there as a whole (contract, section 4): what it looks like
+        does not depend on how fast an endpoint was.
+        """
         if self.scope["method"] == "HEAD" or status in BODILESS_STATUSES:
             self._framing = NO_BODY
         elif b"content-length" in said:
             self._framing, self._remaining = LENGTH, int(said[b"content-length"])
-        elif length is not None:
+        elif length is not None and not said.get(b"content-type", b"").lower().startswith(sse.CONTENT_TYPE):
             self._framing, self._remaining = LENGTH, length
             return b"content-length: %d" % length
         elif self.scope["http_version"] == "1.0":

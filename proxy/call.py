@@ -21,8 +21,6 @@ from proxy.estimate import NONE, charged
 from proxy.record import Attempt, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from endpoints.snapshot import Target
     from ollaproject.wire.asgi import Message, Receive, Scope, Send
     from ollaproject.wire.openai_errors import ApiError
@@ -50,7 +48,6 @@ class Call:
         self.receive = receive
         self._send = send
         self._task: asyncio.Task[Any] | None = None
-        self._tell_when_left: Callable[[Callable[[], None] | None], None] | None = None
         self.method: str = scope["method"]
         self.headers: list[Pair] = scope["headers"]
         self.named = dict(self.headers)  # of headers that are there twice, the last
@@ -121,9 +118,9 @@ class Call:
     def watch_client(self) -> None:
         """From now on, the running task is cancelled when the client leaves. To be called after the body."""
         self._task = asyncio.current_task()
-        self._tell_when_left = self.scope.get("extensions", {}).get(asgi.CLIENT_LEFT)
-        if self._tell_when_left is not None:
-            self._tell_when_left(self._cancel)
+        tell_when_left = self.scope.get("extensions", {}).get(asgi.CLIENT_LEFT)
+        if tell_when_left is not None:
+            tell_when_left(self._cancel)
         else:
             self._watcher = asyncio.create_task(self._cancel_when_client_leaves())
 
@@ -140,9 +137,7 @@ class Call:
     def stop_watching(self) -> None:
         """Also lets go of what refers to this call: no cycle is left for the collector."""
         self._task = None
-        if self._tell_when_left is not None:
-            self._tell_when_left(None)
-        elif self._watcher is not None:
+        if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
 

@@ -99,8 +99,7 @@ class Connection(asyncio.Protocol):
             else:
                 await self._write(head, body, timeouts.write)
             while not self._head_complete:
-                if self._fault is not None:
-                    raise self._fault
+                self._raise_fault()
                 await self._wait(timeouts.first_byte)
         except BaseException:
             self.abort()
@@ -119,8 +118,7 @@ class Connection(asyncio.Protocol):
                 return data
             if self.complete:
                 return b""
-            if self._fault is not None:
-                raise self._fault
+            self._raise_fault()
             await self._wait(idle_seconds)
 
     @property
@@ -199,6 +197,11 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def _raise_fault(self) -> None:
+        # A copy: an exception holds the frames that it has passed, and by them us, who would hold it.
+        if (fault := self._fault) is not None:
+            raise type(fault)(*fault.args)
+
     def _fail(self, fault: WireError) -> None:
         if self._fault is None:
             self._fault = fault
@@ -231,6 +234,7 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self._timer = self._parser = None  # they refer to us, and a cycle waits for the garbage collector
         if not self.complete:
             if error is None and self._ends_with_connection():
                 self.complete = True

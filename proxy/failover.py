@@ -49,7 +49,7 @@ class Failover:
         others only when nothing was sent; an endpoint's `retry` may say otherwise of what it gets. Raises
         ApiError: 502 or 504 when no candidate answered, 503 when those left stay full.
         """
-        failure: UpstreamError | None = None
+        failure: type[UpstreamError] | None = None
         line, priority = (call.caller.line, call.caller.priority) if call.caller else ("", 0)
         while (slot := await self._admission.enter(plan, line, priority)) is not None:
             target = _place(call, plan, slot.candidate)
@@ -60,7 +60,7 @@ class Failover:
                     target, for_candidate(outgoing, slot.candidate), running, repeatable=may_repeat
                 )
             except UpstreamError as error:
-                failure = error
+                failure = type(error)
                 running.failed(reason=str(error), broken=True)
                 call.tried(target.name, str(error))
                 if not may_repeat and not isinstance(error, UnreachableError):
@@ -76,10 +76,10 @@ class Failover:
                 continue
             call.tried(target.name, None)
             return begun
-        if isinstance(failure, UnreachableError):
+        if failure is UnreachableError:
             call.target = None  # no backend was reached
         told = [f"{each.endpoint} {each.reason}" for each in call.attempts]
-        raise errors.all_failed(told, timed_out=isinstance(failure, FirstByteTimeoutError)) from failure
+        raise errors.all_failed(told, timed_out=failure is FirstByteTimeoutError)
 
     def _begin(self, call: Call, slot: Slot) -> Running:
         running = self._records.attempt(slot, call)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 JSON = b"application/json"
 # The extension by which our servers tell that a client has left: without it, that takes a task of its own
-# that waits for `http.disconnect`. Its value is called with what is to be called then, None for nothing.
+# that waits for `http.disconnect`. Its value is called with what is to be called then.
 CLIENT_LEFT = "olla.client_left"
 
 

@@ -95,11 +95,13 @@ def test_a_prompt_counts_as_read_with_the_first_chunk_and_not_with_the_head(
 
 def test_a_stream_passes_byte_for_byte(client: httpx.Client, upstream: FakeUpstream) -> None:
     events = answers.chat_events("m1", ["Hel", "lo ", "\u00e9"])
+    at_once = answers.STREAM_HEAD + b"".join(map(answers.chunk, events)) + answers.LAST_CHUNK
 
-    upstream.answer(PATH, answers.sse(events))
+    upstream.answer(PATH, answers.raw(at_once))
     answer = client.post(CHAT, json=chat_body(stream=True))
 
     assert answer.content == b"".join(events)
+    assert "content-length" not in answer.headers
     assert upstream.requests[0].header("accept-encoding") == "identity"
 
 
