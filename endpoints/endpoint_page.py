@@ -12,11 +12,11 @@ from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext
 from django.views.decorators.http import condition, require_POST, require_safe
 
-from endpoints import archive, dashboard, history, latency
+from endpoints import archive, dashboard, fleet_view, history, latency
 from endpoints.charts import SPANS as SPANS_OF_CHARTS
 from endpoints.drawings import drawings
 from endpoints.durations import format_duration
-from endpoints.live import count_down
+from endpoints.live_hub import count_down
 from endpoints.models import Endpoint, HealthCheck
 from endpoints.overview import card_of, counted
 from ollaproject.wire import roles
@@ -98,7 +98,7 @@ def content(request: HttpRequest, endpoint: Endpoint) -> dict[str, Any]:
     seconds = latency.series(at).get(endpoint.pk, [])
     card = card_of(
         endpoint,
-        **dashboard.defaults_of_type(endpoint.type),
+        **fleet_view.defaults_of_type(endpoint.type),
         drawn=drawings(flips, seconds, at=at),
     )
     return {
@@ -109,8 +109,8 @@ def content(request: HttpRequest, endpoint: Endpoint) -> dict[str, Any]:
         "settings": settings_of(endpoint, priority=card.priority) if may_see_settings(request) else [],
         "down": count_down(),
         "spoken": counted([card]),
-        "may_act": dashboard.may_act(request.user),
-        "checks_stopped_at": dashboard.checks_stopped_at(),
+        "may_act": fleet_view.may_act(request.user),
+        "checks_stopped_at": fleet_view.checks_stopped_at(),
         **charts_of(endpoint),
         "may_try": roles.calls_models(request.user),
         "press_as": "endpoint-page-action",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from django.contrib.auth.models import AnonymousUser, User
 
@@ -37,12 +37,12 @@ def add(part: Part) -> None:
         _parts.append(part)
 
 
-def shown(user: Person) -> list[Shown]:
-    """What there is to show to this person now."""
-    found = [Shown(part.template, part.content()) for part in _parts if part.shown_to(user)]
-    return [part for part in found if part.content]
-
-
 def seen_by(user: Person) -> list[bool]:
-    """Which of the parts this person may see: what they see depends on it."""
+    """Which of the parts this person may see."""
     return [part.shown_to(user) for part in _parts]
+
+
+def shown(seen: Sequence[bool]) -> list[Shown]:
+    """What there is to show now to whoever may see these parts, as `seen_by` says it."""
+    found = [Shown(part.template, part.content()) for part, may in zip(_parts, seen, strict=True) if may]
+    return [part for part in found if part.content]

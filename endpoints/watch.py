@@ -69,6 +69,10 @@ class Watcher:
             thread.join(STOP_SECONDS)
         self._ready.clear()
 
+    @property
+    def seen(self) -> Change | None:
+        return self._seen
+
     def wait_ready(self, timeout: float) -> bool:
         return self._ready.wait(timeout)
 
@@ -171,6 +175,11 @@ def subscribe(callback: Callable[[Change], None]) -> Callable[[], None]:
     Returns a function that ends the subscription.
     """
     return _watcher.subscribe(callback)
+
+
+def seen() -> Change | None:
+    """The counters as they were last read. None before that."""
+    return _watcher.seen
 
 
 def rebuild_with_access(build: Callable[[], None]) -> None:

@@ -16,9 +16,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
 django_app = get_asgi_application()  # loads the apps: what follows may import models
 
 # ruff: noqa: E402
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
+from channels.sessions import SessionMiddlewareStack
 from django.urls import re_path
 
 from endpoints import live
@@ -40,7 +40,7 @@ async def http(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 _live = live.routes(pulse.current)
-_live_channel = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(_live)))
+_live_channel = AllowedHostsOriginValidator(SessionMiddlewareStack(URLRouter(_live)))
 
 
 async def websocket(scope: Scope, receive: Receive, send: Send) -> None:

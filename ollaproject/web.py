@@ -37,6 +37,7 @@ def config(*, host: str, port: int) -> uvicorn.Config:
         loop="uvloop",
         http=ClientConnection,
         ws="websockets-sansio",
+        ws_per_message_deflate=False,  # what is worth it, endpoints.live_hub compresses once for all
         lifespan="on",
         log_config=None,
         access_log=False,

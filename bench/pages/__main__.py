@@ -1,8 +1,8 @@
 """Opens many dashboards on one web process and says what they cost it and how soon each knows of a change.
 
-`python -m bench.pages --help`. A web process of its own on a free port, a SQLite database in a folder that is
-thrown away, and a fleet whose checks go on being stored. Each dashboard is a websocket and the fetches that
-the page's script would make, from this process.
+`python -m bench.pages --help`. A web process as `manage.py serve` starts it, on a free port, a SQLite
+database in a folder that is thrown away, and a fleet whose checks go on being stored. Each dashboard is a
+websocket from this process, of a person of its own.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ def arguments() -> argparse.Namespace:
 def web_process() -> Iterator[tuple[str, int]]:
     """Its URL and process id."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "ollaproject.asgi:application", "--port", str(port)]
-    process = subprocess.Popen([*command, "--loop", "uvloop", "--log-level", "warning"])
+    process = subprocess.Popen([sys.executable, "-m", "ollaproject.web", "--port", str(port)])
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -71,11 +70,9 @@ def main() -> int:
         django.setup()
         from bench.pages import dashboards  # noqa: PLC0415
 
-        cookie = dashboards.make(given.endpoints, interval=given.interval)
+        cookies = dashboards.make(given.endpoints, given.dashboards, interval=given.interval)
         with web_process() as (url, pid):
-            found = asyncio.run(
-                dashboards.watch(url, pid, cookie=cookie, count=given.dashboards, seconds=given.seconds)
-            )
+            found = asyncio.run(dashboards.watch(url, pid, cookies=cookies, seconds=given.seconds))
         dashboards.report(found, dashboards=given.dashboards, endpoints=given.endpoints)
     return 0
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import json
-import random
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-import httpx
 import psutil
 import websockets
 from django.contrib.auth.models import User
@@ -25,11 +23,11 @@ from endpoints import health
 from endpoints.choices import Status
 from endpoints.findings import Finding, ProbeResult
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel
+from ollaproject.wire import roles
 from ollaproject.wire.clock import now
 
 FLIP_SECONDS: Final = 4.0  # so often an endpoint goes down, or comes back
 SETTLE_SECONDS: Final = 5.0
-CALM_SECONDS: Final = (2.0, 5.0)  # what fleet.js waits when nothing but a check is new
 AT_ONCE: Final = 20  # sockets that are opened together
 
 
@@ -41,11 +39,12 @@ class Found:
     shown: list[float] = field(default_factory=list)
     flips: int = 0
     messages: int = 0
-    fetches: int = 0
-    unchanged: int = 0
+    drawings: int = 0
+    received_bytes: int = 0
     cpu: float = 0.0
     seconds: float = 0.0
     resident_bytes: int = 0
+    machine: float = 0.0  # how busy it was, all of its cores together
 
 
 @dataclass(slots=True)
@@ -56,8 +55,8 @@ class Flip:
     down: int = 0
 
 
-def make(endpoints: int, *, interval: float) -> str:
-    """A fleet in which all is well, and somebody who looks at it. Returns their cookie."""
+def make(endpoints: int, people: int, *, interval: float) -> list[str]:
+    """A fleet in which all is well, and people of two roles who look at it. Returns their cookies."""
     call_command("migrate", verbosity=0)
     at = now()
     for number in range(endpoints):
@@ -71,8 +70,15 @@ def make(endpoints: int, *, interval: float) -> str:
             EndpointModel.objects.create(
                 endpoint=row, name=name, created=0, first_seen_at=at, last_seen_at=at
             )
+    return [cookie_of(number) for number in range(people)]
+
+
+def cookie_of(number: int) -> str:
+    """Every second person may press the buttons, and so sees another page."""
+    user = User.objects.create_user(f"person-{number}")
+    roles.grant(user, roles.OPERATOR if number % 2 else roles.VIEWER)
     client = Client()
-    client.force_login(User.objects.create_superuser("ada"))
+    client.force_login(user)
     return "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
 
 
@@ -123,80 +129,63 @@ class Checks:
 class Dashboard:
     """One open page, as fleet.js behaves."""
 
-    def __init__(self, client: httpx.AsyncClient, flip: Flip, found: Found) -> None:
-        self._client, self._flip, self._found = client, flip, found
-        self._etag = ""
-        self._soon: asyncio.Task[None] | None = None
+    def __init__(self, flip: Flip, found: Found) -> None:
+        self._flip, self.found = flip, found
         self._told_at = self._shown_at = 0.0
 
     async def run(self, url: str, cookie: str) -> None:
-        address = url.replace("http", "ws") + "/ws/fleet/?calm"
+        address = url.replace("http", "ws") + "/ws/fleet/?lang=en&fleet=&calm="
         headers = {"Cookie": cookie, "Origin": url}
-        async with websockets.connect(address, additional_headers=headers, open_timeout=60) as socket:
-            await self._fetch()
-            async for text in socket:
-                await self._hear(json.loads(text))
+        # As browsers do, it sends no pings; it answers those of the server.
+        async with websockets.connect(
+            address, additional_headers=headers, open_timeout=60, ping_interval=None
+        ) as socket:
+            async for data in socket:
+                self._hear(data)
 
-    async def _hear(self, message: dict[str, object]) -> None:
-        self._found.messages += 1
-        flip = self._flip
+    def _hear(self, data: str | bytes) -> None:
+        found, flip = self.found, self._flip
+        found.messages += 1
+        found.received_bytes += len(data)
+        message = json.loads(gzip.decompress(data) if isinstance(data, bytes) else data)
         if flip.at > self._told_at and message["down"] == flip.down:
             self._told_at = flip.at
-            self._found.told.append(time.perf_counter() - flip.at)
-        if not message["changed"]:
-            return
-        if message["routing"]:
-            await self._fetch()
-        elif self._soon is None or self._soon.done():
-            self._soon = asyncio.create_task(self._fetch_soon())
-
-    async def _fetch_soon(self) -> None:
-        await asyncio.sleep(random.uniform(*CALM_SECONDS))  # noqa: S311 - it spreads the load
-        with suppress(httpx.TransportError):  # the measurement is over
-            await self._fetch()
-
-    async def _fetch(self) -> None:
-        headers = {"If-None-Match": self._etag} if self._etag else {}
-        response = await self._client.get("/endpoints/fleet/", headers=headers)
-        self._found.fetches += 1
-        self._found.unchanged += response.status_code == httpx.codes.NOT_MODIFIED
-        self._etag = response.headers.get("ETag", self._etag)
-        flip = self._flip
-        if flip.at > self._shown_at and f'data-down="{flip.down}"' in response.text[:200]:
+            found.told.append(time.perf_counter() - flip.at)
+        html = message.get("html")
+        found.drawings += html is not None
+        if html and flip.at > self._shown_at and f'data-down="{flip.down}"' in html[:200]:
             self._shown_at = flip.at
-            self._found.shown.append(time.perf_counter() - flip.at)
+            found.shown.append(time.perf_counter() - flip.at)
 
 
-async def watch(url: str, pid: int, *, cookie: str, count: int, seconds: int) -> Found:
-    """Open `count` dashboards, and measure once they are all there."""
+async def watch(url: str, pid: int, *, cookies: list[str], seconds: int) -> Found:
+    """Open a dashboard with each of the cookies, and measure once they are all there."""
     warm, found = Found(), Found()
     flip = Flip()
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-    async with httpx.AsyncClient(
-        base_url=url, headers={"Cookie": cookie}, limits=limits, timeout=60, trust_env=False
-    ) as client:
-        pages = [Dashboard(client, flip, warm) for _ in range(count)]
-        tasks = []
-        for number, page in enumerate(pages):
-            tasks.append(asyncio.create_task(page.run(url, cookie)))
-            if number % AT_ONCE == AT_ONCE - 1:
-                await asyncio.sleep(1)
-        await asyncio.sleep(SETTLE_SECONDS)
-        for page in pages:
-            page._found = found
-        process = psutil.Process(pid)
-        before, started = process.cpu_times(), time.perf_counter()
-        with Checks(flip, found):
-            await asyncio.sleep(seconds)
-            after, ended = process.cpu_times(), time.perf_counter()
-            found.cpu = (after.user + after.system) - (before.user + before.system)
-            found.seconds, found.resident_bytes = ended - started, process.memory_info().rss
-        failed = [task for task in tasks if task.done() and not task.cancelled()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if failed:
-            raise SystemExit(f"{len(failed)} dashboards were cut off, one by {failed[0].exception()!r}.")
+    pages = [Dashboard(flip, warm) for _ in cookies]
+    tasks = []
+    for number, (page, cookie) in enumerate(zip(pages, cookies, strict=True)):
+        tasks.append(asyncio.create_task(page.run(url, cookie)))
+        if number % AT_ONCE == AT_ONCE - 1:
+            await asyncio.sleep(1)
+    await asyncio.sleep(SETTLE_SECONDS)
+    for page in pages:
+        page.found = found
+    process = psutil.Process(pid)
+    before, started = process.cpu_times(), time.perf_counter()
+    psutil.cpu_percent()
+    with Checks(flip, found):
+        await asyncio.sleep(seconds)
+        after, ended = process.cpu_times(), time.perf_counter()
+        found.cpu = (after.user + after.system) - (before.user + before.system)
+        found.seconds, found.resident_bytes = ended - started, process.memory_info().rss
+        found.machine = psutil.cpu_percent() / 100
+    failed = [task for task in tasks if task.done()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    if failed:
+        raise SystemExit(f"{len(failed)} dashboards were cut off, one by {failed[0].exception()!r}.")
     return found
 
 
@@ -204,10 +193,11 @@ def report(found: Found, *, dashboards: int, endpoints: int) -> None:
     print(f"{dashboards} dashboards of {endpoints} endpoints for {found.seconds:.0f} s, {found.flips} flips")
     print(f"web process: {found.cpu / found.seconds:.0%} of one core, {found.resident_bytes / 1e6:.0f} MB")
     print(
-        f"messages: {found.messages / found.seconds:.0f}/s, fetches: {found.fetches / found.seconds:.0f}/s, "
-        f"of them not modified: {found.unchanged}"
+        f"messages: {found.messages / found.seconds:.0f}/s, of them with a new drawing: "
+        f"{found.drawings / found.seconds:.0f}/s; {found.received_bytes / found.seconds / 1000:.0f} kB/s"
     )
     for name, values in (("told", found.told), ("shown", found.shown)):
         ordered = sorted(values) or [float("nan")]
         half, most = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
         print(f"{name} after: {half:.2f} s half, {most:.2f} s 95 of 100, {ordered[-1]:.2f} s all")
+    print(f"the machine was {found.machine:.0%} busy, {psutil.cpu_count()} cores together")

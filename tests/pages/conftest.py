@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 from django.test import Client
 
+from endpoints import fleet_view
 from ollaproject.wire import roles
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def nothing_kept() -> None:
     """What is kept of pages is named by counters, which begin anew in each test."""
     cache.clear()
+    fleet_view.forget()
 
 
 @pytest.fixture

@@ -151,9 +151,9 @@ def test_the_fleet_costs_the_same_few_queries_however_large(
     client = signed_in(member)
     for _ in range(BUCKETS // READ_AT_ONCE + 1):  # until the latency of the whole day is in memory
         client.get("/")
-    # Session, user, counters, what is overdue (for the ETag and for the page), endpoints with health, models,
+    # Session, user, rights, counters, what is overdue, endpoints with health, models,
     # flips of the last day and the last before it. Latency is kept in memory.
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(10):
         client.get(FRAGMENT)
 
 

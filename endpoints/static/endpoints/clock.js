@@ -25,7 +25,7 @@ let skewMs = 0;
 /** The gateway's time as far as this page knows it. @returns {number} milliseconds since 1970 */
 export const gatewayNow = () => Date.now() + skewMs;
 
-/** Learn from an answer's Date header how far this computer's clock is off. @param {string|null} date */
+/** Learn from a message's time, or an answer's Date header, how far this computer's clock is off. @param {string|null} date */
 export function adjust(date) {
   const difference = Date.parse(date ?? "") - Date.now();
   if (!Number.isNaN(difference)) skewMs = Math.abs(difference) > TOLERATED_SKEW_MS ? difference : 0;

@@ -1,6 +1,7 @@
 /**
- * The dashboard keeps itself up to date. A websocket says that something changed, htmx then fetches the fleet, and the
- * page is morphed into it. Without the socket it asks every two seconds. When neither answers, it says since when.
+ * The page keeps itself up to date. A websocket says that something changed; the dashboard is sent its fleet with that
+ * (`data-push`), other pages have htmx fetch theirs, and the page is morphed into it. Without the socket it asks every
+ * two seconds. When neither answers, it says since when.
  */
 import { say } from "./ask.js";
 import { adjust, gatewayNow, tick, timeOfDay } from "./clock.js";
@@ -23,12 +24,14 @@ const spoken = document.getElementById("spoken");
 const icon = document.querySelector("link[rel=icon]");
 const plainIcon = icon.href;
 const plainTitle = document.title.replace(/^\(\d+ [^)]+\) /, "");
+const isPushed = fleet.dataset.push !== undefined && "DecompressionStream" in window;
 
 let socket = null;
 let reconnectMs = RECONNECT_MS.first;
 let reconnectTimer = 0;
 let soonTimer = 0;
 let etag = null;
+let missed = false;
 let heardAt = Date.now();
 let askedAt = 0;
 let down = null;
@@ -39,6 +42,14 @@ let wasSpoken = fleet.querySelector("[data-spoken]").dataset.spoken;
 function refresh() {
   askedAt = Date.now();
   htmx.trigger(fleet, "olla:refresh");
+}
+
+/** Show what was sent. A button that was pressed has its answer first: that is newer than what was on its way. */
+function show(html) {
+  missed = fleet.matches(".htmx-request") || fleet.querySelector(".htmx-request") !== null;
+  if (missed) return;
+  etag = null;
+  htmx.swap(fleet, html, { swapStyle: "morph", swapDelay: 0, settleDelay: 0 }, { contextElement: fleet });
 }
 
 /** What is new is only that something was checked again: that may wait, so that many pages do not all ask at once. */
@@ -72,6 +83,8 @@ fleet.addEventListener("htmx:afterRequest", ({ detail }) => {
   else if (requestConfig.verb === "post") say(refusal(xhr.status));
   // What a button answered is newer than what the last fetch showed.
   if (xhr.status === 200) etag = requestConfig.verb === "get" ? xhr.getResponseHeader("ETag") : null;
+  if (missed) setTimeout(refresh); // once htmx is done with this one
+  missed = false;
 });
 
 fleet.addEventListener("htmx:afterSwap", () => {
@@ -100,23 +113,19 @@ function connect() {
   clearTimeout(reconnectTimer);
   const url = new URL(fleet.dataset.live, location.href);
   url.protocol = url.protocol.replace("http", "ws");
-  if (fleet.dataset.calm !== undefined) url.search = "calm";
+  url.search = liveQuery();
   const opened = new WebSocket(url);
+  opened.binaryType = "arraybuffer";
   socket = opened;
+  let reading = Promise.resolve();
   opened.addEventListener("open", () => {
     reconnectMs = RECONNECT_MS.first;
+    if (document.hidden) opened.send("hidden");
     // What changed while there was no socket was not said.
-    if (!document.hidden) refresh();
+    else if (!isPushed) refresh();
   });
   opened.addEventListener("message", ({ data }) => {
-    const { changed, routing, down: count, figures } = JSON.parse(data);
-    heard();
-    if (figures) document.dispatchEvent(new CustomEvent("olla:figures", { detail: figures }));
-    showDown(count);
-    if (!changed) return;
-    if (document.hidden) etag = null;
-    else if (routing || fleet.dataset.calm === undefined) refresh();
-    else refreshSoon();
+    reading = reading.then(async () => hear(await unpacked(data))).catch(console.error);
   });
   opened.addEventListener("close", ({ code }) => {
     if (socket !== opened) return;
@@ -127,6 +136,33 @@ function connect() {
     reconnectMs = Math.min(reconnectMs * 2, RECONNECT_MS.longest);
     showStaleness();
   });
+}
+
+/** What the page is, to the channel: woken by each check or by statuses alone, and sent its fleet or not. */
+function liveQuery() {
+  const query = new URLSearchParams(isPushed ? fleet.dataset.push : "");
+  if (isPushed) query.set("lang", document.documentElement.lang);
+  if (isPushed) query.set("fleet", "");
+  if (fleet.dataset.calm !== undefined) query.set("calm", "");
+  return query;
+}
+
+/** @param {string|ArrayBuffer} data as text, or as gzip when it is long */
+async function unpacked(data) {
+  if (typeof data === "string") return JSON.parse(data);
+  return new Response(new Blob([data]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+function hear({ at, changed, routing, down: count, figures, html }) {
+  adjust(at);
+  heard();
+  if (figures) document.dispatchEvent(new CustomEvent("olla:figures", { detail: figures }));
+  showDown(count);
+  if (html !== undefined) show(html);
+  else if (!changed || isPushed) return;
+  else if (document.hidden) etag = null;
+  else if (routing || fleet.dataset.calm === undefined) refresh();
+  else refreshSoon();
 }
 
 /* What the page says of itself */
@@ -178,11 +214,13 @@ function beat() {
 
 setInterval(beat, 1000);
 document.addEventListener("visibilitychange", () => {
+  const isOpen = socket?.readyState === WebSocket.OPEN;
+  if (isOpen) socket.send(document.hidden ? "hidden" : "shown");
   if (document.hidden) return;
   // Browsers slow a hidden page down, so its silence says nothing about the gateway.
   heardAt = Date.now();
   if (!socket) connect();
-  refresh();
+  if (!isOpen || !isPushed) refresh();
   beat();
 });
 window.addEventListener("online", () => !socket && connect());
