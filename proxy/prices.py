@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Final
 from proxy.models import ModelPrice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 MILLION: Final = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """The prices of one moment. Usage of the past is shown at the prices of now."""
+    """The prices of one moment. Usage of the past is shown at the prices of now.
+
+    `models` are those that each of the rows is the price of, by its place, once somebody has looked them up.
+    """
 
     rows: Sequence[ModelPrice]
+    models: Mapping[int, Sequence[str]] | None = None
 
     @classmethod
     def current(cls) -> PriceList:
@@ -33,13 +37,20 @@ class PriceList:
         fitting = [row for row in self.rows if fnmatchcase(model.lower(), row.pattern.lower())]
         return max(fitting, key=lambda row: len(row.pattern.replace("*", "").replace("?", "")), default=None)
 
-    def cost(self, model: str, tokens: Mapping[str, int]) -> Decimal:
-        """What `prompt_tokens`, of which `cached_tokens` were known, and `completion_tokens` cost."""
-        price = self.of(model)
-        if price is None:
-            return Decimal(0)
-        cached = tokens["cached_tokens"]
-        fresh = max(0, tokens["prompt_tokens"] - cached)
-        cached_price = price.prompt if price.cached is None else price.cached
-        whole = fresh * price.prompt + cached * cached_price + tokens["completion_tokens"] * price.completion
-        return whole / MILLION
+    def for_models(self, models: Iterable[str]) -> PriceList:
+        """The same, with which of these models each price is for."""
+        found: dict[int, list[str]] = {}
+        places = {row.pk: place for place, row in enumerate(self.rows)}
+        for model in models:
+            if (price := self.of(model)) is not None:
+                found.setdefault(places[price.pk], []).append(model)
+        return PriceList(self.rows, found)
+
+
+def cost_at(price: ModelPrice, tokens: Mapping[str, int]) -> Decimal:
+    """What `prompt_tokens`, of which `cached_tokens` were known, and `completion_tokens` cost."""
+    cached = tokens["cached_tokens"]
+    fresh = max(0, tokens["prompt_tokens"] - cached)
+    cached_price = price.prompt if price.cached is None else price.cached
+    whole = fresh * price.prompt + cached * cached_price + tokens["completion_tokens"] * price.completion
+    return whole / MILLION

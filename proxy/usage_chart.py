@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from proxy.usage_report import by_day
+from proxy.usage_report import OTHERS, by_day
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # More colours than these nobody tells apart; what is beyond them is shown as one.
 SERIES: Final = 6
-OTHERS: Final = "…"
 HEIGHT: Final = 1000
 METRICS: Final = ("tokens", "requests", "cost")
 NAMELESS: Final = {
@@ -81,15 +80,19 @@ def name_of(line: Used, group: str) -> str:
     return str(line.group[group]) or NAMELESS.get(group, "none")
 
 
-def chart(lines: Sequence[Used], asked: Asked, *, group: str, metric: str) -> Chart:
-    """Of a report by day and `group`."""
+def largest(lines: Sequence[Used], *, group: str, metric: str) -> tuple[str, ...]:
+    """The names of a chart's series, of a report by `group`, the largest first."""
     sums: dict[str, Decimal] = {}
     for line in lines:
         name = name_of(line, group)
         sums[name] = sums.get(name, Decimal(0)) + amount(line, metric)
     ranked = sorted((name for name in sums if sums[name]), key=lambda name: (-sums[name], name))
-    names = ranked[:SERIES] if len(ranked) <= SERIES else [*ranked[: SERIES - 1], OTHERS]
-    places = {name: min(place, len(names) - 1) for place, name in enumerate(ranked)}
+    return tuple(ranked) if len(ranked) <= SERIES else (*ranked[: SERIES - 1], OTHERS)
+
+
+def chart(lines: Sequence[Used], asked: Asked, names: Sequence[str], *, group: str, metric: str) -> Chart:
+    """Of a report by day and `group`, in which none but the `names` are told apart."""
+    places = {name: place for place, name in enumerate(names)}
     days = [(day, _amounts(found, places, group, metric)) for day, found in by_day(list(lines), asked)]
     top = max((sum(amounts.values(), Decimal(0)) for _, amounts in days), default=Decimal(0))
     bars = tuple(_bar(day, amounts, names, top, metric) for day, amounts in days)

@@ -15,10 +15,9 @@ from ollaproject.wire import clock, roles
 from proxy import keys, limits_left, own_keys, usage_csv, usage_report, usage_scope
 from proxy.models import Came, RequestRecord
 from proxy.playground import choices, served
-from proxy.prices import PriceList
 from proxy.snippets import snippets
 from proxy.tables import current_table
-from proxy.usage_chart import METRICS, NAMELESS, amount, chart, in_words
+from proxy.usage_chart import METRICS, NAMELESS, amount, chart, in_words, largest, name_of
 from proxy.usage_report import FILTERS, Used
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from proxy.models import ApiKey
+    from proxy.prices import PriceList
     from proxy.usage_scope import View
 
 RECENT: Final = 10
@@ -63,15 +63,21 @@ def table(request: HttpRequest) -> HttpResponse:
 
 
 def used(user: User, view: View) -> dict[str, Any]:
-    """The figures, the chart and its table. Four queries."""
-    prices = PriceList.current()
+    """The figures, the chart and its table.
+
+    What a span of days sums up to comes first, and by day only what the chart shows: keys may be many.
+    """
     among = view.scope.totals(user)
+    prices = usage_report.current_prices(view.asked, among)
     if view.metric == "cost" and not prices:
         view = replace(view, metric=METRICS[0])
-    lines = usage_report.report(view.asked, among, prices)
+    lines = usage_report.report(replace(view.asked, groups=(view.by,)), among, prices)
+    names = largest(lines, group=view.by, metric=view.metric)
+    apart = view.by, {str(line.group[view.by]) for line in lines if name_of(line, view.by) in names}
+    by_day = usage_report.report(view.asked, among, prices, apart=apart)
+    drawn = chart(by_day, view.asked, names, group=view.by, metric=view.metric)
     rows = sorted(merged(lines, view.by), key=lambda row: -amount(row, view.metric))
     total = usage_report.whole(lines)
-    drawn = chart(lines, view.asked, group=view.by, metric=view.metric)
     return {
         "view": view,
         "total": total,

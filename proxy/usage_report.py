@@ -8,14 +8,14 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db.models import Q, Sum
+from django.db.models import Case, F, IntegerField, Q, Sum, Value, When
 
 from ollaproject.wire import clock, roles
 from proxy.models import UsageTotal
-from proxy.prices import PriceList
+from proxy.prices import PriceList, cost_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from django.contrib.auth.models import AnonymousUser, User
     from django.db.models import QuerySet
@@ -53,6 +53,9 @@ COUNTS: Final = (
     "bytes_out",
 )
 TIMES: Final = ("duration_ms", "ttft_ms", "begun")
+# What stands for all groups that are not told apart.
+OTHERS: Final = "…"
+NO_PRICE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +95,42 @@ class Used:
         return self.ttft_ms / self.begun if self.begun else None
 
 
-def report(asked: Asked, among: QuerySet[UsageTotal], prices: PriceList | None = None) -> list[Used]:
+def report(
+    asked: Asked,
+    among: QuerySet[UsageTotal],
+    prices: PriceList | None = None,
+    *,
+    apart: tuple[str, Collection[str]] | None = None,
+) -> list[Used]:
     """One line a group, by one query. In the order of days where they are told apart, else most tokens first.
 
-    `among` says whose usage may be seen (`visible_to`).
+    `among` says whose usage may be seen (`visible_to`). `apart` is a group and which of its names get lines
+    of their own: the others are summed up together, as OTHERS.
     """
-    prices = PriceList.current() if prices is None else prices
+    prices = current_prices(asked, among) if prices is None else prices
     found: dict[tuple[Any, ...], Used] = {}
-    for row in _rows(asked, among, by_model=bool(prices)):
-        group = {name: row[GROUPS[name][-1]] for name in asked.groups}
-        key = tuple(row[column] for name in asked.groups for column in GROUPS[name])
-        line = found.setdefault(key, Used(group))
-        for name in COUNTS:
-            line.counts[name] += row[f"{name}_sum"]
+    for row in _rows(asked, _narrowed(asked, among), prices.models or {}, apart):
+        key = tuple(row[column] for name in asked.groups for column in _columns(name, apart))
+        line = found.get(key)
+        if line is None:
+            line = found[key] = Used({name: row[_column(name, apart)] for name in asked.groups})
+        counts = {name: row[f"{name}_sum"] for name in COUNTS}
+        for name, count in counts.items():
+            line.counts[name] += count
         line.duration_ms += row["duration_ms_sum"]
         line.ttft_ms += row["ttft_ms_sum"]
         line.begun += row["begun_sum"]
-        if prices:
-            line.cost += prices.cost(row["model"], {name: row[f"{name}_sum"] for name in COUNTS})
+        if row.get("price", NO_PRICE) != NO_PRICE:
+            line.cost += cost_at(prices.rows[row["price"]], counts)
     lines = sorted(found.values(), key=lambda line: (-line.tokens, -line.counts["requests"]))
     return sorted(lines, key=lambda line: line.group["day"]) if "day" in asked.groups else lines
+
+
+def current_prices(asked: Asked, among: QuerySet[UsageTotal]) -> PriceList:
+    """The prices of now, of the models that were used. Two queries, one where there are no prices."""
+    prices = PriceList.current()
+    models = _narrowed(asked, among).values_list("model", flat=True).distinct() if prices else ()
+    return prices.for_models(models)
 
 
 def whole(lines: list[Used]) -> Used:
@@ -158,15 +177,39 @@ def own(user: User | AnonymousUser, *, key: Holder | None = None) -> QuerySet[Us
     return UsageTotal.objects.filter(user_id=user.pk) if user.pk else UsageTotal.objects.none()
 
 
-def _rows(
-    asked: Asked, among: QuerySet[UsageTotal], *, by_model: bool
-) -> QuerySet[UsageTotal, dict[str, Any]]:
-    """By group and, where there are prices, by model: they are by model, and it means many more rows."""
-    columns = dict.fromkeys(column for name in asked.groups for column in GROUPS[name])
+def _narrowed(asked: Asked, among: QuerySet[UsageTotal]) -> QuerySet[UsageTotal]:
     narrowed = {FILTERS[name]: value for name, value in asked.filters.items()}
+    return among.filter(day__gte=asked.since, day__lte=asked.until, **narrowed).order_by()
+
+
+def _rows(
+    asked: Asked,
+    days: QuerySet[UsageTotal],
+    price_of: Mapping[int, Sequence[str]],
+    apart: tuple[str, Collection[str]] | None,
+) -> QuerySet[UsageTotal, dict[str, Any]]:
+    """By group and, where there are prices, by price: there are few, where models may be many."""
+    columns = [column for name in asked.groups for column in _columns(name, apart)]
+    if apart is not None:
+        days = days.annotate(apart=_apart(*apart))
+    if price_of:
+        whens = [When(model__in=models, then=Value(place)) for place, models in price_of.items()]
+        days = days.annotate(price=Case(*whens, default=Value(NO_PRICE), output_field=IntegerField()))
+        columns.append("price")
     sums = {f"{name}_sum": Sum(name) for name in (*COUNTS, *TIMES)}
-    days = among.filter(day__gte=asked.since, day__lte=asked.until, **narrowed).order_by()
-    if by_model:
-        columns["model"] = None
-    found: QuerySet[UsageTotal, dict[str, Any]] = days.values(*columns)
+    found: QuerySet[UsageTotal, dict[str, Any]] = days.values(*dict.fromkeys(columns))
     return found.annotate(**sums)
+
+
+def _columns(group: str, apart: tuple[str, Collection[str]] | None) -> tuple[str, ...]:
+    return ("apart",) if apart is not None and group == apart[0] else GROUPS[group]
+
+
+def _column(group: str, apart: tuple[str, Collection[str]] | None) -> str:
+    """The column that names a group."""
+    return _columns(group, apart)[-1]
+
+
+def _apart(group: str, names: Collection[str]) -> Case:
+    column = GROUPS[group][-1]
+    return Case(When(**{f"{column}__in": list(names)}, then=F(column)), default=Value(OTHERS))
