@@ -16,7 +16,11 @@ from ollaproject.wire.clock import now
 from ollaproject.wire.roles import needs, sees_fleet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest, HttpResponse
+
+    from ollaproject.wire.roles import View
 
 # What a chart may show: how long, and by which sums, so that it has about as many points as it has room for.
 SPANS: Final = {
@@ -35,24 +39,29 @@ class Chart(TypedDict):
     lines: list[list[float | None]]
 
 
-@require_safe
-@needs(sees_fleet)
-def latency(request: HttpRequest, endpoint_id: int) -> HttpResponse:
-    span = request.GET.get("span", "24h")
-    if span not in SPANS:
-        raise Http404
-    response = JsonResponse(mean_and_most(get_object_or_404(Endpoint, pk=endpoint_id).pk, span))
-    patch_cache_control(response, private=True, max_age=30)
-    return response
+def chart_view(numbers: Callable[[Endpoint, str], Chart]) -> View:
+    """The view that gives these numbers of an endpoint, for a span of SPANS, to whoever may see the fleet."""
+
+    @require_safe
+    @needs(sees_fleet)
+    def view(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+        span = request.GET.get("span", "24h")
+        if span not in SPANS:
+            raise Http404
+        response = JsonResponse(numbers(get_object_or_404(Endpoint, pk=endpoint_id), span))
+        patch_cache_control(response, private=True, max_age=30)
+        return response
+
+    return view
 
 
-def mean_and_most(endpoint_id: int, span: str) -> Chart:
+def mean_and_most(endpoint: Endpoint, span: str) -> Chart:
     """The mean and the longest of each step. One query."""
     length, kind, joined = SPANS[span]
     step = kind * joined
     begin = int((now() - length).timestamp()) // step
     rows = CheckSummary.objects.filter(
-        endpoint_id=endpoint_id, span=kind, begins_at__gte=now() - length
+        endpoint=endpoint, span=kind, begins_at__gte=now() - length
     ).values_list("begins_at", "latency_sum_seconds", "answered", "latency_max_seconds")
     sums: dict[int, tuple[float, int, float]] = {}
     for begins_at, total, answered, most in rows:
@@ -72,3 +81,6 @@ def mean_and_most(endpoint_id: int, span: str) -> Chart:
 
 def rounded(seconds: float) -> float:
     return round(seconds * MS_PER_SECOND, 1)
+
+
+latency = chart_view(mean_and_most)

@@ -29,7 +29,9 @@ MS_PER_SECOND: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a model did in DAYS days. `tokens_per_second` and `ttft_ms` are means, None when not known."""
+    """What a model did in DAYS days. `tokens_per_second`, of one stream after its first token, and `ttft_ms`
+    are means, None when not known.
+    """
 
     requests: int = 0
     failures: int = 0
@@ -127,7 +129,10 @@ def exact_aliases(table: Snapshot) -> dict[str, tuple[str, ...]]:
 def used() -> dict[str, Use]:
     """What each model did in the last DAYS days, by its name. One query."""
     since = now().date() - timedelta(days=DAYS - 1)
-    sums = ("requests", "failures", "prompt_tokens", "completion_tokens", "duration_ms", "ttft_ms", "begun")
+    sums = (
+        *("requests", "failures", "prompt_tokens", "completion_tokens"),
+        *("ttft_ms", "begun", "timed_tokens", "writing_ms"),
+    )
     rows = (
         UsageTotal.objects.filter(day__gte=since)
         .exclude(model="")
@@ -139,13 +144,12 @@ def used() -> dict[str, Use]:
 
 
 def _use(row: Any) -> Use:
-    writing_ms = row["all_duration_ms"] - row["all_ttft_ms"]
-    tokens, begun = int(row["all_completion_tokens"]), row["all_begun"]
+    timed, writing_ms, begun = row["all_timed_tokens"], row["all_writing_ms"], row["all_begun"]
     return Use(
         requests=int(row["all_requests"]),
         failures=int(row["all_failures"]),
         prompt_tokens=int(row["all_prompt_tokens"]),
-        completion_tokens=tokens,
-        tokens_per_second=tokens * MS_PER_SECOND / writing_ms if tokens and writing_ms > 0 else None,
+        completion_tokens=int(row["all_completion_tokens"]),
+        tokens_per_second=timed * MS_PER_SECOND / writing_ms if timed and writing_ms > 0 else None,
         ttft_ms=row["all_ttft_ms"] / begun if begun else None,
     )

@@ -163,7 +163,8 @@ class UsageTotal(Attributed):
     `model` is the one that answered, `endpoint` where; both are empty when no endpoint was reached. Failed is
     what got an error or was cut; `abandoned` is who left before the end, and no failure; `limited` are those
     of the failures that a limit or a budget refused. Times are sums in milliseconds; `begun` counts the
-    answers that began, which `ttft_ms` is the sum of.
+    answers that began, which `ttft_ms` is the sum of. `timed_tokens` were written in `writing_ms`: of streams
+    alone, after their first token, because nobody sees when the others are written.
     """
 
     day = models.DateField()
@@ -182,6 +183,8 @@ class UsageTotal(Attributed):
     duration_ms = models.FloatField(default=0)
     ttft_ms = models.FloatField(default=0)
     begun = models.BigIntegerField(default=0)
+    timed_tokens = models.BigIntegerField(default=0)
+    writing_ms = models.FloatField(default=0)
 
     class Meta:
         permissions: ClassVar = [("view_team_usage", "Can view the usage of the own teams")]

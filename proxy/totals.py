@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from proxy.meter import MIN_TIMED_TOKENS
 from proxy.models import ApiKey, UsageTotal
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ COUNTED = (
     *("requests", "failures", "abandoned", "limited"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "charged_tokens"),
     *("bytes_in", "bytes_out", "duration_ms", "ttft_ms", "begun"),
+    *("timed_tokens", "writing_ms"),
 )
 NOTHING = (0,) * len(COUNTED)
 
@@ -54,13 +56,15 @@ def _counted(row: Row) -> tuple[Any, ...]:
     """What a row adds to COUNTED."""
     failed = not row["client_left"] and bool(row["status"] >= FIRST_FAILED_STATUS or row["error_code"])
     begun = row["ttft_ms"] is not None
+    written = row["completion_tokens"] or 0
+    timed = begun and row["stream"] and written >= MIN_TIMED_TOKENS
     return (
         1,
         failed,
         row["client_left"],
         bool(row["limited_by"]),
         row["prompt_tokens"] or 0,
-        row["completion_tokens"] or 0,
+        written,
         row["cached_tokens"] or 0,
         row["charged_tokens"],
         row["bytes_in"],
@@ -68,6 +72,8 @@ def _counted(row: Row) -> tuple[Any, ...]:
         row["duration_ms"],
         row["ttft_ms"] if begun else 0.0,
         begun,
+        written - 1 if timed else 0,
+        row["duration_ms"] - row["ttft_ms"] if timed else 0.0,
     )
 
 

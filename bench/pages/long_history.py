@@ -74,10 +74,11 @@ FROM r
 TOTALS = """
 INSERT INTO proxy_usagetotal (day, key_id, key_name, user_id, user_name, team_id, team_name, model, endpoint,
     requests, failures, abandoned, limited, prompt_tokens, completion_tokens, cached_tokens, charged_tokens,
-    bytes_in, bytes_out, duration_ms, ttft_ms, begun)
+    bytes_in, bytes_out, duration_ms, ttft_ms, begun, timed_tokens, writing_ms)
 SELECT date(at), key_id, key_name, user_id, user_name, team_id, team_name, model, endpoint, count(*),
     sum(status >= 400), 0, sum(status = 429), sum(prompt_tokens), sum(completion_tokens), sum(cached_tokens),
-    sum(charged_tokens), sum(bytes_in), sum(bytes_out), sum(duration_ms), sum(ttft_ms), count(*)
+    sum(charged_tokens), sum(bytes_in), sum(bytes_out), sum(duration_ms), sum(ttft_ms), count(*),
+    sum(completion_tokens), sum(duration_ms - ttft_ms)
 FROM proxy_requestrecord GROUP BY 1, 2, 4, 6, 8, 9
 """
 # What the roll-up would have left of the time before the last day.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.contrib.auth import get_user_model
 from django.db.models import Max
 
-from endpoints import dashboard
+from endpoints import fleet_view
 from endpoints.choices import ROUTABLE, WAKEABLE, Mode
 from endpoints.models import Endpoint, EndpointHealth
 from inference.local import hosts
@@ -42,7 +42,7 @@ def web_processes() -> Iterator[Finding]:
 
 def health_checks() -> Iterator[Finding]:
     """Whether worker and beat run, told by what they do: a check that is long overdue was done by nobody."""
-    stopped_at = dashboard.checks_stopped_at()
+    stopped_at = fleet_view.checks_stopped_at()
     if stopped_at:
         text = f"No check since {stopped_at:%Y-%m-%d %H:%M:%S} UTC: what the pages say of the fleet is old."
         hint = "Run manage.py serve, or a Celery worker and one beat; their log says why they stopped."

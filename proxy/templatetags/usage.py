@@ -9,7 +9,7 @@ from django import template
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from proxy.usage_chart import OTHERS
+from proxy.usage_report import OTHERS
 
 if TYPE_CHECKING:
     from proxy.limits_left import Limit

@@ -55,9 +55,8 @@ def test_the_catalogue_says_what_a_name_and_a_backend_tell(signed_in: SignIn, me
         model=LLAMA,
         requests=12,
         begun=10,
-        completion_tokens=500,
-        duration_ms=11_000,
-        ttft_ms=1000,
+        timed_tokens=500,
+        writing_ms=10_000,
     )
     load()
     html = signed_in(member).get("/models/").content.decode()

@@ -12,8 +12,8 @@ import pytest
 from ollaproject.wire import clock
 from proxy import keys
 from proxy.models import BudgetReached, ModelPrice, TeamLimits, UsageTotal
-from proxy.usage_chart import HEIGHT, OTHERS, SERIES, chart, largest
-from proxy.usage_report import Asked, report
+from proxy.usage_chart import HEIGHT, SERIES, chart, largest
+from proxy.usage_report import OTHERS, Asked, report
 from tests.pages.fleet import add_endpoint
 from tests.pages.people import lead
 from tests.pages.records import record

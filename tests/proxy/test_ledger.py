@@ -13,6 +13,7 @@ from django.urls import reverse
 from msgspec import structs
 
 from ollaproject.wire import clock
+from proxy import catalogue
 from proxy.key_table import Holder, Team
 from proxy.ledger import Ledger
 from proxy.limits import Limits
@@ -137,6 +138,18 @@ def test_totals_are_the_sums_of_the_rows() -> None:
         ("laptop", "ann", "m1", "mini-2", 3, 1, 1, 10, 6, 8, 2),
         ("laptop", "ann", "m9", "mini-2", 1, 0, 0, 5, 3, 0, 1),
     ]
+
+
+def test_how_fast_a_model_writes_is_told_by_streams_alone() -> None:
+    """Nobody sees when the tokens of other answers are written, and what failed wrote none."""
+    written(
+        outcome(1, stream=True, ttft=0.5, duration=1.5, tokens=Tokens(5, 41, None)),
+        outcome(2, stream=False, ttft=4.0, duration=4.001, tokens=Tokens(5, 400, None)),
+        outcome(3, stream=True, ttft=None, duration=30.0, tokens=None, error_code="upstream_timeout"),
+        outcome(4, stream=True, ttft=0.2, duration=0.201, tokens=Tokens(5, 1, None)),
+    )
+
+    assert catalogue.used()["m1"].tokens_per_second == pytest.approx(40)
 
 
 def test_totals_are_kept_without_rows_and_when_rows_are_gone() -> None:
