@@ -13,6 +13,7 @@ from endpoints.detection import detect
 from endpoints.durations import format_duration
 from endpoints.errors import DetectionError
 from endpoints.form_fields import DurationField, HeadersField, LinesField, WordsField
+from endpoints.header_validation import check_destination
 from endpoints.models import Endpoint
 from endpoints.profiles import AUTO, Profile, profiles
 
@@ -213,10 +214,11 @@ class EndpointForm(EndpointModelForm):
     def _detect_type(self) -> None:
         """Ask what runs there, as the endpoint would be asked, and put that in place of the wish."""
         names = ("url", "preserve_path", "headers", "auth_kind", "auth_header", "auth_username")
-        asked = Endpoint(**{name: self.cleaned_data[name] for name in names})
+        asked = Endpoint(pk=self.instance.pk, **{name: self.cleaned_data[name] for name in names})
         asked.encrypted_credential = self.instance.encrypted_credential
         try:
             validation.check_url(asked)
+            check_destination(asked)
             self.cleaned_data["type"] = detect(asked).type
         except ValidationError as error:
             self.add_error("url", error)

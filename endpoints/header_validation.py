@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
@@ -62,6 +63,31 @@ def check_auth_kind(endpoint: Endpoint) -> None:
     # A password travels in base64, so it may hold anything; the other kinds are header values as they are.
     if endpoint.auth_kind != AuthKind.BASIC:
         check_credential(plain)
+
+
+def check_destination(endpoint: Endpoint) -> None:
+    """A stored credential goes to no other host than it was entered for: it could be read there."""
+    if not endpoint.pk or not endpoint.has_credential:
+        return
+    same = type(endpoint)._default_manager.filter(
+        pk=endpoint.pk, encrypted_credential=endpoint.encrypted_credential
+    )
+    before = same.first()
+    if before is not None and (new := sorted(hosts(endpoint) - hosts(before))):
+        raise ValidationError(
+            f"The stored credential was not entered for {', '.join(new)}. Enter it again, or remove it."
+        )
+
+
+def hosts(endpoint: Endpoint) -> set[str]:
+    """Which hosts are asked with its credential."""
+    try:
+        found = {
+            urlsplit(url).hostname for url in (endpoint.url, endpoint.health_check_url, endpoint.model_url)
+        }
+    except ValueError:
+        return set()  # a mistake that the field's own rule names
+    return {host for host in found if host}
 
 
 def check_auth_header(endpoint: Endpoint) -> None:

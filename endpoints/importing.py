@@ -16,6 +16,7 @@ from django.db import transaction
 from endpoints import alias_importing, aliases, changes, yaml_io
 from endpoints.choices import AuthKind, Outcome
 from endpoints.errors import CredentialError
+from endpoints.header_validation import hosts
 from endpoints.import_types import detect_types
 from endpoints.models import Endpoint, ModelAlias
 from endpoints.yaml_nodes import Mistake
@@ -112,7 +113,8 @@ def _apply(entry: Entry, endpoint: Endpoint, *, whole: bool) -> tuple[str, ...]:
             endpoint.set_credential("")
     for name, value in entry.values.items():
         setattr(endpoint, name, value)
-    if entry.credential is not None and not _has_credential(endpoint, entry.credential):
+    moved = hosts(endpoint) != hosts(before)  # then it counts as entered anew
+    if entry.credential is not None and (moved or not _has_credential(endpoint, entry.credential)):
         endpoint.set_credential(entry.credential)
     elif entry.credential is None and endpoint.auth_kind != before.auth_kind:
         endpoint.set_credential("")  # what is stored was made for another way of signing in

@@ -17,6 +17,7 @@ from endpoints.header_validation import (
     check_auth_header,
     check_auth_kind,
     check_auth_username,
+    check_destination,
     check_headers,
 )
 
@@ -165,6 +166,7 @@ CHECKS: tuple[tuple[str, Callable[[Endpoint], None]], ...] = (
     ("model_exclude", check_model_exclude),
     ("headers", check_headers),
     ("auth_kind", check_auth_kind),
+    ("url", check_destination),
     ("auth_header", check_auth_header),
     ("auth_username", check_auth_username),
     ("max_concurrent", check_max_concurrent),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.fernet import Fernet
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from endpoints import secrets
 from endpoints.errors import CredentialError
@@ -55,6 +55,30 @@ def test_a_key_that_is_no_key_is_a_clear_error(endpoint: Endpoint, settings: Set
     settings.OLLA_ENCRYPTION_KEYS = ["short"]
     with pytest.raises(ImproperlyConfigured, match="must hold Fernet keys"):
         endpoint.credential()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"url": "http://evil.test:9"},
+        {"health_check_url": "http://evil.test/health"},
+        {"model_url": "https://evil.test/v1/models"},
+    ],
+    ids=str,
+)
+def test_it_goes_to_no_host_that_it_was_not_entered_for(endpoint: Endpoint, changed: dict[str, str]) -> None:
+    endpoint.type = "vllm-mlx"
+    endpoint.full_clean()
+    endpoint.save()
+    for name, value in changed.items():
+        setattr(endpoint, name, value)
+    with pytest.raises(ValidationError, match="was not entered for evil\\.test") as caught:
+        endpoint.full_clean()
+    assert set(caught.value.message_dict) == {"url"}
+
+    endpoint.set_credential("another")
+    endpoint.full_clean()
 
 
 def test_repr_does_not_show_it(endpoint: Endpoint) -> None:

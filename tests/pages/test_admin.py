@@ -200,6 +200,16 @@ def test_an_edit_without_a_new_credential_keeps_the_stored_one(client: Client) -
     assert (endpoint.weight, endpoint.credential()) == (3, SECRET)
 
 
+def test_the_stored_one_is_not_sent_elsewhere_to_detect_a_type_there(
+    client: Client,
+) -> None:
+    endpoint = stored_secret(client)
+    with FakeUpstream() as upstream:
+        response = client.post(change_url(endpoint), {**BEARER, "url": upstream.url, "type": "auto"})
+        assert "was not entered for 127.0.0.1" in response.content.decode()
+        assert upstream.requests == []
+
+
 def test_a_new_credential_replaces_the_stored_one(client: Client) -> None:
     endpoint = stored_secret(client)
     assert client.post(change_url(endpoint), {**BEARER, "new_credential": "other"}).status_code == 302
