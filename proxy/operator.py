@@ -57,6 +57,7 @@ class OperatorConsumer(GatewayConsumer):
             b"/livez": self._alive,
             b"/readyz": self._ready,
             b"/version": self._version,
+            b"/internal/ui": self._dashboard,
         }
 
     def _guarded(self) -> dict[bytes, Callable[[Call], Awaitable[None]]]:
@@ -80,6 +81,10 @@ class OperatorConsumer(GatewayConsumer):
         found = await readiness.check()
         payload: dict[str, Any] = {"status": "ready" if found.ready else "not ready", **asdict(found)}
         await call.respond_json(200 if found.ready else 503, payload)
+
+    async def _dashboard(self, call: Call) -> None:
+        """Where Olla has its dashboard. Ours asks who comes by itself."""
+        await call.respond(302, b"", [(b"location", b"/")])
 
     async def _version(self, call: Call) -> None:
         await call.respond_json(200, version.describe())

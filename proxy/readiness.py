@@ -30,11 +30,11 @@ class Readiness:
 
 
 async def check() -> Readiness:
-    database, broker = await database_sync_to_async(lambda: (database(), broker()))()
+    database, broker = await database_sync_to_async(lambda: (ask_database(), ask_broker()))()
     return Readiness(database=database, broker=broker, endpoints=_endpoints())
 
 
-def database() -> str:
+def ask_database() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -43,7 +43,7 @@ def database() -> str:
     return "ok"
 
 
-def broker() -> str:
+def ask_broker() -> str:
     if settings.CELERY_BROKER_URL.startswith("filesystem:"):
         folder = settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"]
         return "ok" if os.access(folder, os.W_OK) else f"The broker's folder {folder} cannot be written."

@@ -26,7 +26,7 @@ REDIS_TIMEOUT_SECONDS = 2
 
 
 def database() -> Iterator[Finding]:
-    answer = readiness.database()
+    answer = readiness.ask_database()
     if answer != "ok":
         yield problem("database", answer, "")
         return
@@ -48,7 +48,7 @@ def _describe() -> str:
 
 
 def broker() -> Iterator[Finding]:
-    answer = readiness.broker()
+    answer = readiness.ask_broker()
     if answer != "ok":
         yield problem("broker", answer, "")
         return

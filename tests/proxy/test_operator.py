@@ -52,6 +52,14 @@ def test_it_is_alive_whatever_its_endpoints_do(client: httpx.Client, table: Tabl
     assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
 
 
+def test_the_address_of_olla_s_dashboard_leads_to_ours(client: httpx.Client, table: Table) -> None:
+    table()
+
+    answer = client.get("/internal/ui/")
+
+    assert (answer.status_code, answer.headers["location"]) == (302, "/")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_it_is_ready_with_a_database_a_broker_and_an_endpoint(
     client: httpx.Client, table: Table, upstream: FakeUpstream
