@@ -16,10 +16,9 @@ from django.urls import reverse
 
 from endpoints import operations
 from endpoints.buttons import BUTTONS, press
-from endpoints.durations import parse_until
-from endpoints.errors import DurationError
 from endpoints.models import Endpoint
 from ollaproject.wire.clock import now
+from ollaproject.wire.durations import DurationError, parse_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

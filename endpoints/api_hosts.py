@@ -12,12 +12,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from endpoints import operations
-from endpoints.durations import parse_until
-from endpoints.errors import DurationError
 from endpoints.models import Endpoint
 from endpoints.serializers import EndpointSerializer
 from ollaproject.wire import rest
 from ollaproject.wire.clock import now
+from ollaproject.wire.durations import DurationError, parse_until
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import models, transaction
 
 from endpoints import yaml_io
-from endpoints.durations import format_duration
 from endpoints.models import Change, Endpoint
 from ollaproject.wire.acting import actor
+from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,12 +15,12 @@ from django.views.decorators.http import condition, require_POST, require_safe
 from endpoints import archive, dashboard, fleet_view, history, latency
 from endpoints.charts import SPANS as SPANS_OF_CHARTS
 from endpoints.drawings import drawings
-from endpoints.durations import format_duration
 from endpoints.live_hub import count_down
 from endpoints.models import Endpoint, HealthCheck
 from endpoints.overview import card_of, counted
 from ollaproject.wire import roles
 from ollaproject.wire.clock import now
+from ollaproject.wire.durations import format_duration
 from ollaproject.wire.roles import needs, sees_fleet
 
 if TYPE_CHECKING:

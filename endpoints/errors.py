@@ -1,7 +1,6 @@
 """What can go wrong in the fleet. Every message is a sentence for an operator, and none holds a credential.
 
 FleetError
-├─ DurationError        a duration that does not parse
 ├─ ProfileError         a backend type's data file that is wrong
 ├─ CredentialError      a stored credential that none of the encryption keys opens
 ├─ DiscoveryError       a model list that cannot be read
@@ -14,10 +13,6 @@ from __future__ import annotations
 
 class FleetError(Exception):
     """The root of the tree."""
-
-
-class DurationError(FleetError, ValueError):
-    """A duration that does not parse."""
 
 
 class ProfileError(FleetError):

@@ -11,8 +11,8 @@ import yaml
 
 from endpoints import yaml_io
 from endpoints.choices import AuthKind
-from endpoints.durations import format_duration
 from endpoints.models import Endpoint, ModelAlias
+from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,12 +10,13 @@ from django.core.exceptions import ValidationError
 
 from endpoints import validation
 from endpoints.detection import detect
-from endpoints.durations import format_duration
 from endpoints.errors import DetectionError
-from endpoints.form_fields import DurationField, HeadersField, LinesField, WordsField
+from endpoints.form_fields import HeadersField, WordsField
 from endpoints.header_validation import check_destination
 from endpoints.models import Endpoint
 from endpoints.profiles import AUTO, Profile, profiles
+from ollaproject.wire.durations import format_duration
+from ollaproject.wire.form_fields import DurationField, LinesField
 
 # Generic for the type checker only.
 if TYPE_CHECKING:

@@ -34,7 +34,6 @@ FIRST_NAME = "local"
 TYPE = "vllm-mlx"
 CHECK_INTERVAL_SECONDS = 2.0
 CHECK_TIMEOUT_SECONDS = 1.0
-WITHOUT_MODELS = "this machine runs without models of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +106,6 @@ def close(endpoint_id: int, *, reason: str) -> None:
         health.forget(endpoint=endpoint, reason=reason)
 
 
-def close_all(*, reason: str = WITHOUT_MODELS) -> None:
-    for endpoint in Endpoint.objects.filter(is_local=True).exclude(mode__in=SET_ASIDE):
-        close(endpoint.pk, reason=reason)
-
-
 def remove(endpoint_id: int) -> None:
     Endpoint.objects.filter(pk=endpoint_id, is_local=True).delete()
     revision.bump(routing=True)
@@ -123,6 +117,13 @@ def name_also(model: str, aliases: Iterable[str]) -> None:
         alias, made = ModelAlias.objects.get_or_create(name=name)
         if made or not alias.models.filter(model=model).exists():
             AliasedModel.objects.create(alias=alias, model=model, position=alias.models.count())
+
+
+def name_no_more(model: str, aliases: Iterable[str]) -> None:
+    """`model` is not reached by these `aliases` any more. One that leads nowhere then is gone."""
+    names = list(aliases)
+    AliasedModel.objects.filter(alias__name__in=names, model=model).delete()
+    ModelAlias.objects.filter(name__in=names, models__isnull=True).delete()
 
 
 def _reopen(endpoint: Endpoint) -> None:

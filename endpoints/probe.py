@@ -18,12 +18,12 @@ import httpx
 
 from endpoints import discovery, model_lists, replies
 from endpoints.choices import Status
-from endpoints.durations import format_duration
 from endpoints.errors import DiscoveryError
 from endpoints.findings import CheckTarget, Finding, FoundModel, ProbeResult, Trial
 from endpoints.health_answers import is_loading, read_health_body, read_retry_after, read_status
 from endpoints.patience import Patience
 from ollaproject.wire import clock
+from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

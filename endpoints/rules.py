@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from endpoints.choices import ROUTABLE, Status
-from endpoints.durations import format_duration
+from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
     from datetime import datetime

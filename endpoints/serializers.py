@@ -13,11 +13,10 @@ from rest_framework import serializers
 
 from endpoints import aliases, changes, profiles, yaml_io
 from endpoints.choices import AuthKind, Mode, Status
-from endpoints.durations import format_duration, parse_duration
-from endpoints.errors import DurationError
 from endpoints.models import AliasedModel, Endpoint, EndpointModel, ModelAlias
 from endpoints.strategies import STRATEGIES
 from ollaproject.wire import rest
+from ollaproject.wire.durations import DurationError, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,6 @@ from django.core.exceptions import ValidationError
 
 from endpoints import profiles
 from endpoints.choices import Retry
-from endpoints.durations import format_duration
 from endpoints.errors import ProfileError
 from endpoints.header_validation import (
     check_auth_header,
@@ -20,6 +19,7 @@ from endpoints.header_validation import (
     check_destination,
     check_headers,
 )
+from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

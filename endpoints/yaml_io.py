@@ -13,12 +13,12 @@ import yaml
 
 from endpoints import profiles
 from endpoints.choices import AuthKind
-from endpoints.durations import parse_duration
-from endpoints.errors import DurationError, EndpointFileError
+from endpoints.errors import EndpointFileError
 from endpoints.yaml_aliases import SECTION as ALIASES
 from endpoints.yaml_aliases import read_aliases
 from endpoints.yaml_entries import EndpointFile, Entry
 from endpoints.yaml_nodes import Mistake, Reader, line_of
+from ollaproject.wire.durations import DurationError, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -46,11 +46,13 @@ class Address:
 
 @dataclass(slots=True)
 class Announcement:
-    """`account` is the administrator that this start made, `local_model` what this machine serves itself."""
+    """`account` is the administrator that this start made, `local_model` the model of the settings, and
+    `runs_models` whether this machine may serve models at all."""
 
     address: Address
     account: tuple[str, str] | None = None
     local_model: LocalModel | None = None
+    runs_models: bool = True
 
     async def when_ready(self, out: OutputWrapper) -> None:
         """Say where the gateway is as soon as it answers, and how to try it as soon as its model does."""
@@ -58,7 +60,10 @@ class Announcement:
             await asyncio.sleep(POLL_SECONDS)
         out.write(self._where())
         if self.local_model is None:
-            out.write(f"Add your servers at {self.address.url}/admin/endpoints/endpoint/\n")
+            url = self.address.url
+            out.write(f"Add your servers at {url}/admin/endpoints/endpoint/\n")
+            if self.runs_models:
+                out.write(f"Or a model that this machine serves, at {url}/models/local/\n")
             return
         names = await self._names_when_served(self.local_model.pk, out)
         if names:

@@ -13,12 +13,13 @@ class OllaprojectConfig(AppConfig):
 
     def ready(self) -> None:
         # The Celery app too: a process that does not load it sends its tasks to Celery's default broker.
-        from inference.local.record import changed  # noqa: PLC0415
-        from ollaproject import celery, checks  # noqa: F401, PLC0415
-        from ollaproject.local_fleet import show_change, show_on_dashboard  # noqa: PLC0415
+        from inference.local.record import changed, named, removed  # noqa: PLC0415
+        from ollaproject import celery, checks, local_fleet  # noqa: F401, PLC0415
 
-        changed.connect(show_change, dispatch_uid="local_models.changed")
-        show_on_dashboard()
+        changed.connect(local_fleet.show_change, dispatch_uid="local_models.changed")
+        removed.connect(local_fleet.remove_endpoint, dispatch_uid="local_models.removed")
+        named.connect(local_fleet.name_anew, dispatch_uid="local_models.named")
+        local_fleet.show_on_dashboard()
         post_migrate.connect(install_roles, dispatch_uid="roles.install")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from endpoints import local, parts, revision, sleep
-from inference.local import cards
+from inference.local import cards, record
+from inference.local.choices import State
+from inference.models import LocalModelStatus
 from ollaproject.wire.roles import sees_local_models
 
 if TYPE_CHECKING:
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from inference.local.fleet import Offer
+
+
+WITHOUT_MODELS = "this machine runs without models of its own"
 
 
 class LocalFleet:
@@ -47,6 +52,25 @@ class LocalFleet:
 
     def remove(self, endpoint_id: int) -> None:
         local.remove(endpoint_id)
+
+
+def name_anew(*, model: str, aliases: list[str], former: list[str], **_: object) -> None:
+    """A person has changed the aliases of a local model."""
+    local.name_no_more(model, former)
+    local.name_also(model, aliases)
+
+
+def remove_endpoint(*, endpoint_id: int, **_: object) -> None:
+    """A local model is gone, whether its supervisor is there to see it or not."""
+    local.remove(endpoint_id)
+
+
+def leave(host: str) -> None:
+    """The machine `host` runs no models: what it had is at rest, and out of service."""
+    for status in LocalModelStatus.objects.filter(host=host).select_related("model"):
+        record.move(status, State.STOPPED, **record.NOT_RUNNING)
+        if status.endpoint_id is not None:
+            local.close(status.endpoint_id, reason=WITHOUT_MODELS)
 
 
 def show_change(**_: object) -> None:

@@ -117,6 +117,7 @@ OLLA_MODEL_MEMORY = env_size("OLLA_MODEL_MEMORY", 0)  # 0: all that the machine 
 OLLA_WAKE_TIMEOUT = env_int("OLLA_WAKE_TIMEOUT", 120)  # seconds
 OLLA_MAKE_ROOM = env_bool("OLLA_MAKE_ROOM", default=True)
 OLLA_WITHOUT_MODEL = env_bool("OLLA_WITHOUT_MODEL", default=False)
+OLLA_GATEWAY_ONLY = env_bool("OLLA_GATEWAY_ONLY", default=False)
 
 # --- Django -----------------------------------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from endpoints.durations import parse_duration
-from endpoints.errors import DurationError
+from ollaproject.wire.durations import DurationError, parse_duration
 
 if TYPE_CHECKING:
     from datetime import date

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from endpoints.durations import format_duration
+from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
-from endpoints.form_fields import LinesField
+from ollaproject.wire.form_fields import LinesField
 from proxy.models import ApiKey
 
 if TYPE_CHECKING:

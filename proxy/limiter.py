@@ -10,7 +10,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from endpoints.durations import format_duration
+from ollaproject.wire.durations import format_duration
 from ollaproject.wire.peers import network_of
 from proxy import errors
 from proxy.key_table import keys

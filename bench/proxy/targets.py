@@ -122,7 +122,7 @@ def gateway(stub_port: int, *, folder: Path, cpu: int | None) -> Iterator[Target
     port = free_port()
     manage = [sys.executable, str(ROOT / "manage.py")]
     log = folder / "gateway.log"
-    serve = [*manage, "serve", "--without-model", "--port", str(port)]
+    serve = [*manage, "serve", "--gateway-only", "--port", str(port)]
     with programs.started(serve, log=log, environment=environment, stop_signal=signal.SIGINT) as process:
         ready = GATEWAY_START_SECONDS
         programs.wait_until(

@@ -178,7 +178,7 @@ def gateway(strategy: str, servers: list[Server]) -> Iterator[str]:
     home, port = Path(tempfile.mkdtemp(prefix="olla-bench-")), free_port()
     environment = {**os.environ, "OLLA_HOME": str(home), "OLLA_LOAD_BALANCER": strategy}
     environment.pop("DATABASE_URL", None)
-    command = [sys.executable, "manage.py", "serve", "--without-model", "--port", str(port)]
+    command = [sys.executable, "manage.py", "serve", "--gateway-only", "--port", str(port)]
     nowhere = subprocess.DEVNULL
     process = subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere)
     try:

@@ -134,8 +134,9 @@ def source_words(model: LocalModel) -> str:
     demo = "the demo embedding model" if model.kind == Kind.EMBEDDING else "the demo model"
     source = demo if model.source == DEMO else model.source
     revision = f", revision {model.revision}" if model.revision else ""
-    second = "the demo model" if model.embedding_source == DEMO else model.embedding_source
-    beside = f", with {second} for embeddings" if model.kind == Kind.BOTH else ""
+    named = f"{model.embedding_source} for embeddings"
+    second = "the demo embedding model" if model.embedding_source == DEMO else named
+    beside = f", with {second}" if model.kind == Kind.BOTH else ""
     return f"{source}{revision}{beside}"
 
 

@@ -43,6 +43,9 @@ def store(model: LocalModel, look: Look, *, start: bool = False) -> Stored:
         model.save()
         status = record.status_of(model)
         record.note(status, facts=look.facts or status.facts)
+        if before is not None and before.aliases != model.aliases and status.endpoint_id is not None:
+            former = [name for name in before.aliases if name not in model.aliases]
+            record.named.send(sender=None, model=model.name, aliases=model.aliases, former=former)
         if start:
             wishes.start(model)
         else:
@@ -64,6 +67,11 @@ def differs(before: LocalModel, after: LocalModel) -> bool:
 
 
 def remove(model: LocalModel) -> None:
-    """Delete it. Its supervisor stops it and removes its endpoint; files that were downloaded stay."""
-    model.delete()
+    """Delete it, and its endpoint with it. Its supervisor stops it; files that were downloaded stay."""
+    with transaction.atomic():
+        endpoint_id = record.status_of(model).endpoint_id
+        model.delete()
+        if endpoint_id is not None:
+            record.removed.send(sender=None, endpoint_id=endpoint_id)
+            record.named.send(sender=None, model=model.name, aliases=[], former=model.aliases)
     record.changed.send(sender=None)

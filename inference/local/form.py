@@ -12,6 +12,7 @@ from inference.local import configuring, hosts, looking, suggestions
 from inference.local.validation import is_hub_id
 from inference.model_folder import DEMO
 from inference.models import LocalModel
+from ollaproject.wire.form_fields import DurationField, LinesField
 
 # Generic for the type checker only.
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ else:
     LocalModelModelForm = forms.ModelForm
 
 HUB, FOLDER = "hub", "folder"
+NEVER = ("off", "never")
 ORIGINS = (
     (HUB, "Hugging Face"),
     (FOLDER, "A folder of the machine that runs it"),
@@ -33,16 +35,15 @@ STORED = "A token is stored. Type a new one to replace it."
 NOT_STORED = "Only for private or gated models. Stored encrypted, and never shown again."
 
 
-class LinesField(forms.Field):
-    """A list of words, one per line."""
+class KeepAliveField(DurationField):
+    """How long a model stays loaded without a request, in whole seconds; None when it stays for good."""
 
-    widget = forms.Textarea(attrs={"rows": 2, "cols": 50, "spellcheck": "false"})
+    widget = forms.TextInput(attrs={"size": 10, "spellcheck": "false", "placeholder": "off"})
 
-    def to_python(self, value: Any) -> list[str]:
-        return [line.strip() for line in (value or "").splitlines() if line.strip()]
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
+    def to_python(self, value: Any) -> Any:
+        word = str(value or "").strip().lower()
+        seconds = None if word in NEVER else super().to_python(word)
+        return None if seconds is None else round(seconds)
 
 
 class Suggesting(forms.TextInput):
@@ -75,6 +76,12 @@ class LocalModelForm(LocalModelModelForm):
         widget=Suggesting((*suggestions.CHAT, *suggestions.EMBEDDING)),
         help_text="A Hugging Face id such as mlx-community/Llama-3.2-3B-Instruct-4bit, or the whole path of "
         "a folder.",
+    )
+    keep_alive_seconds = KeepAliveField(
+        label="Unload after",
+        required=False,
+        help_text="How long without a request, such as 10m or 1h30m. The next request loads it again. Empty, "
+        "or off: it stays.",
     )
     aliases = LinesField(required=False, help_text="Other names that clients may use, one per line.")
     spread_over = LinesField(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from inference.demo_names import CHAT_NAME
 from inference.local import record, wishes
-from inference.local.choices import Kind
+from inference.local.choices import Kind, Wanted
 from inference.model_folder import DEMO
 from inference.models import LocalModel
 
@@ -34,6 +34,12 @@ def ensure(*, chat: str, embedding: str, port: int) -> LocalModel:
     ):  # wished here and not first by the supervisor: whoever waits for it may look before that
         wishes.start(model)
     return model
+
+
+def leave_out() -> None:
+    """This start does without it: it rests until a person starts it. Others go on as they are wanted."""
+    for model in LocalModel.objects.filter(from_settings=True).exclude(wanted=Wanted.STOPPED):
+        wishes.stop(model)
 
 
 def name_of(source: str) -> str:

@@ -27,9 +27,9 @@ def begin(name: str, machine: Machine) -> None:
     if host is None or not host.running:
         mine = LocalModel.objects.filter(host__in=("", name))
         now = clock.now()
-        mine.filter(autostart=True).exclude(wanted=Wanted.UNLOADED).update(
-            wanted=Wanted.RUNNING, wanted_at=now
-        )
+        # What the settings name is wished by `serve` itself, or left out (inference.local.from_settings).
+        waking = mine.filter(autostart=True, from_settings=False).exclude(wanted=Wanted.UNLOADED)
+        waking.update(wanted=Wanted.RUNNING, wanted_at=now)
         mine.filter(autostart=False).update(wanted=Wanted.STOPPED)
     ModelHost.objects.update_or_create(name=name, defaults={"running": True, **_figures(machine)})
 

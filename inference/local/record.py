@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NO_PROGRESS: dict[str, Any] = {"done": 0, "total": 0, "bytes_per_second": 0.0}
+NOT_RUNNING: dict[str, Any] = {"pid": None, "pid_began": None, "memory_bytes": None, "retry_at": None}
 
 changed = Signal()
 """Something that a page shows of a local model is different now."""
+
+named = Signal()
+"""The aliases of the local model `model` are `aliases` now, and no more those that are `former`."""
+
+removed = Signal()
+"""A local model is deleted, whose endpoint was `endpoint_id`."""
 
 
 def status_of(model: LocalModel) -> LocalModelStatus:

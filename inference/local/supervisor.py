@@ -18,7 +18,7 @@ from django.db import Error, connection
 
 from inference.local import hosts, record, run, wishes
 from inference.local.choices import State, Wanted
-from inference.local.keeper import Keeper
+from inference.local.keeper import STOPPED, Keeper
 from inference.local.memory import Memory
 from inference.local.model_process import ModelProcess
 from inference.models import LocalModel, LocalModelStatus
@@ -125,6 +125,8 @@ class Supervisor:
                 logger.info("%s still runs (process %s): it is kept.", model.name, status.pid)
             elif status.state not in (State.STOPPED, State.UNLOADED, State.FAILED):
                 record.move(status, State.STOPPED, pid=None, pid_began=None)
+                if status.endpoint_id is not None and model.wanted != Wanted.RUNNING:
+                    self._fleet.close(status.endpoint_id, reason=STOPPED)
         if status.endpoint_id is not None:
             self._endpoints[model.pk] = status.endpoint_id
         return keeper
@@ -193,5 +195,5 @@ class Supervisor:
     def _say_goodbye(self) -> None:
         mine = LocalModelStatus.objects.filter(host=self._site.name).exclude(state=State.FAILED)
         for status in mine.select_related("model"):
-            record.move(status, State.STOPPED, pid=None, pid_began=None, memory_bytes=None, retry_at=None)
+            record.move(status, State.STOPPED, **record.NOT_RUNNING)
         hosts.end(self._site.name)

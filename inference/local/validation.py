@@ -34,6 +34,7 @@ OUR_OPTIONS = {
     "--chat-template-options": "the field for the chat template's options",
     "--runs-own-code": "the field for the model's own code",
 }
+TOO_SOON = "Give one second at least, or leave this empty: then it stays."
 ADDRESS = re.compile(r"[A-Za-z0-9@:_.-]+")
 
 
@@ -68,6 +69,7 @@ def validate_local_model(model: LocalModel) -> None:
         "draft_source": _problem_of_draft(model),
         "adapter_path": _problem_of_adapter(model),
         "chat_template_options": _problem_of_template_options(model.chat_template_options),
+        "keep_alive_seconds": TOO_SOON if model.keep_alive_seconds == 0 else "",
         "spread_over": _problem_of_machines(model),
         "spread_hostfile": _problem_of_hostfile(model),
     }

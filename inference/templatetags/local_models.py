@@ -10,6 +10,7 @@ from django.utils.html import format_html
 
 from inference.local import words
 from inference.local.choices import State
+from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
@@ -38,6 +39,12 @@ def state_pill(state: str) -> SafeString:
         icon,
         State(state).label,
     )
+
+
+@register.filter
+def duration(seconds: float) -> str:
+    """`1h30m`."""
+    return format_duration(seconds)
 
 
 @register.filter

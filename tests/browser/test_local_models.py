@@ -52,14 +52,11 @@ def gateway(hub: Hub, tmp_path: Path) -> Iterator[Gateway]:
         "OPENBLAS_NUM_THREADS": "1",
     }
     with Gateway(environment=environment, options=("--without-model",)) as running:
-        supervisor = running.beside("serve_models")
         command = [sys.executable, "-c", WRITE_MODELS, os.environ["OLLA_MODELS_DIR"], str(hub.folder)]
         subprocess.run(command, cwd=ROOT, check=True)
         eventually(lambda: "Add your servers" in running.output, within=60, what=lambda: running.output)
         yield running
-        supervisor.terminate()
         running.stop()
-        supervisor.wait(30)
     shutil.rmtree(running.home, ignore_errors=True)
 
 

@@ -68,7 +68,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         for each in backends:
             stack.callback(each.kill)
         calm = stack.enter_context(FakeUpstream(models=("calm-model",)))
-        gateway = stack.enter_context(Gateway(options=("--without-model",), environment=environment))
+        gateway = stack.enter_context(Gateway(options=("--gateway-only",), environment=environment))
         eventually(lambda: "Add your servers" in gateway.output, within=60, what=lambda: gateway.output)
         helpers = [
             stack.enter_context(gateway.celery("worker", "--pool", "threads", "--loglevel", "ERROR")),

@@ -229,7 +229,7 @@ def test_ctrl_c_in_the_middle_of_a_stream_leaves_nothing_behind() -> None:
 
 
 def test_a_second_start_downloads_and_says_nothing_twice() -> None:
-    with Gateway(options=("--without-model",)) as gateway:
+    with Gateway(options=("--gateway-only",)) as gateway:
         eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
         assert "Sign in as admin" in gateway.output
         assert gateway.stop() == 0
@@ -245,7 +245,7 @@ def test_a_second_start_downloads_and_says_nothing_twice() -> None:
 
 
 def test_its_processes_end_when_it_is_killed() -> None:
-    with Gateway(options=("--without-model",)) as gateway:
+    with Gateway(options=("--gateway-only",)) as gateway:
         eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
         processes = gateway.processes()
         assert set(processes) == {"web", "worker", "beat"}
@@ -269,7 +269,7 @@ def web_processes(gateway: Gateway) -> set[int]:
 
 
 def test_two_web_processes_share_the_port_and_are_back_by_themselves_when_killed() -> None:
-    with Gateway(options=("--without-model", "--workers", "2")) as gateway:
+    with Gateway(options=("--gateway-only", "--workers", "2")) as gateway:
         eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
         eventually(lambda: len(web_processes(gateway)) == 2, within=30)
         one, other = first = web_processes(gateway)
@@ -289,10 +289,10 @@ def test_two_web_processes_share_the_port_and_are_back_by_themselves_when_killed
 
 
 def test_a_second_gateway_in_the_same_home_is_refused() -> None:
-    with Gateway(options=("--without-model",)) as gateway:
+    with Gateway(options=("--gateway-only",)) as gateway:
         eventually(lambda: "Dashboard" in gateway.output, within=30, what=lambda: gateway.output)
 
-        with Gateway(options=("--without-model",), home=gateway.home) as second:
+        with Gateway(options=("--gateway-only",), home=gateway.home) as second:
             assert second.process is not None
             assert second.process.wait(30) == 1
             eventually(lambda: "already uses" in second.output, within=5)
@@ -302,7 +302,7 @@ def test_a_second_gateway_in_the_same_home_is_refused() -> None:
 
 
 def test_a_taken_port_is_a_sentence() -> None:
-    with FakeUpstream() as somebody, Gateway(options=("--without-model",), port=somebody.port) as gateway:
+    with FakeUpstream() as somebody, Gateway(options=("--gateway-only",), port=somebody.port) as gateway:
         assert gateway.process is not None
         assert gateway.process.wait(30) == 1
         eventually(

@@ -72,8 +72,9 @@ def test_a_closed_one_is_out_of_service_until_it_is_opened_again() -> None:
 
 
 def test_an_operators_pause_outlasts_a_restart() -> None:
-    operations.pause(endpoint=local.open_for(FIRST))
-    local.close_all()
+    endpoint = local.open_for(FIRST)
+    operations.pause(endpoint=endpoint)
+    local.close(endpoint.pk, reason="its model is stopped")
     assert local.open_for(FIRST).mode == Mode.PAUSED
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from endpoints import operations
-from endpoints.durations import parse_until
-from endpoints.errors import DurationError
 from endpoints.models import Endpoint
 from ollaproject.wire import clock
+from ollaproject.wire.durations import DurationError, parse_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from endpoints import local
 from inference.local import from_settings
-from ollaproject import announce, programs
+from inference.local.site import this_host
+from ollaproject import announce, local_fleet, programs
 from ollaproject.first_run import make_first_admin
 from ollaproject.processes import Supervisor
 
@@ -82,24 +82,36 @@ class Command(BaseCommand):
             "--without-model",
             action="store_true",
             default=settings.OLLA_WITHOUT_MODEL,
-            help="serve the gateway only, no model of this machine [OLLA_WITHOUT_MODEL]",
+            help="start without the model of the settings; others that are added run [OLLA_WITHOUT_MODEL]",
+        )
+        parser.add_argument(
+            "--gateway-only",
+            action="store_true",
+            default=settings.OLLA_GATEWAY_ONLY,
+            help="run no models on this machine, whatever is added in the admin [OLLA_GATEWAY_ONLY]",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        with_model = not options["without_model"]
+        with_supervisor = not options["gateway_only"]
+        with_model = with_supervisor and not options["without_model"]
         lock = self._lock_home()
         listener = self._listen(options["host"], options["port"])
         if with_model:
             self._refuse_taken_port(options["model_port"])
         self._prepare_database()
         account = make_first_admin()
-        announcement = announce.Announcement(announce.Address(options["host"], options["port"]), account)
+        address = announce.Address(options["host"], options["port"])
+        announcement = announce.Announcement(address, account, runs_models=with_supervisor)
         if with_model:
             announcement.local_model = self._local_model(options)
         else:
-            local.close_all()
+            from_settings.leave_out()
+        if not with_supervisor:
+            local_fleet.leave(this_host())
         with lock, listener:
-            wanted = programs.programs(listener, web_processes=options["workers"], with_models=with_model)
+            wanted = programs.programs(
+                listener, web_processes=options["workers"], with_models=with_supervisor
+            )
             asyncio.run(self._run(wanted, announcement))
         self.stdout.write("Stopped.")
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from endpoints.errors import DurationError
-
 SECONDS_OF_UNIT = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 MICROSECONDS = 1_000_000
 MAX_TEXT_LENGTH = 40
 PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(us|µs|ms|s|m|h)", re.ASCII)
 WHOLE = re.compile(rf"(?:{PART.pattern})+", re.ASCII)
 ADVICE = "Write a number and a unit, such as 500ms, 5s, 1m30s or 2h."
+
+
+class DurationError(ValueError):
+    """A duration that does not parse. The message is a sentence that says how to write one."""
 
 
 def parse_duration(text: str) -> float:

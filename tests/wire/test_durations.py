@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints.durations import format_duration, parse_duration
-from endpoints.errors import DurationError
+from ollaproject.wire.durations import DurationError, format_duration, parse_duration
 
 DAY_IN_MICROSECONDS = 24 * 3600 * 1_000_000
 
