@@ -24,6 +24,7 @@ from inference.memory import KvCost, budget_bytes, set_wired_limit
 from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
 from inference.room import Room
+from inference.sampling_fields import usual_sampling
 from inference.scheduler import Scheduler
 from inference.speculation import Speculation
 from inference.work import EmbeddingJob, Message, Work
@@ -150,7 +151,7 @@ def build(models: ModelOptions) -> Backend:
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
     room = Room(KvCost.of_model(chat.model), budget_bytes(models.kv_bytes))
-    chat = replace(limited(within(room, chat), models), template_options=models.template_options)
+    chat = limited(within(room, chat), models)
     mx.set_cache_limit(int(room.budget_bytes * BUFFERS_SHARE))
     scheduler = Scheduler(
         chat.model,
@@ -182,7 +183,9 @@ def within(room: Room, chat: LoadedModel) -> LoadedModel:
 
 
 def limited(chat: LoadedModel, models: ModelOptions) -> LoadedModel:
-    """The model with the context that its operator allows."""
+    """The model as its operator wants it: what requests leave open, and no longer context than is allowed."""
+    usual = usual_sampling(chat.path, models.sampling_defaults)
+    chat = replace(chat, template_options=models.template_options, usual=usual)
     longest = models.context_length
     if longest is None or longest >= chat.context_length:
         return chat

@@ -108,7 +108,7 @@ class ChatCompletions(Generation):
 
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
-        request = schema.read_chat(read_object(body))
+        request = schema.read_chat(read_object(body), backend.chat.usual)
         ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
         await self.answer(request.generating, ready, shapes.ChatShape(request.generating, backend.vocabulary))
 
@@ -118,7 +118,7 @@ class Completions(Generation):
 
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
-        request = schema.read_completion(read_object(body))
+        request = schema.read_completion(read_object(body), backend.chat.usual)
         ready = await self.serving.tokenize(prompts.completion_prompts, backend, request)
         echoes = [echo for echo in ready.echoes for _ in range(request.generating.n)]
         shape = shapes.CompletionShape(request.generating, backend.vocabulary, echoes)

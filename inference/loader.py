@@ -30,12 +30,15 @@ from inference import model_folder
 from inference.demo import demo_chat_model
 from inference.errors import ModelBroken
 from inference.memory import available_memory
+from inference.sampling_fields import OPENAI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+    from inference.work import Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ class LoadedModel:
     `name` is what clients call it. `context_length` counts prompt and completion together; `context_limit`
     is a sentence when it is this machine's memory that limits it, not the model. `vocabulary_size` is the
     width of the logits (a tokenizer may know fewer). `created` is Unix time, the same at every start.
+    `usual` is how answers are sampled whose requests do not say.
     """
 
     name: str
@@ -91,6 +95,7 @@ class LoadedModel:
     created: int
     context_limit: str = ""
     template_options: Mapping[str, Any] = field(default_factory=dict)
+    usual: Sampling = OPENAI
 
 
 def load_chat_model(

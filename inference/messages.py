@@ -73,7 +73,7 @@ class Messages(AnthropicConsumer, Generation):
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
         asked = to_chat(body, can_continue=True)
-        request = schema.read_chat(asked.chat)
+        request = schema.read_chat(asked.chat, backend.chat.usual)
         ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
         shape = MessageShape(request.generating, backend.vocabulary, asked)
         await self.answer(request.generating, ready, shape)

@@ -42,9 +42,10 @@ class ModelOptions:
     false nobody.
 
     `context_length` is the longest prompt with its answer in tokens, `adapter` the folder of a LoRA adapter,
-    and `template_options` what the chat template is given when a request says nothing else. `runs_own_code`
-    lets Python code in the model's folder run. `wires_memory` has macOS keep the weights in memory.
-    `together` is how the machines are connected that run it together: ring or jaccl.
+    and `template_options` what the chat template is given when a request says nothing else;
+    `sampling_defaults` likewise, None for what the model's own files advise. `runs_own_code` lets Python
+    code in the model's folder run. `wires_memory` has macOS keep the weights in memory. `together` is how the
+    machines are connected that run it together: ring or jaccl.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ModelOptions:
     context_length: int | None = None
     adapter: Path | None = None
     template_options: Mapping[str, Any] = field(default_factory=dict)
+    sampling_defaults: Mapping[str, Any] | None = None
     runs_own_code: bool = False
     wires_memory: bool = False
     together: str = ""

@@ -51,7 +51,7 @@ class Responses(Generation):
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
         asked = to_chat(body)
-        request = schema.read_chat(asked.chat)
+        request = schema.read_chat(asked.chat, backend.chat.usual)
         ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
         self._shape = ResponseShape(request.generating, backend.vocabulary, asked)
         await self.answer(request.generating, ready, self._shape)

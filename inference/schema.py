@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from inference.fields import Fields, invalid_type, invalid_value, unsupported
 from inference.refused import REFUSED, REFUSED_ON_COMPLETIONS, refuse
+from inference.sampling_fields import OPENAI, read_sampling
 from inference.structure import Structure, read_structure
 from inference.tools import Tools, read_tools
-from inference.work import Sampling
 
 if TYPE_CHECKING:
     from inference.chat_template import Ending
+    from inference.work import Sampling
 
 MAX_CHOICES = 16
 MAX_STOPS = 16
@@ -25,8 +26,6 @@ MAX_TOP_LOGPROBS = 20
 MAX_COMPLETION_LOGPROBS = 5
 MAX_PROMPTS = 64
 MAX_EMBEDDING_INPUTS = 2048
-MAX_LOGIT_BIASES = 1024
-LARGEST_SEED = 2**63 - 1
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 DEFAULT_COMPLETION_TOKENS = 16
 """What OpenAI's /v1/completions generates when `max_tokens` is not given."""
@@ -79,8 +78,8 @@ class EmbeddingRequest:
     dimensions: int | None
 
 
-def read_chat(body: dict[str, Any]) -> ChatRequest:
-    """A /v1/chat/completions body; ApiError when it is not a good one."""
+def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
+    """A /v1/chat/completions body; ApiError when it is not a good one. `usual` is for what it leaves open."""
     fields = Fields(body)
     refuse(fields, REFUSED)
     messages = fields.require("messages")
@@ -93,6 +92,7 @@ def read_chat(body: dict[str, Any]) -> ChatRequest:
     return ChatRequest(
         generating=_generating(
             fields,
+            usual,
             max_tokens=fields.integer("max_completion_tokens", low=1) or fields.integer("max_tokens", low=1),
             top_logprobs=(top or 0) if wanted else None,
         ),
@@ -125,12 +125,13 @@ def _ending(fields: Fields) -> Ending:
     return "continuation" if continues else "generation_prompt" if opens else "nothing"
 
 
-def read_completion(body: dict[str, Any]) -> CompletionRequest:
-    """A /v1/completions body; ApiError when it is not a good one."""
+def read_completion(body: dict[str, Any], usual: Sampling = OPENAI) -> CompletionRequest:
+    """A /v1/completions body; ApiError when it is not a good one. `usual`: as above."""
     fields = Fields(body)
     refuse(fields, REFUSED_ON_COMPLETIONS)
     generating = _generating(
         fields,
+        usual,
         max_tokens=fields.integer("max_tokens", low=1) or DEFAULT_COMPLETION_TOKENS,
         top_logprobs=fields.integer("logprobs", low=0, high=MAX_COMPLETION_LOGPROBS),
     )
@@ -157,14 +158,16 @@ def read_embedding(body: dict[str, Any]) -> EmbeddingRequest:
     )
 
 
-def _generating(fields: Fields, *, max_tokens: int | None, top_logprobs: int | None) -> Generating:
+def _generating(
+    fields: Fields, usual: Sampling, *, max_tokens: int | None, top_logprobs: int | None
+) -> Generating:
     stream = fields.boolean("stream")
     options = fields.object("stream_options")
     if options is not None and not stream:
         raise invalid_value("stream_options", "'stream_options' is only allowed when 'stream' is true.")
     return Generating(
         model=fields.string("model"),
-        sampling=_sampling(fields),
+        sampling=read_sampling(fields, usual),
         max_tokens=max_tokens,
         min_tokens=fields.integer("min_tokens", low=0) or 0,
         stops=_stops(fields.get("stop")),
@@ -177,33 +180,6 @@ def _generating(fields: Fields, *, max_tokens: int | None, top_logprobs: int | N
         top_logprobs=top_logprobs,
         structure=read_structure(fields),
     )
-
-
-def _sampling(fields: Fields) -> Sampling:
-    return Sampling(
-        temperature=fields.number("temperature", default=1.0, low=0, high=2),
-        top_p=fields.number("top_p", default=1.0, low=0, high=1),
-        top_k=max(fields.integer("top_k", low=-1) or 0, 0),
-        min_p=fields.number("min_p", default=0.0, low=0, high=1),
-        seed=fields.integer("seed", low=-LARGEST_SEED, high=LARGEST_SEED),
-        frequency_penalty=fields.number("frequency_penalty", default=0.0, low=-2, high=2),
-        presence_penalty=fields.number("presence_penalty", default=0.0, low=-2, high=2),
-        repetition_penalty=fields.number("repetition_penalty", default=1.0, low=0.01, high=10),
-        logit_bias=_logit_bias(fields.object("logit_bias")),
-    )
-
-
-def _logit_bias(biases: Fields | None) -> tuple[tuple[int, float], ...]:
-    if biases is None:
-        return ()
-    if len(biases.names()) > MAX_LOGIT_BIASES:
-        raise invalid_value("logit_bias", f"'logit_bias' may name at most {MAX_LOGIT_BIASES} tokens.")
-    pairs = []
-    for token in biases.names():
-        if not (token.isascii() and token.isdigit()):
-            raise invalid_value("logit_bias", f"The keys of 'logit_bias' must be token ids, not '{token}'.")
-        pairs.append((int(token), biases.number(token, default=0.0, low=-100, high=100)))
-    return tuple(pairs)
 
 
 def _stops(value: Any) -> tuple[str, ...]:

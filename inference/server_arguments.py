@@ -18,8 +18,10 @@ from inference.options import (
     ModelOptions,
     ServerOptions,
 )
+from inference.sampling_fields import check_defaults
 from ollaproject.env import env_secret
 from ollaproject.wire.cors import is_origin
+from ollaproject.wire.openai_errors import ApiError
 
 
 class Unreadable(Exception):
@@ -72,11 +74,18 @@ def _add_character(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chat-template-options",
-        type=_json_object,
+        type=_template_options,
         metavar="JSON",
         default={},
         help="what the chat template is given when a request says nothing else, such as "
         """'{"enable_thinking": false}'""",
+    )
+    parser.add_argument(
+        "--sampling-defaults",
+        type=_sampling_defaults,
+        metavar="JSON",
+        help="what is sampled with when a request says nothing else, such as "
+        """'{"temperature": 0.7}' (what the model's generation_config.json advises)""",
     )
     parser.add_argument(
         "--together",
@@ -99,12 +108,26 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _sampling_defaults(text: str) -> dict[str, Any]:
+    given = _json_object(text)
+    try:
+        check_defaults(given)
+    except ApiError as error:
+        raise ArgumentTypeError(error.message) from None
+    return given
+
+
+def _template_options(text: str) -> dict[str, Any]:
+    given = _json_object(text)
+    if taken := sorted(RESERVED_ARGUMENTS & given.keys()):
+        raise ArgumentTypeError(f"{taken[0]} is decided for each request")
+    return given
+
+
 def _json_object(text: str) -> dict[str, Any]:
     given = json.loads(text)
     if not isinstance(given, dict):
         raise ArgumentTypeError("it must be a JSON object")
-    if taken := sorted(RESERVED_ARGUMENTS & given.keys()):
-        raise ArgumentTypeError(f"{taken[0]} is decided for each request")
     return given
 
 
@@ -212,6 +235,7 @@ def server_options(options: dict[str, Any]) -> ServerOptions:
         context_length=options["context_length"],
         adapter=options["adapter"],
         template_options=options["chat_template_options"],
+        sampling_defaults=options["sampling_defaults"],
         runs_own_code=options["runs_own_code"],
         wires_memory=options["wire_memory"],
         together=options["together"],

@@ -6,7 +6,6 @@ Imports mlx: `accelerate` has to run before this module is imported (see inferen
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
@@ -53,7 +52,7 @@ def _share(models: ModelOptions) -> tuple[Group, LoadedModel, TurnScheduler]:
         making=Making(models.adapter, runs_own_code=models.runs_own_code, shard=group.shard),
     )
     room = Room(KvCost.of_model(chat.model), group.least(budget_bytes(models.kv_bytes)))
-    chat = replace(limited(within(room, chat), models), template_options=models.template_options)
+    chat = limited(within(room, chat), models)
     kept = models.prompt_cache_bytes
     cache = PromptCache(
         max_bytes=int(room.budget_bytes * PROMPT_CACHE_SHARE) if kept is None else kept,

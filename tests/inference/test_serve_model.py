@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 60
+PAGE = "http://localhost:3000"
 NO_FURTHER_THAN = 15
 """Seconds in which a process that was told to stop has to be gone, on a busy machine."""
 
@@ -84,13 +85,19 @@ def answers(client: httpx.Client) -> bool:
 
 
 def test_it_says_that_it_is_loading_and_then_that_it_is_healthy(tiny_folder: Path) -> None:
-    with server_process(tiny_folder, "--served-model-name", "mine") as (process, client):
+    options = ("--served-model-name", "mine", "--sampling-defaults", '{"temperature": 0}')
+    with server_process(tiny_folder, *options, "--allowed-origins", PAGE) as (process, client):
         seen = statuses_until_healthy(process, client)
         loading, healthy = seen[0], seen[-1]
         assert (loading["http"], loading["status"], loading["model_loaded"]) == (503, "loading", False)
         assert healthy.pop("idle_seconds") >= 0
         assert healthy == {"http": 200, "status": "healthy", "model_loaded": True, "model_name": "mine"}
-        assert client.get("/v1/models").json()["data"][0]["id"] == "mine"
+        models = client.get("/v1/models", headers={"Origin": PAGE})
+        assert models.json()["data"][0]["id"] == "mine"
+        assert models.headers["access-control-allow-origin"] == PAGE
+        body = {"model": "mine", "prompt": "On and on", "max_tokens": 24, "ignore_eos": True}
+        said = {client.post("/v1/completions", json=body).json()["choices"][0]["text"] for _ in range(2)}
+        assert len(said) == 1, "not greedy, as its operator wants it"
         process.send_signal(signal.SIGTERM)
         code, errors = ends(process)
     assert code == 0, errors
