@@ -20,7 +20,7 @@ from endpoints.models import Endpoint, HealthCheck
 from endpoints.overview import card_of, counted
 from ollaproject.wire import roles
 from ollaproject.wire.clock import now
-from ollaproject.wire.durations import format_duration
+from ollaproject.wire.durations import duration_words
 from ollaproject.wire.roles import needs, sees_fleet
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def charts_of(endpoint: Endpoint) -> dict[str, Any]:
         "first_byte_words": {
             "heading": gettext("Time to first token"),
             "url": resolve_url("endpoint-first-byte", endpoint.pk),
-            "first": gettext("Half of the requests within"),
-            "second": gettext("95 of 100 within"),
+            "first": "p50",
+            "second": "p95",
             "none": gettext("No request went through it in this time."),
         },
     }
@@ -146,22 +146,25 @@ def uptimes(flips: Sequence[Flip], *, at: datetime) -> list[tuple[str, str]]:
 
 def settings_of(endpoint: Endpoint, *, priority: int) -> list[tuple[str, str]]:
     """What was configured, without secrets: headers by their names alone. Empty fields are left out."""
-    interval = format_duration(endpoint.check_interval_seconds)
-    timeout = format_duration(endpoint.check_timeout_seconds)
+    interval = duration_words(endpoint.check_interval_seconds)
+    timeout = duration_words(endpoint.check_timeout_seconds)
     deep = endpoint.deep_check_interval_seconds
     pairs = [
         ("URL", endpoint.url),
-        ("Backend type", endpoint.type),
-        ("Priority", str(priority)),
-        ("Weight", str(endpoint.weight)),
-        ("Checked every", f"{interval}, for at most {timeout}"),
-        ("Deep check every", format_duration(deep) if deep else ""),
-        ("Health check", endpoint.health_check_url.partition("?")[0]),
-        ("List of models", endpoint.model_url.partition("?")[0]),
-        ("Only models", ", ".join(endpoint.model_include)),
-        ("Not models", ", ".join(endpoint.model_exclude)),
-        ("Requests at once", str(endpoint.max_concurrent or "")),
-        ("Authentication", endpoint.get_auth_kind_display()),
-        ("Headers", ", ".join(endpoint.headers)),
+        (gettext("Backend type"), endpoint.type),
+        (gettext("Priority"), str(priority)),
+        (gettext("Weight"), str(endpoint.weight)),
+        (
+            gettext("Checked every"),
+            gettext("{interval}, for at most {timeout}").format(interval=interval, timeout=timeout),
+        ),
+        (gettext("Deep check every"), duration_words(deep) if deep else ""),
+        (gettext("Health check"), endpoint.health_check_url.partition("?")[0]),
+        (gettext("List of models"), endpoint.model_url.partition("?")[0]),
+        (gettext("Only models"), ", ".join(endpoint.model_include)),
+        (gettext("Not models"), ", ".join(endpoint.model_exclude)),
+        (gettext("Requests at once"), str(endpoint.max_concurrent or "")),
+        (gettext("Authentication"), endpoint.get_auth_kind_display()),
+        (gettext("Headers"), ", ".join(endpoint.headers)),
     ]
     return [(name, value) for name, value in pairs if value]

@@ -39,8 +39,9 @@ class Entry:
 @require_safe
 @needs(sees_fleet)
 def page(request: HttpRequest) -> HttpResponse:
-    entries = Paginator(timeline(now()), PER_PAGE).get_page(request.GET.get("page"))
-    response = render(request, "endpoints/incidents.html", {"entries": entries, "days": SHOWN.days})
+    at = now()
+    entries = Paginator(timeline(at), PER_PAGE).get_page(request.GET.get("page"))
+    response = render(request, "endpoints/incidents.html", {"entries": entries, "days": SHOWN.days, "at": at})
     patch_cache_control(response, private=True, no_store=True)
     return response
 

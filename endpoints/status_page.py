@@ -119,7 +119,7 @@ def models_of() -> tuple[tuple[str, bool], ...]:
     served: dict[str, bool] = {}
     for name, mode, status in rows:
         served[name] = served.get(name, False) or (mode == "active" and status in ROUTABLE)
-    return tuple(sorted(served.items()))
+    return tuple(sorted(served.items(), key=lambda each: each[0].casefold()))
 
 
 def found(token: str) -> StatusPage:

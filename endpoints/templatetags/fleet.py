@@ -54,6 +54,12 @@ def mode_pill(mode: str) -> SafeString:
     return format_html('<span class="pill pill-{}">{}{}</span>', mode, icon(mode), MODE_WORDS[Mode(mode)])
 
 
+@register.filter
+def mode_word(mode: str) -> str:
+    """A mode in one or two words: `Draining`."""
+    return str(MODE_WORDS[Mode(mode)])
+
+
 @register.simple_tag
 def clock(at: datetime, wording: Wording) -> SafeString:
     """A time in words: `for` is “4 min”, `ago` “4 min ago”, `in` “in 4 s”.

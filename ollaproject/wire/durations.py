@@ -66,5 +66,10 @@ def format_duration(seconds: float) -> str:
     return "".join(parts)
 
 
+def duration_words(seconds: float) -> str:
+    """The same for people: `1 m 30 s`, `500 ms`."""
+    return " ".join(f"{number} {unit}" for number, unit in PART.findall(format_duration(seconds)))
+
+
 def _plain(number: float) -> str:
     return f"{number:.6f}".rstrip("0").rstrip(".")

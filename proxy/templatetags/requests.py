@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django import template
 from django.utils.html import format_html
+from django.utils.text import capfirst
 
 from endpoints.templatetags.fleet import icon, span
 from proxy import figures
@@ -14,6 +15,7 @@ from proxy.models import Came
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
+    from proxy.explain import EndpointStep
     from proxy.models import RequestRecord
 
 register = template.Library()
@@ -64,6 +66,13 @@ def tokens_per_second(row: RequestRecord) -> float | None:
         return None
     writing_ms = row.duration_ms - row.ttft_ms
     return (row.completion_tokens - 1) * MS_PER_SECOND / writing_ms if writing_ms > 0 else None
+
+
+@register.simple_tag
+def reason_of(step: EndpointStep) -> str:
+    """Why an endpoint may answer or not, as a sentence. A name that it begins with stays as it is written."""
+    reason = step["reason"]
+    return reason if reason.startswith(step["name"]) else capfirst(reason)
 
 
 @register.filter

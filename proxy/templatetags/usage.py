@@ -40,7 +40,7 @@ def group_word(group: str) -> str:
 @register.simple_tag
 def choice_word(kind: str, word: Any) -> str:
     if kind == "days":
-        return str(word)
+        return f"{word} d"
     return str((GROUPS if kind == "group" else METRICS)[word])
 
 

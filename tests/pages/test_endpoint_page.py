@@ -212,7 +212,7 @@ def test_incidents_are_paged_in_few_queries(
     with django_assert_num_queries(7):
         html = page(client, "/incidents/?page=2")
     assert "Page 2 of 2" in html
-    assert html.count("<li>") == 10
+    assert html.count('<li class="is-over">') == 10
 
 
 def test_a_fleet_without_incidents_says_so(signed_in: SignIn, member: User) -> None:

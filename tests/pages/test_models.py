@@ -96,7 +96,7 @@ def test_a_model_s_page_says_where_a_request_would_go_and_why(signed_in: SignIn,
     for piece in (
         "To mini-1.",
         "On an idle gateway it goes to mini-1, then to mini-2.",
-        "Mini-3 is offline (connection refused).",
+        "mini-3 is offline (connection refused).",
         "1 endpoint has nothing to do with it",
     ):
         assert piece in " ".join(html.split())

@@ -88,7 +88,7 @@ def test_models_are_named_only_when_that_is_wanted(link: str) -> None:
     set_health(add_endpoint("mini-2", models=("away",)), status=Status.OFFLINE)
     StatusPage.objects.update(shows_models=True)
     html = Client().get(link).content.decode()
-    assert html.index("Offline") < html.index("away") < html.index("Healthy") < html.index("served")
+    assert html.index(">away<") < html.index("Unavailable") < html.index(">served<") < html.index("Available")
 
 
 @pytest.mark.parametrize("path", ["", "badge.svg", "badge.json"])
