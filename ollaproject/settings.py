@@ -127,8 +127,7 @@ ROOT_URLCONF = "ollaproject.urls"
 ASGI_APPLICATION = "ollaproject.asgi.application"
 
 INSTALLED_APPS = [
-    "ollaproject",  # before daphne: its `runserver` is Daphne's with our hooks
-    "daphne",
+    "ollaproject",  # its `runserver` is Daphne's, which as an app would load Twisted in every process
     "endpoints",
     "proxy",
     "inference",

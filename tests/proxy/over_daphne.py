@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+import daphne.server  # noqa: F401 - installs the reactor
 from channels.routing import URLRouter
 from twisted.internet import reactor
 
