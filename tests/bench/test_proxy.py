@@ -40,7 +40,7 @@ def stub(tmp_path: Path) -> Iterator[str]:
 
 def test_it_counts_every_plain_answer(stub: str) -> None:
     result = load.run(stub, Phase("plain", connections=4, seconds=0.2), cpu=None)
-    assert result.answers > 100
+    assert result.answers > 10
     assert (result.errors, result.unfinished, result.chunks) == (0, 0, 0)
     assert 0 < result.latency.p50 <= result.latency.p99 <= result.latency.max
 

@@ -93,7 +93,7 @@ def wait_until_each_answers(gateway: Gateway, backends: list[Backend]) -> None:
     with gateway.client() as client:
         # Healthy in the database is not yet known to the web process: each has to answer once.
         eventually(
-            lambda: len(asked(client, answered)) == len(backends), within=30, what=lambda: gateway.output
+            lambda: len(asked(client, answered)) == len(backends), within=90, what=lambda: gateway.output
         )
 
 
@@ -206,7 +206,7 @@ def test_two_workers_and_two_beats_check_nothing_twice_and_miss_nothing(fleet: F
         lambda: (
             len(seen := rounds(fleet.gateway)) == CALM_ENDPOINTS and min(map(len, seen.values())) >= ROUNDS
         ),
-        within=30,
+        within=90,
     )
     for slots in rounds(fleet.gateway).values():
         assert slots == list(range(slots[0], slots[0] + len(slots)))

@@ -47,7 +47,7 @@ async def test_a_healthy_server_is_healthy(upstream: FakeUpstream) -> None:
     result = await probe(target_of(upstream.url))
     assert (result.status, result.reason, result.http_status) == (Status.HEALTHY, "", 200)
     assert result.latency_seconds is not None
-    assert 0 < result.latency_seconds < 2
+    assert 0 < result.latency_seconds < 5
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_trickled_bytes_do_not_stretch_the_timeout(upstream: FakeUpstream,
     started = time.monotonic()
     result = await probe(target_of(upstream.url, timeout_seconds=0.4))
     assert (result.status, result.reason) == (Status.OFFLINE, "no answer within 400ms")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 3.5  # all that trickles takes longer than 4
 
 
 @pytest.mark.parametrize("step", [answers.RESET, answers.CLOSE])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from itertools import cycle
@@ -37,7 +36,8 @@ if TYPE_CHECKING:
 REQUESTS = 2000
 AT_ONCE = 100
 CLIENTS = 20
-HOLD_SECONDS = (0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22)
+PLACES = 8
+HOLD_SECONDS = (0.05, 0.06, 0.07, 0.08, 0.09)
 COUNTERS = ("prompt_tokens", "completion_tokens", "cached_tokens", "charged_tokens", "bytes_in", "bytes_out")
 
 
@@ -161,31 +161,36 @@ def compare(counting: Counting, reached: int) -> None:
 
 
 @pytest.mark.usefixtures("five")
-async def test_a_person_beside_noisy_batches_waits_no_longer_than_twice_as_long(
+async def test_a_person_beside_noisy_batches_is_let_in_before_the_places_have_been_given_twice(
     serve: Serve, table: Table, upstream: FakeUpstream
 ) -> None:
-    """Two teams, five keys: three batch clients saturate an endpoint on which a person chats."""
+    """Two teams, five keys: three batch clients saturate an endpoint on which a person chats.
 
-    held = cycle(HOLD_SECONDS)
+    What passes meanwhile is counted in requests, which are the same on a busy machine. In one line for all,
+    40 would go first.
+    """
+    held, begun = cycle(HOLD_SECONDS), list[int]()
 
     def slowly(request: SeenRequest) -> Iterator[Step]:
+        begun.append(request.json()["caller"])
         yield answers.Pause(next(held))
         yield from answers.chat(request)
 
     upstream.answer("/v1/chat/completions", slowly)
-    table(target_for(upstream, max_concurrent=8))
+    table(target_for(upstream, max_concurrent=PLACES))
     url = serve(gateway_with(queue_size=500)).url
     async with httpx.AsyncClient(
         base_url=url, limits=httpx.Limits(max_connections=200), trust_env=False, timeout=60
     ) as client:
 
-        async def ask(number: int) -> float:
-            since = time.perf_counter()
-            answer = await client.post(CHAT, json=chat_body(), headers={"x-api-key": plain(number)})
+        async def ask(number: int) -> int:
+            """How many others were let in before it."""
+            before = len(begun)
+            body = chat_body(caller=number)
+            answer = await client.post(CHAT, json=body, headers={"x-api-key": plain(number)})
             assert answer.status_code == 200
-            return time.perf_counter() - since
+            return begun.index(number, before) - before
 
-        alone = [await ask(4) for _ in range(20)]
         done = asyncio.Event()
 
         async def batch(number: int) -> None:
@@ -193,13 +198,15 @@ async def test_a_person_beside_noisy_batches_waits_no_longer_than_twice_as_long(
                 await ask(number)
 
         noise = [asyncio.create_task(batch(number)) for number in (1, 2, 3) for _ in range(16)]
-        await asyncio.sleep(max(HOLD_SECONDS))  # the queue is long now
+        async with asyncio.timeout(20):
+            while len(begun) < 2 * PLACES:  # noqa: ASYNC110 - then the line behind them is long
+                await asyncio.sleep(0.01)
         beside = [await ask(4) for _ in range(20)]
         done.set()
         await asyncio.gather(*noise)
 
-    assert p95(beside) < 2 * p95(alone)
+    assert p95(beside) < 2 * PLACES
 
 
-def p95(seconds: list[float]) -> float:
-    return sorted(seconds)[len(seconds) * 95 // 100 - 1]
+def p95(counts: list[int]) -> int:
+    return sorted(counts)[len(counts) * 95 // 100 - 1]

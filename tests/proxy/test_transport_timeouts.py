@@ -24,7 +24,7 @@ async def test_the_first_byte_is_waited_for_only_so_long(upstream: FakeUpstream)
         with pytest.raises(httpx.ReadTimeout):
             await ask(over, upstream, timeouts=SHORT)
 
-    assert 0.15 < time.monotonic() - started < 2
+    assert 0.15 < time.monotonic() - started < 10
     upstream.wait_for_departure()
 
 
@@ -36,10 +36,10 @@ async def test_a_pause_between_chunks_is_waited_for_only_so_long(upstream: FakeU
 
 
 async def test_a_slow_but_steady_answer_is_not_cut(upstream: FakeUpstream) -> None:
-    events = [b"data: %d\n\n" % number for number in range(8)]
-    upstream.answer("/x", answers.sse(events, between=answers.Pause(0.05)))
+    events = [b"data: %d\n\n" % number for number in range(10)]
+    upstream.answer("/x", answers.sse(events, between=answers.Pause(0.1)))
     async with transport() as over:
-        answer = await ask(over, upstream, timeouts=SHORT)
+        answer = await ask(over, upstream, timeouts=SHORT._replace(idle=0.7))  # all of it takes longer
 
     assert answer.content == b"".join(events)
 
