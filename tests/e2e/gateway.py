@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 90
-STOP_SECONDS = 30
+STOP_SECONDS = 90
 CHAT_MODEL = "SmolLM2-135M-Instruct"
 EMBEDDING_MODEL = "all-MiniLM-L6-v2"
 
@@ -110,6 +110,10 @@ class Gateway:
         eventually(
             lambda: "Ctrl-C stops everything" in self.output, within=READY_SECONDS, what=lambda: self.output
         )
+
+    def wait_until_it_serves(self) -> None:
+        """Until its pages are there, whether or not a model is."""
+        eventually(lambda: "Dashboard" in self.output, within=READY_SECONDS, what=lambda: self.output)
 
     def password(self) -> str:
         found = re.search(r"Sign in as admin with the password (\S+)", self.output)

@@ -1,8 +1,7 @@
-"""What happens to a running gateway: processes die, its model sleeps, an endpoint is added, it is stopped."""
+"""What happens to a gateway with a model: processes die, it sleeps, an endpoint is added, all is stopped."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.e2e.gateway import CHAT_MODEL, READY_SECONDS, Gateway, alive, dead, eventually
+from tests.e2e.gateway import CHAT_MODEL, READY_SECONDS, Gateway, alive, eventually
 from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ BACK_SECONDS = 60  # it takes less than 10 on a quiet machine; here other tests 
 LONG_STREAM = {
     "model": CHAT_MODEL,
     "messages": [{"role": "user", "content": "Tell me a very long story."}],
-    "max_tokens": 160,
+    "max_tokens": 100,
     "temperature": 0,
     "stream": True,
 }
@@ -224,94 +223,8 @@ def test_ctrl_c_in_the_middle_of_a_stream_leaves_nothing_behind() -> None:
             with pytest.raises(httpx.RemoteProtocolError):
                 b"".join(pieces)
 
-    assert took < 15
+    assert took < BUSY * 10
     assert [name for name, pid in processes.items() if alive(pid)] == []
     assert "Traceback" not in gateway.output
     assert "Stopped." in gateway.output
-    shutil.rmtree(gateway.home)
-
-
-def test_a_second_start_downloads_and_says_nothing_twice() -> None:
-    with Gateway(options=("--gateway-only",)) as gateway:
-        eventually(lambda: "Dashboard" in gateway.output, within=READY_SECONDS, what=lambda: gateway.output)
-        assert "Sign in as admin" in gateway.output
-        assert gateway.stop() == 0
-        gateway.printed.clear()
-
-        gateway.start()
-        eventually(lambda: "Dashboard" in gateway.output, within=READY_SECONDS, what=lambda: gateway.output)
-
-        assert "Sign in as" not in gateway.output
-        assert "Preparing the database" not in gateway.output
-        assert gateway.stop(signal.SIGTERM) == 0
-    shutil.rmtree(gateway.home)
-
-
-def test_its_processes_end_when_it_is_killed() -> None:
-    with Gateway(options=("--gateway-only",)) as gateway:
-        eventually(lambda: "Dashboard" in gateway.output, within=READY_SECONDS, what=lambda: gateway.output)
-        processes = gateway.processes()
-        assert set(processes) == {"web", "worker", "beat"}
-
-        gateway.stop(signal.SIGKILL)
-
-        for pid in processes.values():
-            eventually(functools.partial(dead, pid), within=15)
-    shutil.rmtree(gateway.home)
-
-
-def web_processes(gateway: Gateway) -> set[int]:
-    """Which web processes answer: each new connection is taken by any of them."""
-
-    def who_answers() -> int:
-        with gateway.client() as client:
-            answered: int = client.get("/internal/process").json()["pid"]
-            return answered
-
-    return {who_answers() for _ in range(12)}
-
-
-def test_two_web_processes_share_the_port_and_are_back_by_themselves_when_killed() -> None:
-    with Gateway(options=("--gateway-only", "--workers", "2")) as gateway:
-        eventually(lambda: "Dashboard" in gateway.output, within=READY_SECONDS, what=lambda: gateway.output)
-        eventually(lambda: len(web_processes(gateway)) == 2, within=READY_SECONDS)
-        one, other = first = web_processes(gateway)
-
-        os.kill(one, signal.SIGKILL)
-        assert web_processes(gateway) >= {other}  # nobody was refused
-        os.kill(other, signal.SIGKILL)
-
-        # The listening socket is the supervisor's: this waits for the next web process, it is not refused.
-        with gateway.signed_in() as browser:
-            assert browser.get("/playground/").status_code == httpx.codes.OK
-        eventually(lambda: len(web_processes(gateway) - first) == 2, within=READY_SECONDS)
-        assert "web-1 was killed by SIGKILL" in gateway.output
-        assert "web-2 was killed by SIGKILL" in gateway.output
-        assert gateway.stop() == 0
-    shutil.rmtree(gateway.home)
-
-
-def test_a_second_gateway_in_the_same_home_is_refused() -> None:
-    with Gateway(options=("--gateway-only",)) as gateway:
-        eventually(lambda: "Dashboard" in gateway.output, within=READY_SECONDS, what=lambda: gateway.output)
-
-        with Gateway(options=("--gateway-only",), home=gateway.home) as second:
-            assert second.process is not None
-            assert second.process.wait(READY_SECONDS) == 1
-            eventually(lambda: "already uses" in second.output, within=BACK_SECONDS)
-            assert "Traceback" not in second.output
-        assert gateway.stop() == 0
-    shutil.rmtree(gateway.home)
-
-
-def test_a_taken_port_is_a_sentence() -> None:
-    with FakeUpstream() as somebody, Gateway(options=("--gateway-only",), port=somebody.port) as gateway:
-        assert gateway.process is not None
-        assert gateway.process.wait(READY_SECONDS) == 1
-        eventually(
-            lambda: "choose another one with --port" in gateway.output,
-            within=BACK_SECONDS,
-            what=lambda: gateway.output,
-        )
-        assert "Traceback" not in gateway.output
     shutil.rmtree(gateway.home)
