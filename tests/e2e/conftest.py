@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 
-@pytest.fixture(
-    scope="module",
-    params=["embedded", pytest.param("servers", marks=[pytest.mark.redis, pytest.mark.postgres])],
-)
+with_servers = pytest.param("servers", marks=[pytest.mark.redis, pytest.mark.postgres])
+
+
+@pytest.fixture(scope="module", params=["embedded", with_servers])
 def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
     """A gateway with the demo models, once on SQLite and the file broker, once on PostgreSQL and Redis."""
     environment: dict[str, str] = {}

@@ -20,6 +20,7 @@ import httpx2
 import openai
 import pytest
 
+from tests.e2e.conftest import with_servers
 from tests.e2e.gateway import CHAT_MODEL, EMBEDDING_MODEL, ROOT
 from tests.services import missing
 
@@ -35,7 +36,8 @@ PAGES = ROOT / "docs" / "clients"
 PRINTED_URL = "http://127.0.0.1:40114"
 JAVASCRIPT = ROOT / "tests" / "javascript"
 WAIT_SECONDS = 120
-on_one_machine = pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
+# test_seed asks the embedded one.
+over_servers = pytest.mark.parametrize("gateway", [with_servers], indirect=True)
 
 
 @pytest.fixture(params=["/v1", "/olla/vllm-mlx/v1"])
@@ -49,7 +51,7 @@ def client(gateway: Gateway, request: pytest.FixtureRequest) -> Iterator[openai.
         yield found
 
 
-@on_one_machine
+@over_servers
 def test_it_chats(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model=CHAT_MODEL, messages=[{"role": "user", "content": QUESTION}], temperature=0, max_tokens=24
@@ -60,7 +62,7 @@ def test_it_chats(client: openai.OpenAI) -> None:
     assert answer.usage.completion_tokens > 0
 
 
-@on_one_machine
+@over_servers
 def test_it_streams_with_usage(client: openai.OpenAI) -> None:
     stream = client.chat.completions.create(
         model=CHAT_MODEL,
@@ -80,7 +82,7 @@ def test_it_streams_with_usage(client: openai.OpenAI) -> None:
     assert chunks[-1].usage.completion_tokens > 0
 
 
-@on_one_machine
+@over_servers
 def test_it_completes(client: openai.OpenAI) -> None:
     answer = client.completions.create(
         model=CHAT_MODEL, prompt="One, two, three,", max_tokens=8, temperature=0
@@ -89,7 +91,7 @@ def test_it_completes(client: openai.OpenAI) -> None:
     assert "four" in answer.choices[0].text
 
 
-@on_one_machine
+@over_servers
 def test_it_embeds_in_its_default_encoding(client: openai.OpenAI) -> None:
     """The SDK asks for base64 unless told otherwise, and decodes it itself."""
     answer = client.embeddings.create(model=EMBEDDING_MODEL, input="MLX is optimised for Apple Silicon")
@@ -99,7 +101,7 @@ def test_it_embeds_in_its_default_encoding(client: openai.OpenAI) -> None:
     assert math.isclose(math.hypot(*vector), 1.0, abs_tol=1e-4)
 
 
-@on_one_machine
+@over_servers
 def test_it_lists_and_retrieves_models(client: openai.OpenAI) -> None:
     names = {model.id for model in client.models.list()}
 
@@ -107,7 +109,7 @@ def test_it_lists_and_retrieves_models(client: openai.OpenAI) -> None:
     assert client.models.retrieve(CHAT_MODEL).id == CHAT_MODEL
 
 
-@on_one_machine
+@over_servers
 def test_an_unknown_model_is_its_own_error(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": QUESTION}])
@@ -116,7 +118,7 @@ def test_an_unknown_model_is_its_own_error(client: openai.OpenAI) -> None:
     assert CHAT_MODEL in caught.value.message
 
 
-@on_one_machine
+@over_servers
 def test_a_bad_parameter_is_its_own_error(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(
@@ -174,7 +176,7 @@ def run_python(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     return run_it
 
 
-@on_one_machine
+@over_servers
 @pytest.mark.parametrize(
     ("page", "place", "said"),
     [
@@ -194,7 +196,7 @@ def test_python_code_answers(
     assert said in printed
 
 
-@on_one_machine
+@over_servers
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_curl_answers(gateway: Gateway, place: int) -> None:
     shutil.which("curl") or missing("curl")
@@ -204,7 +206,7 @@ def test_curl_answers(gateway: Gateway, place: int) -> None:
     assert "Paris" in printed
 
 
-@on_one_machine
+@over_servers
 def test_javascript_code_answers(gateway: Gateway, tmp_path: Path) -> None:
     node = shutil.which("node") or missing("node")
     shutil.which("npm") or missing("npm")
@@ -216,7 +218,7 @@ def test_javascript_code_answers(gateway: Gateway, tmp_path: Path) -> None:
     assert "Paris" in run(node, "client.js", folder=tmp_path)
 
 
-@on_one_machine
+@over_servers
 def test_llm_answers(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "extra-openai-models.yaml").write_text(blocks("llm", "yaml", gateway)[0])
     program = str(Path(sys.executable).with_name("llm"))
@@ -227,7 +229,7 @@ def test_llm_answers(gateway: Gateway, tmp_path: Path) -> None:
     assert "Paris" in printed
 
 
-@on_one_machine
+@over_servers
 @pytest.mark.parametrize(
     ("changed", "to", "said"),
     [

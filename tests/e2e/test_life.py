@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.e2e.conftest import with_servers
 from tests.e2e.gateway import CHAT_MODEL, READY_SECONDS, Gateway, alive, eventually
 from tests.fakes.upstream import FakeUpstream
 
@@ -185,9 +186,7 @@ def test_whoever_is_killed_comes_back_and_nothing_is_left_behind(gateway: Gatewa
             ]
 
 
-@pytest.mark.redis
-@pytest.mark.postgres
-@pytest.mark.parametrize("gateway", ["servers"], indirect=True)
+@pytest.mark.parametrize("gateway", [with_servers], indirect=True)
 def test_a_further_machine_runs_what_is_placed_there(gateway: Gateway, tmp_path: Path) -> None:
     shutil.copytree(gateway.home / "secrets", tmp_path / "secrets")
     there = gateway.begin("serve_models", "--host-name", "mini-2", OLLA_HOME=str(tmp_path))

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
     from tests.e2e.gateway import Gateway
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.timeout(180),
+    # Of what is asked here nothing reaches the database or the broker. Over PostgreSQL and Redis the SDKs of
+    # test_clients ask the same.
+    pytest.mark.parametrize("gateway", ["embedded"], indirect=True),
+]
 
 SENTENCES = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
 # Published on the model's card.
