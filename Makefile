@@ -6,7 +6,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := manage.py ollaproject endpoints proxy inference tests scripts bench
-PYTEST_WORKERS ?= 2
+# More than CI's two cores: the tests wait for other processes half of their time.
+PYTEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test lint types format check services pytest bench screenshots lock clean
@@ -38,7 +39,7 @@ services: ## install what the tests need beside Python: Redis, PostgreSQL, Chrom
 	@scripts/install_test_services.sh
 
 pytest: setup-dev ## the tests alone
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 format: setup-dev ## format everything
 	$(BIN)/ruff format $(SOURCES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
-
+TESTS = Path(__file__).parent
 SEEDS = 50
+# Files stay whole on one worker. The longest begin first, or one worker would be left alone with the last.
+LONGEST_FIRST = ("e2e/", "inference/local/", "browser/", "inference/test_serve_model", "inference/", "bench/")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +32,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "schedule_seed" in metafunc.fixturenames:
         metafunc.parametrize("schedule_seed", range(metafunc.config.getoption("--seeds")))
+
+
+def begins_in(path: Path) -> int:
+    """The place of a test's room among those that have to begin first."""
+    room = path.relative_to(TESTS).as_posix()
+    return next(
+        (place for place, name in enumerate(LONGEST_FIRST) if room.startswith(name)), len(LONGEST_FIRST)
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After everyone else's order, and within it: each room's tests stay in their random one."""
+    items.sort(key=lambda item: begins_in(item.path))
 
 
 @pytest.fixture(autouse=True)
