@@ -38,10 +38,13 @@ def main() -> int:
         default=settings.OLLA_MODELS_DIR / "SmolLM2-135M-Instruct",
         help="folder of the engines' model (%(default)s)",
     )
+    parser.add_argument(
+        "--loads", nargs="+", choices=engines.LOADS, default=list(engines.LOADS), help="of those (all)"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     if options.engines:
-        engines.report(options.model, options.rounds)
+        engines.report(options.model, options.rounds, options.loads)
         return 0
     cost.report()
     print()

@@ -28,7 +28,7 @@ from bench.inference.servers import ours
 from bench.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from bench.inference.servers import Server
 
@@ -60,30 +60,32 @@ class Seen:
         self.seconds += other.seconds
 
 
-def report(model: Path, rounds: int) -> None:
-    """Prints a table for each kind of load."""
-    found = {(name, strategy): Seen() for name in LOADS for strategy in STRATEGIES}
+def report(model: Path, rounds: int, loads: Sequence[str]) -> None:
+    """Prints a table after each round, of all rounds so far."""
+    found = {(name, strategy): Seen() for name in loads for strategy in STRATEGIES}
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(ours(model, {})) for _ in range(ENGINES)]
         for number in range(rounds):
-            for name, load in LOADS.items():
+            for name in loads:
                 for strategy in STRATEGIES[:: 1 if number % 2 == 0 else -1]:
                     with gateway(strategy, servers) as url:
-                        seen = asyncio.run(_measured(url, load(f"{number} {name} {strategy}")))
-                    print(f"round {number + 1}, {name}, {strategy}: {seen.seconds:.1f} s", file=sys.stderr)
+                        seen = asyncio.run(_measured(url, LOADS[name](f"{number} {name} {strategy}")))
                     found[name, strategy].add(seen)
-    print(f"{ENGINES} serve_model processes with {model.name}, {CLIENTS} requests at once, {rounds} rounds:")
-    head = f"{'load':22} {'strategy':14} {'cached':>7} {'first token p50':>16} {'mean':>8} {'p95':>8}"
-    print(f"{head} {'tok/s':>7} {'took':>8}")
-    for (name, strategy), seen in found.items():
-        _print(name, strategy, seen)
+            print(
+                f"\n{ENGINES} processes with {model.name}, {CLIENTS} requests at once, {number + 1} rounds:"
+            )
+            head = f"{'load':22} {'strategy':14} {'cached':>7} {'first token p50':>16} {'mean':>8} {'p95':>8}"
+            print(f"{head} {'tok/s':>7} {'took':>8}")
+            for (name, strategy), so_far in found.items():
+                _print(name, strategy, so_far)
 
 
 def _print(load: str, strategy: str, seen: Seen) -> None:
     cached, times = seen.cached_tokens / seen.prompt_tokens, seen.first_token
     print(
         f"{load:22} {strategy:14} {cached:7.0%} {median(times):14.2f} s {mean(times):6.2f} s "
-        f"{quantiles(times, n=20)[-1]:6.2f} s {seen.answer_tokens / seen.seconds:7.1f} {seen.seconds:6.1f} s"
+        f"{quantiles(times, n=20)[-1]:6.2f} s {seen.answer_tokens / seen.seconds:7.1f} {seen.seconds:6.1f} s",
+        flush=True,
     )
 
 
