@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.http.request import split_domain_port, validate_host
 
+from ollaproject.wire.cors import Cors
 from ollaproject.wire.peers import TrustedProxies, parse_address
 from proxy import errors
 from proxy.key_table import keys
@@ -41,6 +42,8 @@ KEY_IN_QUERY = re.compile(
     rb"(?:^|&)(?:api[-_]?key=|[^&=]*=(?:bearer(?:\+|%20))?sk(?:-|%2d)olla)", re.IGNORECASE
 )
 BEARER = b"bearer "
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+WEB_SCHEMES = frozenset({b"http", b"https"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,15 @@ class Guard:
     """The rules of one process: who needs a key, which hosts we answer as, whose word on addresses counts."""
 
     def __init__(
-        self, *, api_auth: str, allowed_hosts: Sequence[str], trusted_proxies: Iterable[str]
+        self,
+        *,
+        api_auth: str,
+        allowed_hosts: Sequence[str],
+        trusted_proxies: Iterable[str],
+        origins: Iterable[str] = (),
     ) -> None:
         self._api_auth = api_auth
+        self._origins = Cors(origins)
         self._allowed_hosts = tuple(allowed_hosts)
         self._proxies = TrustedProxies(trusted_proxies)
         self._judge_host = lru_cache(MAX_REMEMBERED)(self._host_verdict)
@@ -104,7 +113,7 @@ class Guard:
 
         A key that is known says who calls wherever it comes from, also where none is needed; one that is not
         is ignored there. Raises ApiError: 401, 403 for an address that the key may not be used from, and 400
-        for a key in the URL.
+        for a key in the URL. 403, too, for a page of another origin that sends no key.
         """
         query = scope.get("query_string")
         if query and KEY_IN_QUERY.search(query):
@@ -117,11 +126,27 @@ class Guard:
             if not holder.networks.admit(caller.address):
                 raise errors.address_not_allowed(holder.name, caller.address)
             return caller
-        if self._api_auth == "never":
-            return caller
-        if self._api_auth == "remote" and is_loopback(caller.peer) and not was_forwarded(scope["headers"]):
+        at_home = is_loopback(caller.peer) and not was_forwarded(scope["headers"])
+        if self._api_auth == "never" or (self._api_auth == "remote" and at_home):
+            self._check_page(scope)
             return caller
         raise errors.missing_key()
+
+    def _check_page(self, scope: Scope) -> None:
+        """Refuse what a page of another origin makes its reader's browser send.
+
+        It comes from the reader's machine, which may need no key, and acts although the page cannot read the
+        answer: a POST of plain text is sent without a preflight. Desktop programs have schemes of their own.
+        """
+        if scope["method"] in SAFE_METHODS:
+            return
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        if not origin or self._origins.allows(origin):
+            return
+        scheme, _, host = origin.partition(b"://")
+        if origin == b"null" or (scheme in WEB_SCHEMES and host != headers.get(b"host")):
+            raise errors.page_not_allowed(origin.decode("latin-1"))
 
     def _host_verdict(self, host: str | None) -> bool | None:
         """True: allowed, False: not, None: no host name at all."""

@@ -108,6 +108,7 @@ class Gateway:
                 api_auth=settings.OLLA_API_AUTH,
                 allowed_hosts=settings.OLLA_ALLOWED_HOSTS,
                 trusted_proxies=settings.OLLA_TRUSTED_PROXIES,
+                origins=settings.OLLA_CORS_ORIGINS,
             ),
             max_body_size=settings.OLLA_MAX_BODY_SIZE,
             balancer=settings.OLLA_LOAD_BALANCER,

@@ -154,8 +154,11 @@ def open_guard(
     api_auth: str = "remote",
     allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost"),
     trusted_proxies: Sequence[str] = (),
+    origins: Sequence[str] = (),
 ) -> Guard:
-    return Guard(api_auth=api_auth, allowed_hosts=allowed_hosts, trusted_proxies=trusted_proxies)
+    return Guard(
+        api_auth=api_auth, allowed_hosts=allowed_hosts, trusted_proxies=trusted_proxies, origins=origins
+    )
 
 
 PLACING = (

@@ -33,7 +33,7 @@ FORWARDED = [
 def request_from(peer: str | None, *headers: tuple[str, str]) -> Scope:
     """A request as an ASGI server describes it."""
     pairs = [(name.encode(), value.encode()) for name, value in headers]
-    return {"client": (peer, 4711) if peer is not None else None, "headers": pairs}
+    return {"method": "POST", "client": (peer, 4711) if peer is not None else None, "headers": pairs}
 
 
 def http_client(url: str) -> httpx.Client:

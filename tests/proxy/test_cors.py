@@ -88,6 +88,39 @@ def test_where_none_is_named_nobody_is_allowed(client: httpx.Client) -> None:
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://evil.example", 403),
+        ("http://localhost:3000", 403),
+        ("null", 403),
+        ("http://{host}", 200),
+        (PAGE, 200),
+        ("app://obsidian.md", 200),
+        (None, 200),
+    ],
+)
+def test_a_page_makes_nobody_call_without_a_key(
+    serve: Callable[[Gateway], Served],
+    table: Callable[..., None],
+    upstream: FakeUpstream,
+    origin: str | None,
+    status: int,
+) -> None:
+    table(target_for(upstream))
+    served = serve(gateway_with(origins=(PAGE,)))
+    host = served.url.removeprefix("http://")
+    sent = {"Origin": origin.format(host=host)} if origin else {}
+
+    answer = httpx.post(served.url + CHAT, headers=sent, json=chat_body(), trust_env=False)
+
+    assert answer.status_code == status
+    assert len(upstream.requests) == (1 if status == 200 else 0)
+    if status == 403:
+        assert answer.json()["error"]["code"] == "origin_not_allowed"
+    assert httpx.get(f"{served.url}/v1/models", headers=sent, trust_env=False).status_code == 200
+
+
 def test_an_endpoint_has_no_say_in_who_may_read_it(
     served: Served, table: Callable[..., None], upstream: FakeUpstream
 ) -> None:
