@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
+from inference.attention import most_bytes_for, padded_bytes
 from inference.detokenize import Vocabulary
 from inference.disk_cache import DiskCache
 from inference.embedding import EmbeddingQueue
@@ -23,7 +24,7 @@ from inference.loader import LoadedModel, Making, load_chat_model
 from inference.memory import KvCost, budget_bytes, set_wired_limit
 from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
-from inference.room import Room
+from inference.room import Limits, Room
 from inference.sampling_fields import usual_sampling
 from inference.scheduler import Scheduler
 from inference.speculation import Speculation
@@ -150,14 +151,15 @@ def build(models: ModelOptions) -> Backend:
     )
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
-    room = Room(KvCost.of_model(chat.model), budget_bytes(models.kv_bytes))
+    most = most_bytes_for(chat.model)
+    cost = KvCost.of_model(chat.model)
+    room = Room(cost, budget_bytes(models.kv_bytes), padded_bytes(chat.model, most))
     chat = limited(within(room, chat), models)
     mx.set_cache_limit(int(room.budget_bytes * BUFFERS_SHARE))
     scheduler = Scheduler(
         chat.model,
         prompt_cache=_prompt_cache(chat, room, models),
-        max_rows=models.max_rows,
-        chunk_tokens=chunk_tokens,
+        limits=Limits(models.max_rows, chunk_tokens, most),
         room=room,
         speculation=_speculation(chat, models),
     )

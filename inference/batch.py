@@ -2,18 +2,20 @@
 last one is read.
 
 Imports mlx: loaded by the model process only, and everything here runs on the engine thread. The caches
-are mlx-lm's: a row alone has plain ones, several share one that is padded on the left. To join or to leave
-copies what all rows hold, so rows that have left stay as empty places until they are many, or until another
-one joins.
+are mlx-lm's for a row alone; several share one, in which those of like length are padded on the left
+(see inference/ragged.py). To leave copies what others hold, so rows that have left stay as empty places until
+they are many, or until another one joins.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
 
 from inference.kept_state import can_take_back
+from inference.ragged import RaggedCache, joinable
 from inference.sampling import Draw, draw, logprobs_of, top_tokens
 from inference.work import Sampling
 
@@ -71,8 +73,9 @@ class Odds:
 class Batch:
     """Rows that decode. Per step: `dispatch`, then `read`."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, most_padded_bytes: float = math.inf) -> None:
         self._model = model
+        self._most_padded_bytes = most_padded_bytes
         self._places: list[Seat | None] = []
         self._caches: list[Any] = []  # plain ones while there is one place
         self._pending: Any = None  # uint32 [places]: drawn, not in the caches yet
@@ -86,14 +89,11 @@ class Batch:
         return [seat for seat in self._places if seat is not None]
 
     @property
-    def width(self) -> int:
-        """How many places the model computes."""
-        return len(self._places)
-
-    @property
-    def length(self) -> int:
-        """How many tokens the longest row holds."""
-        return max((len(seat.tokens) for seat in self.seats), default=0)
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """How many rows, empty places among them, are padded to how many tokens."""
+        apart = next((cache.shape for cache in self._caches if isinstance(cache, RaggedCache)), None)
+        longest = max((len(seat.tokens) for seat in self.seats), default=0)
+        return apart or ((len(self._places), longest),)
 
     def join(self, seats: Sequence[Seat], caches: list[Any], last: list[int]) -> None:
         """Rows whose prompts were read but for their `last` tokens: they decode from the next step on.
@@ -103,16 +103,18 @@ class Batch:
         self._close_ranks()
         tokens = mx.array(last, dtype=mx.uint32)
         if not self._places:
-            self._places, self._caches, self._pending = [*seats], caches, tokens
-            self._pending_odds = Odds()
+            self._caches = caches if len(seats) == 1 else self._joinable(caches, len(seats))
+            self._places, self._pending, self._pending_odds = [*seats], tokens, Odds()
             return
-        mine = self._caches if len(self._places) > 1 else shared([self._caches])
-        theirs = caches if len(seats) > 1 else shared([caches])
-        for cache, other in zip(mine, theirs, strict=True):
+        if len(self._places) == 1:
+            self._caches = self._joinable(self._caches, 1)
+        for cache, other in zip(self._caches, self._joinable(caches, len(seats)), strict=True):
             cache.extend(other)
-        self._caches = mine
         self._places += seats
         self._pending = mx.concatenate([self._pending, tokens])
+
+    def _joinable(self, caches: list[Any], rows: int) -> list[Any]:
+        return joinable(caches, rows=rows, most_bytes=self._most_padded_bytes)
 
     def leave(self, seats: Sequence[Seat], *, free_memory: bool = False) -> None:
         """These rows decode no more. Their memory may stay in use for a while, unless it is wanted."""

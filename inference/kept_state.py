@@ -8,6 +8,7 @@ which belongs to a place between two tokens.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from mlx.utils import tree_flatten, tree_map
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 IGNORE_PADDING = frozenset({"baichuan_m1", "longcat_flash_ngram", "mamba", "recurrent_gemma", "rwkv7"})
 """Modules of mlx-lm 0.32 whose recurrent layers take padding for tokens."""
@@ -134,6 +135,19 @@ def caches_of(spans: Sequence[Span], state: State | None, *, length: int) -> lis
         values = mx.concatenate([values for _, _, values in parts], axis=TOKEN_AXIS)
         caches[layer] = KVCache.from_state((keys[..., :length, :], values[..., :length, :], length))
     return [caches[layer] for layer in sorted(caches)]
+
+
+@contextmanager
+def room_for(caches: Sequence[Any], tokens: int) -> Generator[None]:
+    """Within it, arrays that become too short grow by so many tokens at once: growing copies them."""
+    plain = [cache for cache in caches if _keeps_tokens(cache)]
+    for cache in plain:
+        cache.step = -(-tokens // KVCache.step) * KVCache.step
+    try:
+        yield
+    finally:
+        for cache in plain:
+            del cache.step
 
 
 def _keeps_tokens(cache: Any) -> bool:

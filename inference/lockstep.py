@@ -25,6 +25,7 @@ from inference.work import Row, Sampling
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from inference.room import Limits
     from inference.work import Step
 
 NOT_SHARED = ("deliver", "matcher", "cancelled", "said", "restarts", "stuck", "cached_tokens", "prompt_odds")
@@ -121,8 +122,8 @@ class SteadyPace(Pace):
 
 
 class AgreedBatch(Batch):
-    def __init__(self, model: Any, group: Group) -> None:
-        super().__init__(model)
+    def __init__(self, model: Any, group: Group, *, most_padded_bytes: float) -> None:
+        super().__init__(model, most_padded_bytes=most_padded_bytes)
         self._group = group
 
     def _drawn(self, logits: Any) -> Any:
@@ -132,10 +133,10 @@ class AgreedBatch(Batch):
 class TurnScheduler(Scheduler):
     """A scheduler that takes turns. What it cannot do on one machine fails on all: they must not part."""
 
-    def __init__(self, model: Any, group: Group, *, chunk_tokens: int, **options: Any) -> None:
+    def __init__(self, model: Any, group: Group, *, limits: Limits, **options: Any) -> None:
         self._group = group
-        super().__init__(model, chunk_tokens=chunk_tokens, **options)
-        self._pace = SteadyPace(most_tokens=chunk_tokens)
+        super().__init__(model, limits=limits, **options)
+        self._pace = SteadyPace(most_tokens=limits.chunk_tokens)
         self._rows: dict[int, TurnRow] = {}
 
     def take(self, turn: Turn, rows: Mapping[int, Row] | None = None) -> list[tuple[Any, Step]]:
@@ -165,7 +166,7 @@ class TurnScheduler(Scheduler):
 
     def _begin_anew(self) -> None:
         super()._begin_anew()
-        self._batch = AgreedBatch(self._model, self._group)
+        self._batch = AgreedBatch(self._model, self._group, most_padded_bytes=self._limits.most_padded_bytes)
 
     def _recover(self, failure: Exception) -> list[tuple[Row, Step]]:
         raise failure

@@ -1,7 +1,7 @@
-"""How much of a prompt is read between two steps of running rows: as much as takes no longer than a step.
+"""How much of a prompt is read between two steps of running rows: as much as takes less time than a step.
 
-Running streams then go on at about half their speed, whatever the machine, the model, the number of rows and
-the length of what was read already. Nobody waits when no row is decoding: then chunks are large.
+Running streams then go on at a little more than half their speed, whatever the machine, the model, the number
+of rows and the length of what was read already. Nobody waits when no row is decoding: then chunks are large.
 When more short prompts wait than rows are running, as after a burst, those that can begin at once are read at
 once: one by one they would cost everybody more steps than the few that are running gain.
 
@@ -36,8 +36,11 @@ NEWS_SHARE = 0.25
 REMEMBERED_READS = 16
 FIRST_CHUNK_TOKENS = 64
 """As long as nothing is known of what reading costs."""
+SHARE_OF_STEP = 0.85
+"""How long a chunk may take, in steps. Some take longer than was foreseen: these, too, are to be over before
+running rows have waited for two of their steps."""
 WORTH_ITS_START = 1.5
-"""Where it takes longer than a step only to begin, a chunk may take so many times that."""
+"""Where it takes longer than that only to begin, a chunk may take so many times that."""
 GROWTH = 2
 """How much larger than the last one a chunk may be: what larger ones cost is a guess until one was read."""
 SIGNIFICANT_BITS = 3
@@ -93,7 +96,7 @@ class Pace:
         cost = self._cost
         if not cost.token:
             return self._most_tokens
-        seconds = max(self._step_seconds, cost.start * WORTH_ITS_START)
+        seconds = max(self._step_seconds * SHARE_OF_STEP, cost.start * WORTH_ITS_START)
         return (seconds - cost.start) / cost.token
 
 

@@ -118,7 +118,7 @@ class PromptCache:
             self._touch(path)
             return
         span = Span.taken_from(caches, start=matched)
-        if self.nbytes_of(span, state) > self.max_bytes:
+        if sum(node.nbytes for node in path) + self.nbytes_of(span, state) > self.max_bytes:
             return  # it would push out everything else, and then itself
         _compute([span], state)
         self._touch(self._grow(path, sequence, span, state))
@@ -275,6 +275,11 @@ def shared_length(one: Tokens, other: Tokens) -> int:
     size = min(len(one), len(other))
     differing = np.flatnonzero(one[:size] != other[:size])
     return int(differing[0]) if len(differing) else size
+
+
+def shared_tokens(one: list[int], other: list[int], *, at_least: int) -> int:
+    """How many tokens two sequences begin with alike; 0 when they are fewer than `at_least`."""
+    return 0 if one[:at_least] != other[:at_least] else shared_length(_array(one), _array(other))
 
 
 def _compute(spans: Iterable[Span], state: State | None) -> None:

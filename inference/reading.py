@@ -8,6 +8,7 @@ of the model.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ import mlx.core as mx
 import numpy as np
 
 from inference.batch import shared
+from inference.kept_state import reads_alone, room_for
 from inference.pace import SMALLEST_CHUNK_TOKENS
 from inference.sampling import logprobs_of, top_tokens
 from inference.work import Token
@@ -26,19 +28,25 @@ if TYPE_CHECKING:
 
     Keep = Callable[[Sequence[int], list[Any]], None]  # tokens, and plain caches that hold them
 
+KEEP_TOKENS = 512
+"""A long prompt is kept in pieces of so many tokens while it is read: all at once would take a step or more,
+and what others could go on from would come late."""
 MOST_PADDING = 2
 """A prompt is padded to at most so many times its length, to be read together with a longer one."""
 
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """A prompt in the middle of being read. `mark` is a place where its state is to be kept."""
+    """A prompt in the middle of being read. `mark` is a place where its state is to be kept; what comes
+    before `kept` is kept already.
+    """
 
     seat: Seat
     caches: list[Any]
     unread: list[int]
     last: int
     mark: int = 0
+    kept: int = 0
 
     @property
     def place(self) -> int:
@@ -68,15 +76,15 @@ class Group(NamedTuple):
 
 
 class Reader:
-    """Prompts in, groups out. `keep` is called with what was read when a prompt or a mark is reached.
-
-    `together` is false for models that take padding for tokens.
+    """Prompts in, groups out. `keep` is called with what was read when the end of a prompt or a mark is
+    reached, and if it `keeps_on_the_way` in between.
     """
 
-    def __init__(self, model: Any, *, keep: Keep, together: bool) -> None:
+    def __init__(self, model: Any, *, keep: Keep, keeps_on_the_way: bool) -> None:
         self._model = model
         self._keep = keep
-        self._together = together
+        self._keep_tokens = KEEP_TOKENS if keeps_on_the_way else math.inf
+        self._together = not reads_alone(model)
         self._readings: list[Reading] = []  # the oldest first
 
     @property
@@ -133,12 +141,14 @@ class Reader:
 
     def _read_alone(self, one: Reading, count: int) -> None:
         chunk = one.take(count)
-        logits = self._model(mx.array([chunk]), cache=one.caches)
+        with room_for(one.caches, len(chunk) + len(one.unread) + 1):
+            logits = self._model(mx.array([chunk]), cache=one.caches)
         if one.seat.row.must_be_judged:
             _judge(one, chunk, logits[0])
         mx.eval([cache.state for cache in one.caches])
-        if not one.unread or one.place == one.mark:
+        if not one.unread or one.place == one.mark or one.place - one.kept >= self._keep_tokens:
             self._keep(one.seat.tokens, one.caches)
+            one.kept = one.place
 
     def _read_together(self, some: list[Reading]) -> Group:
         """Read several prompts to their ends, padded on the right to the length of the longest."""

@@ -1,11 +1,12 @@
 """Who may have memory: running rows first, the prompt cache with what they leave, and whoever waits, waits.
 
-Pure arithmetic over what the model says that tokens cost. A batch is padded to its longest row, so a row
-costs what the longest one does.
+Pure arithmetic over what the model says that tokens cost. Rows that are padded to the longest one cost what
+that one does.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,31 +19,49 @@ caches grow by as much."""
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What runs: a batch of `width` rows, the longest of `length` tokens, and prompts being read, which will
-    join it with so many tokens.
+class Limits:
+    """How many rows may run, how much of prompts may be read between two of their steps, and how large their
+    keys and values in a layer may be together (see inference/ragged.py).
     """
 
-    width: int
-    length: int
+    max_rows: int
+    chunk_tokens: int
+    most_padded_bytes: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What runs: parts of a batch, each of so many rows and padded to so many tokens, and prompts being read,
+    which will join it with so many tokens.
+    """
+
+    parts: tuple[tuple[int, int], ...]
     reading: tuple[int, ...]
 
     def joined_by(self, tokens: int) -> Load:
-        return Load(self.width, self.length, (*self.reading, tokens))
+        return Load(self.parts, (*self.reading, tokens))
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """`budget_bytes` for all rows and the prompt cache."""
+    """`budget_bytes` for all rows and the prompt cache. `padded_bytes`: rows that would take more together
+    are kept apart, and then none costs more than it holds.
+    """
 
     cost: KvCost
     budget_bytes: int
+    padded_bytes: float = math.inf
 
     def needs(self, load: Load) -> int:
-        """Bytes that what runs will take with its next tokens."""
-        width = load.width + len(load.reading)
-        longest = max(load.length, *load.reading, 0)
-        return width * self.cost.of(longest + HEADROOM_TOKENS) if width else 0
+        """Bytes that what runs will take with its next tokens, at the most."""
+        parts = [*load.parts, *((1, tokens) for tokens in load.reading)]
+        width = sum(rows for rows, _ in parts)
+        longest = max((tokens for _, tokens in parts), default=0)
+        padded = width * self.cost.of(longest + HEADROOM_TOKENS)
+        if self.padded_bytes >= padded:
+            return padded
+        apart = sum(rows * self.cost.of(tokens + HEADROOM_TOKENS) for rows, tokens in parts)
+        return int(min(apart + (self.padded_bytes if load.reading else 0), padded))
 
     def fits(self, load: Load) -> bool:
         return self.needs(load) <= self.budget_bytes

@@ -13,14 +13,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
-import numpy as np
 
 from inference.batch import Batch, Made
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
-from inference.kept_state import can_batch, fresh_caches, reads_alone
+from inference.kept_state import can_batch, fresh_caches
 from inference.memory import is_lack_of_memory
 from inference.pace import Pace
-from inference.prompt_cache import Reuse, shared_length
+from inference.prompt_cache import Reuse, shared_tokens
 from inference.reading import Reader, Reading
 from inference.room import Load
 from inference.seat import Seat
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inference.prompt_cache import PromptCache
-    from inference.room import Room
+    from inference.room import Limits, Room
     from inference.speculation import Speculation
 
 logger = logging.getLogger(__name__)
@@ -41,8 +40,8 @@ WORTH_WAITING_TOKENS = 64
 
 
 class Scheduler:
-    """Rows in, steps out. `chunk_tokens` is how much of prompts may be read between two steps of running
-    rows. Without `room` memory is never short; without `speculation` no step gives more than a token a row.
+    """Rows in, steps out. Without `room` memory is never short; without `speculation` no step gives more than
+    a token a row.
     """
 
     def __init__(
@@ -50,8 +49,7 @@ class Scheduler:
         model: Any,
         *,
         prompt_cache: PromptCache,
-        max_rows: int,
-        chunk_tokens: int,
+        limits: Limits,
         room: Room | None = None,
         speculation: Speculation | None = None,
     ) -> None:
@@ -59,8 +57,9 @@ class Scheduler:
         self._prompt_cache = prompt_cache
         self._room = room
         self._speculation = speculation
-        self._max_rows = max_rows if can_batch(model) else 1
-        self._pace = Pace(most_tokens=chunk_tokens)
+        self._limits = limits
+        self._max_rows = limits.max_rows if can_batch(model) else 1
+        self._pace = Pace(most_tokens=limits.chunk_tokens)
         self._waiting: deque[Row] = deque()
         self._suspects = Suspects()
         self._begin_anew()
@@ -120,8 +119,9 @@ class Scheduler:
         self._prompt_cache.close()
 
     def _begin_anew(self) -> None:
-        self._batch = Batch(self._model)
-        self._reader = Reader(self._model, keep=self._keep, together=not reads_alone(self._model))
+        self._batch = Batch(self._model, most_padded_bytes=self._limits.most_padded_bytes)
+        keeps = self._prompt_cache.cuts_anywhere
+        self._reader = Reader(self._model, keep=self._keep, keeps_on_the_way=keeps)
 
     def _advance(self, steps: list[tuple[Row, Step]]) -> None:
         """Let the model work, and learn from how long it took."""
@@ -130,7 +130,12 @@ class Scheduler:
         began = time.monotonic()
         groups, read = self._reader.step(self._pace.chunk_tokens(running=running, unread=unread))
         for group in groups:
-            self._batch.join(*group)
+            row = group.seats[0].row
+            if row.max_tokens:
+                self._batch.join(*group)
+            else:  # such a prompt is never read together with others
+                self._suspects.forget(row)
+                steps.append((row, Step(finish_reason="length")))
         if self._batch.seats:
             self._finish(self._decode(), steps)
         if not groups:  # to begin an answer takes a step of its own
@@ -175,7 +180,7 @@ class Scheduler:
     @property
     def _load(self) -> Load:
         reading = tuple(one.place + len(one.unread) for one in self._reader.readings)
-        return Load(self._batch.width, self._batch.length, reading)
+        return Load(self._batch.parts, reading)
 
     def _has_room(self, row: Row) -> bool:
         """Whether the row can join. When nothing runs it can: what fits never is refused before it waits."""
@@ -215,7 +220,7 @@ class Scheduler:
         for reading in self._reader.readings:
             known = reading.seat.row.cached_tokens
             whole = reading.place + len(reading.unread)
-            shared = _shared_length(tokens, reading.seat.row.tokens, at_least=known + WORTH_WAITING_TOKENS)
+            shared = shared_tokens(tokens, reading.seat.row.tokens, at_least=known + WORTH_WAITING_TOKENS)
             shared = min(shared, whole, len(tokens) - 1)
             if shared - known < WORTH_WAITING_TOKENS:
                 continue
@@ -228,15 +233,17 @@ class Scheduler:
         tokens = row.tokens
         if not tokens:
             raise ValueError("it has no tokens")
-        known = Reuse() if row.must_be_judged else self._prompt_cache.fetch(tokens)
+        reads_anew = row.must_be_judged or not row.max_tokens
+        known = Reuse() if reads_anew else self._prompt_cache.fetch(tokens)
         if row.must_be_judged:
             row.prompt_odds[:] = [Token(tokens[0])]
         if not row.said:
             row.cached_tokens = known.length
         seat = Seat.of(row, known=known.length)
         caches = fresh_caches(self._model) if known.caches is None else known.caches
-        unread, last = tokens[known.length : -1], tokens[-1]
-        self._reader.add(Reading(seat, caches, unread, last, mark=known.parting))
+        says_nothing = not (row.max_tokens or row.must_be_judged)
+        unread, last = [] if says_nothing else tokens[known.length : -1], tokens[-1]
+        self._reader.add(Reading(seat, caches, unread, last, mark=known.parting, kept=known.length))
 
     def _finish(self, made: list[Made], steps: list[tuple[Row, Step]]) -> None:
         """What was made, as the rows are told; those that have come to their end leave."""
@@ -291,10 +298,3 @@ class Scheduler:
         self._begin_anew()
         mx.clear_cache()
         return [(row, Step(error=GenerationFailed(what))) for row in guilty]
-
-
-def _shared_length(one: list[int], other: list[int], *, at_least: int) -> int:
-    """How many tokens two sequences begin with alike; 0 when they are fewer than `at_least`."""
-    if one[:at_least] != other[:at_least]:
-        return 0
-    return shared_length(np.asarray(one), np.asarray(other))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
+from inference.attention import most_bytes_for, padded_bytes
 from inference.backend import PROMPT_CACHE_SHARE, Backend, leave_thread, limited, within
 from inference.errors import ModelError
 from inference.kept_state import keeps_every_token
@@ -18,7 +19,7 @@ from inference.lockstep import Group, Leader, TurnScheduler, follow
 from inference.memory import KvCost, budget_bytes, set_wired_limit
 from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
-from inference.room import Room
+from inference.room import Limits, Room
 
 if TYPE_CHECKING:
     from inference.options import ModelOptions
@@ -51,7 +52,9 @@ def _share(models: ModelOptions) -> tuple[Group, LoadedModel, TurnScheduler]:
         served_name=models.served_name,
         making=Making(models.adapter, runs_own_code=models.runs_own_code, shard=group.shard),
     )
-    room = Room(KvCost.of_model(chat.model), group.least(budget_bytes(models.kv_bytes)))
+    most = most_bytes_for(chat.model)
+    cost = KvCost.of_model(chat.model)
+    room = Room(cost, group.least(budget_bytes(models.kv_bytes)), padded_bytes(chat.model, most))
     chat = limited(within(room, chat), models)
     kept = models.prompt_cache_bytes
     cache = PromptCache(
@@ -60,8 +63,8 @@ def _share(models: ModelOptions) -> tuple[Group, LoadedModel, TurnScheduler]:
     )
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
-    options = {"prompt_cache": cache, "max_rows": models.max_rows, "room": room}
-    return group, chat, TurnScheduler(chat.model, group, chunk_tokens=chunk_tokens, **options)
+    limits = Limits(models.max_rows, chunk_tokens, most)
+    return group, chat, TurnScheduler(chat.model, group, limits=limits, prompt_cache=cache, room=room)
 
 
 def _group(link: str) -> Group:

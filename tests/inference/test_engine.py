@@ -16,6 +16,7 @@ from inference.backend import Backend, leave_thread
 from inference.engine import MOST_FAILURES, Engine
 from inference.errors import EngineNotReady, EngineOverloaded, EngineStopping, GenerationFailed, ModelNotFound
 from inference.loader import LoadedModel
+from inference.room import Limits
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling, Step
 from tests.inference.tiny_models import CONTEXT_LENGTH, VOCABULARY_SIZE, prompt_cache, tiny_model
@@ -58,7 +59,11 @@ async def engine_of(
             vocabulary_size=VOCABULARY_SIZE,
             created=0,
         )
-        return Backend(chat, None, Scheduler(model, prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=32))
+        return Backend(
+            chat,
+            None,
+            Scheduler(model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunk_tokens=32)),
+        )
 
     engine = Engine(
         build, leave_thread, model_name="troubled", max_waiting=4, stuck_after_seconds=STUCK_AFTER_SECONDS
@@ -128,7 +133,9 @@ class Broken(Scheduler):
 @asynccontextmanager
 async def broken_engine(tokenizer: PreTrainedTokenizerFast, failures: int) -> AsyncIterator[Engine]:
     def break_it(backend: Backend) -> None:
-        scheduler = Broken(backend.chat.model, prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=32)
+        scheduler = Broken(
+            backend.chat.model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunk_tokens=32)
+        )
         scheduler.failures = failures
         backend._scheduler = scheduler
 

@@ -11,6 +11,7 @@ from llguidance import LLMatcher
 
 from inference.errors import GenerationFailed
 from inference.grammars import Grammars
+from inference.room import Limits
 from inference.scheduler import Scheduler
 from inference.structure import Structure
 from inference.suspects import MOST_RESTARTS
@@ -63,7 +64,7 @@ def poisonable(model: Any) -> Poisonable:
 
 @pytest.fixture
 def scheduler(poisonable: Poisonable) -> Iterator[Scheduler]:
-    made = Scheduler(poisonable, prompt_cache=prompt_cache(), max_rows=8, chunk_tokens=16)
+    made = Scheduler(poisonable, prompt_cache=prompt_cache(), limits=Limits(max_rows=8, chunk_tokens=16))
     yield made
     made.close()
 
@@ -173,7 +174,7 @@ def test_a_lack_of_memory_is_told_as_such_and_the_prompt_cache_goes_first(model:
             return self._model(inputs, cache=cache)
 
     kept = prompt_cache()
-    scheduler = Scheduler(Hungry(model), prompt_cache=kept, max_rows=8, chunk_tokens=16)
+    scheduler = Scheduler(Hungry(model), prompt_cache=kept, limits=Limits(max_rows=8, chunk_tokens=16))
     scheduler.add(row(some_prompt(60, seed=1), 3))
     until_idle(scheduler)
     assert kept.nbytes > 0

@@ -16,7 +16,7 @@ from inference.memory import KvCost, set_wired_limit
 from inference.options import ModelOptions
 from inference.prompt_cache import PromptCache
 from inference.prompts import completion_prompts
-from inference.room import HEADROOM_TOKENS, Load, Room
+from inference.room import HEADROOM_TOKENS, Limits, Load, Room
 from inference.scheduler import Scheduler
 from inference.schema import read_completion
 from ollaproject.wire.openai_errors import ApiError
@@ -72,9 +72,18 @@ def test_the_longest_that_fits_fits_and_one_more_token_does_not(family: str) -> 
 
 def test_a_padded_batch_costs_what_its_longest_row_does_for_each() -> None:
     room = Room(KvCost(token_bytes=10), budget_bytes=10**6)
-    assert room.needs(Load(3, 100, (700, 5))) == 5 * 10 * (700 + HEADROOM_TOKENS)
-    assert room.needs(Load(0, 0, ())) == 0
+    assert room.needs(Load(((3, 100),), (700, 5))) == 5 * 10 * (700 + HEADROOM_TOKENS)
+    assert room.needs(Load((), ())) == 0
     assert room.longest == 10**5 - HEADROOM_TOKENS
+
+
+def test_rows_that_are_kept_apart_cost_what_they_hold() -> None:
+    room = Room(KvCost(token_bytes=10), budget_bytes=10**6, padded_bytes=9_000)
+    apart = 10 * (3 * (100 + HEADROOM_TOKENS) + 9_000 + HEADROOM_TOKENS)
+    assert room.needs(Load(((3, 100), (1, 9_000)), ())) == apart
+    joining = room.needs(Load(((3, 100),), (9_000,)))
+    assert joining == apart + 9_000  # those that join may be padded, as far as that goes
+    assert room.needs(Load(((2, 10),), (30,))) == 3 * 10 * (30 + HEADROOM_TOKENS)
 
 
 def scheduler_within(family: str, rows_of: int, tokens: int, *, max_rows: int = 8) -> Scheduler:
@@ -83,7 +92,7 @@ def scheduler_within(family: str, rows_of: int, tokens: int, *, max_rows: int = 
     cost = KvCost.of_model(model)
     room = Room(cost, budget_bytes=rows_of * cost.of(tokens + HEADROOM_TOKENS))
     kept = PromptCache(max_bytes=room.budget_bytes // 2, cuts_anywhere=keeps_every_token(model))
-    return Scheduler(model, prompt_cache=kept, max_rows=max_rows, chunk_tokens=32, room=room)
+    return Scheduler(model, prompt_cache=kept, limits=Limits(max_rows=max_rows, chunk_tokens=32), room=room)
 
 
 def run(scheduler: Scheduler, rows: list[Any]) -> tuple[dict[Any, list[int]], int]:

@@ -1,4 +1,4 @@
-"""Sizing chunks: what is read between two steps takes about as long as a step."""
+"""Sizing chunks: what is read between two steps takes no longer than a step."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_it_does_so_where_measurements_are_noisy() -> None:
     machine = Machine(step=0.4, token=0.005, start=0.02, noise=0.2)
     machine.decode()
     sizes = machine.read_while_decoding(8000)[5:-1]
-    assert 0.6 * 76 < sum(sizes) / len(sizes) < 1.3 * 76
+    assert 0.5 * 64 < sum(sizes) / len(sizes) < 1.3 * 64
 
 
 def test_a_start_that_takes_longer_than_a_step_makes_chunks_large_and_not_small() -> None:

@@ -17,6 +17,7 @@ from mlx_lm.generate import generate_step
 
 from inference.kept_state import keeps_every_token
 from inference.prompt_cache import PromptCache
+from inference.room import Limits
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 from tests.inference.families import FAMILIES, VOCABULARY, WINDOW, family_model
@@ -47,7 +48,7 @@ def scheduler(family: str) -> Iterator[Scheduler]:
 def scheduler_of(family: str, *, max_bytes: int = PLENTY, max_rows: int = 4) -> Scheduler:
     model = model_of(family)
     kept = PromptCache(max_bytes=max_bytes, cuts_anywhere=keeps_every_token(model))
-    return Scheduler(model, prompt_cache=kept, max_rows=max_rows, chunk_tokens=CHUNK_TOKENS)
+    return Scheduler(model, prompt_cache=kept, limits=Limits(max_rows=max_rows, chunk_tokens=CHUNK_TOKENS))
 
 
 def text(length: int, *, seed: int) -> list[int]:

@@ -13,6 +13,7 @@ import pytest
 from mlx_lm.generate import generate_step
 
 from inference.errors import GenerationFailed
+from inference.room import Limits
 from inference.sampling import logprobs_of
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling, Step
@@ -31,7 +32,7 @@ def model() -> Any:
 
 @pytest.fixture
 def scheduler(model: Any) -> Iterator[Scheduler]:
-    made = Scheduler(model, prompt_cache=prompt_cache(), max_rows=4, chunk_tokens=16)
+    made = Scheduler(model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunk_tokens=16))
     yield made
     made.close()
 
@@ -219,7 +220,7 @@ def test_running_rows_go_on_while_a_long_prompt_is_read(scheduler: Scheduler) ->
 
 
 def test_short_prompts_begin_together(model: Any) -> None:
-    scheduler = Scheduler(model, prompt_cache=prompt_cache(), max_rows=12, chunk_tokens=32)
+    scheduler = Scheduler(model, prompt_cache=prompt_cache(), limits=Limits(max_rows=12, chunk_tokens=32))
     for seed in range(12):
         scheduler.add(row(some_prompt(5, seed=seed), 3))
     scheduler.step()  # all prompts are read

@@ -1,0 +1,67 @@
+"""Rows of different lengths that are not padded to the longest one: every row says what it says alone.
+
+The oracle is mlx_lm generating one answer at a time, greedily.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from inference.attention import most_bytes_for
+from inference.batch import Batch
+from inference.kept_state import can_batch, fresh_caches
+from inference.ragged import RaggedCache
+from inference.seat import Seat
+from tests.inference.families import FAMILIES
+from tests.inference.test_prompt_cache import alone_cached, model_of, row, text
+
+LENGTHS = (40, 3, 300, 1, 41, 120, 2, 290)
+STEPS = 12
+
+
+def joined(batch: Batch, family: str, length: int) -> Seat:
+    """A row that has been read and decodes in the batch from now on."""
+    model, prompt, caches = model_of(family), text(length, seed=length), fresh_caches(model_of(family))
+    if length > 1:
+        model(mx.array([prompt[:-1]]), cache=caches)
+        mx.eval([cache.state for cache in caches])
+    seat = Seat.of(row(prompt, max_tokens=100), known=0)
+    seat.tokens = prompt[:-1]
+    batch.join([seat], caches, prompt[-1:])
+    return seat
+
+
+@pytest.mark.parametrize("most_bytes", [0, 20_000, math.inf], ids=["apart", "some together", "padded"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_of_all_lengths_join_and_leave_and_say_what_they_say_alone(
+    family: str, most_bytes: float
+) -> None:
+    assert can_batch(model_of(family))
+    batch = Batch(model_of(family), most_padded_bytes=min(most_bytes, most_bytes_for(model_of(family))))
+    said: dict[Seat, list[int]] = {}
+    waiting = [*LENGTHS]
+    while waiting or batch.seats:
+        if waiting:
+            said[joined(batch, family, waiting.pop(0))] = []
+        batch.dispatch()
+        for one in batch.read():
+            said[one.seat].append(one.token)
+        batch.leave([seat for seat in batch.seats if len(said[seat]) == STEPS])
+    for seat, tokens in said.items():
+        assert tokens == alone_cached(family, tuple(seat.row.prompt))
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "mamba"])
+def test_attention_of_every_family_is_computed_part_by_part(family: str) -> None:
+    batch = Batch(model_of(family), most_padded_bytes=0)
+    assert most_bytes_for(model_of(family)) < math.inf
+    for length in (40, 300, 50):
+        joined(batch, family, length)
+    ragged: list[Any] = [cache for cache in batch._caches if isinstance(cache, RaggedCache)]
+    assert ragged
+    for cache in ragged:
+        assert [keys.shape[0] for keys, _ in cache.state] == [1, 1, 1]
