@@ -67,7 +67,7 @@ class Choice:
         """What the step adds to what is shown; None when nothing yet. Raises the error that ended the row."""
         if step.error is not None:
             raise step.error
-        self.completion_tokens += 1
+        self.completion_tokens += step.token is not None or step.stop_token is not None
         text = self._say(step.token) if step.token is not None else ""
         if step.finish_reason is not None:
             text += self._detokenizer.flush()

@@ -148,12 +148,13 @@ def _room(backend: Backend, tokens: list[int], wanted: int | None, *, param: str
     """How many tokens the answer may have: `wanted`, or all that is left of the model's context."""
     length = backend.chat.context_length
     left = length - len(tokens)
-    if left < (wanted or 1):
+    least = 1 if wanted is None else wanted
+    if left < least:
         asked = f" and {wanted} for the answer" if wanted else ""
         message = (
             f"This model reads at most {length} tokens, prompt and answer together. You asked for "
-            f"{len(tokens) + (wanted or 1)}: {len(tokens)} in the {param}{asked}. Shorten one of them."
+            f"{len(tokens) + least}: {len(tokens)} in the {param}{asked}. Shorten one of them."
             f"{backend.chat.context_limit}"
         )
         raise ApiError(BAD_REQUEST, "context_length_exceeded", message, param=param)
-    return wanted or left
+    return left if wanted is None else wanted

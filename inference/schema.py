@@ -129,10 +129,12 @@ def read_completion(body: dict[str, Any], usual: Sampling = OPENAI) -> Completio
     """A /v1/completions body; ApiError when it is not a good one. `usual`: as above."""
     fields = Fields(body)
     refuse(fields, REFUSED_ON_COMPLETIONS)
+    echo = fields.boolean("echo")
+    wanted = fields.integer("max_tokens", low=0 if echo else 1)
     generating = _generating(
         fields,
         usual,
-        max_tokens=fields.integer("max_tokens", low=1) or DEFAULT_COMPLETION_TOKENS,
+        max_tokens=DEFAULT_COMPLETION_TOKENS if wanted is None else wanted,
         top_logprobs=fields.integer("logprobs", low=0, high=MAX_COMPLETION_LOGPROBS),
     )
     if (fields.integer("best_of", low=1) or generating.n) != generating.n:
@@ -140,7 +142,7 @@ def read_completion(body: dict[str, Any], usual: Sampling = OPENAI) -> Completio
             "best_of", "'best_of' other than 'n' is not supported: ask for 'n' choices and keep the best one."
         )
     prompts = _prompts("prompt", fields.require("prompt"), most=MAX_PROMPTS)
-    return CompletionRequest(generating, prompts, fields.boolean("echo"))
+    return CompletionRequest(generating, prompts, echo)
 
 
 def read_embedding(body: dict[str, Any]) -> EmbeddingRequest:
@@ -165,11 +167,15 @@ def _generating(
     options = fields.object("stream_options")
     if options is not None and not stream:
         raise invalid_value("stream_options", "'stream_options' is only allowed when 'stream' is true.")
+    min_tokens = fields.integer("min_tokens", low=0) or 0
+    if max_tokens is not None and min_tokens > max_tokens:
+        message = f"'min_tokens' must not be more than the {max_tokens} tokens that the answer may have."
+        raise invalid_value("min_tokens", message)
     return Generating(
         model=fields.string("model"),
         sampling=read_sampling(fields, usual),
         max_tokens=max_tokens,
-        min_tokens=fields.integer("min_tokens", low=0) or 0,
+        min_tokens=min_tokens,
         stops=_stops(fields.get("stop")),
         stop_tokens=tuple(token_ids("stop_token_ids", fields.get("stop_token_ids") or [])),
         ignore_eos=fields.boolean("ignore_eos"),

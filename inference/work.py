@@ -73,7 +73,9 @@ class Vectors(NamedTuple):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Row:
-    """One answer to generate: one choice of one prompt. `max_tokens` fits into the model's context."""
+    """One answer to generate: one choice of one prompt. `max_tokens` fits into the model's context; 0 of them
+    judge the prompt and say nothing.
+    """
 
     prompt: list[int]
     max_tokens: int

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import httpx
 
 Json = dict[str, Any]
+PROMPT = "Say something."
 TOKENS = 8
 EOS, ONE, OTHER = 2, 300, 301
 PUSHED = {"logit_bias": {str(ONE): 100, str(OTHER): 99}}
@@ -53,6 +54,15 @@ def is_greedy(with_it: Json, without: Json) -> bool:
     return text(with_it) == GREEDY["text"] and differs(with_it, without)
 
 
+def scores(with_it: Json, without: Json) -> bool:
+    """It says nothing, and judges the prompt as it does when it goes on."""
+    odds, longer = (answer["choices"][0]["logprobs"] for answer in (with_it, without))
+    known = len(odds["tokens"])
+    assert odds["tokens"] == longer["tokens"][:known]
+    assert odds["token_logprobs"][1:] == pytest.approx(longer["token_logprobs"][1:known], abs=1e-4)
+    return (text(with_it), tokens(with_it), end(with_it)) == (PROMPT, 0, "length")
+
+
 GREEDY: dict[str, str] = {}
 HONOURED = [
     Case("max_tokens", {"max_tokens": 3}, lambda a, b: (tokens(a), tokens(b)) == (3, TOKENS)),
@@ -71,7 +81,9 @@ HONOURED = [
     Case("min_tokens", {"min_tokens": 4}, lambda a, b: tokens(a) == 5 and tokens(b) == 1, ENDING),
     Case("stop_token_ids", {"stop_token_ids": [ONE]}, lambda a, _: (text(a), end(a)) == ("", "stop"), PUSHED),
     Case("logprobs", {"logprobs": 2}, lambda a, _: len(a["choices"][0]["logprobs"]["tokens"]) == TOKENS),
-    Case("echo", {"echo": True}, lambda a, b: text(a) == "Say something." + text(b)),
+    Case("echo", {"echo": True}, lambda a, b: text(a) == PROMPT + text(b)),
+    Case("echo alone", {"echo": True, "max_tokens": 0}, lambda a, _: (text(a), tokens(a)) == (PROMPT, 0)),
+    Case("score", {"max_tokens": 0}, scores, {"echo": True, "logprobs": 2}),
     Case("prompt as ids", {"prompt": [5, 6, 7]}, lambda a, _: a["usage"]["prompt_tokens"] == 3),
     Case("several prompts", {"prompt": ["One.", "Two."]}, lambda a, _: len(a["choices"]) == 2),
     Case("several of ids", {"prompt": [[5], [6, 7]]}, lambda a, _: a["usage"]["prompt_tokens"] == 3),
@@ -81,7 +93,7 @@ HONOURED = [
     Case("best_of", {"best_of": 1}, lambda a, b: text(a) == text(b)),
 ]
 OUT_OF_RANGE: dict[str, Any] = {
-    "max_tokens": 0,
+    "max_tokens": 0,  # but with `echo`
     "temperature": 2.1,
     "top_p": 1.1,
     "top_k": -2,
@@ -93,7 +105,7 @@ OUT_OF_RANGE: dict[str, Any] = {
     "logit_bias": {"300": 101},
     "n": 17,
     "ignore_eos": 1,
-    "min_tokens": -1,
+    "min_tokens": 17,  # more than it may say
     "stop_token_ids": ["a"],
     "logprobs": 6,
     "echo": "yes",
@@ -108,7 +120,7 @@ OUT_OF_RANGE: dict[str, Any] = {
 
 
 def ask(http: httpx.Client, fields: Json) -> Json:
-    body = {"model": TINY, "prompt": "Say something.", "temperature": 0, "max_tokens": TOKENS, **fields}
+    body = {"model": TINY, "prompt": PROMPT, "temperature": 0, "max_tokens": TOKENS, **fields}
     response = http.post("/v1/completions", json=body)
     assert response.status_code == 200, response.text
     answer: Json = response.json()
@@ -130,7 +142,7 @@ def test_up_to_16_stop_strings_are_honoured(tiny_http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("name", OUT_OF_RANGE)
 def test_it_is_refused_by_name_when_it_is_wrong(tiny_http: httpx.Client, name: str) -> None:
-    body = {"model": TINY, "prompt": "Say something.", name: OUT_OF_RANGE[name]}
+    body = {"model": TINY, "prompt": PROMPT, name: OUT_OF_RANGE[name]}
     response = tiny_http.post("/v1/completions", json=body)
     error = response.json()["error"]
     assert (response.status_code, error["type"]) == (400, "invalid_request_error")
@@ -141,7 +153,7 @@ def test_it_is_refused_by_name_when_it_is_wrong(tiny_http: httpx.Client, name: s
 @pytest.mark.parametrize(
     ("path", "prompt", "refused"),
     [
-        ("/v1/completions", {"prompt": "Say something."}, REFUSED_ON_COMPLETIONS),
+        ("/v1/completions", {"prompt": PROMPT}, REFUSED_ON_COMPLETIONS),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi."}]}, REFUSED),
     ],
 )
