@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.forms import Script
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.text import capfirst
+from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import (
     admin_files,
@@ -19,10 +23,11 @@ from endpoints import (
     changes,
     status_page_admin,  # noqa: F401 - registers itself
 )
+from endpoints.admin_filters import ModeFilter, StatusFilter
 from endpoints.admin_operating import QUESTIONS, asking_action, bulk_action, page, url_of
 from endpoints.admin_trial import trial
 from endpoints.buttons import BUTTONS, press
-from endpoints.choices import SET_ASIDE, Mode, Status
+from endpoints.choices import SET_ASIDE, Mode
 from endpoints.forms import EndpointForm
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
 from endpoints.overview import MODE_WORDS, card_of
@@ -48,30 +53,8 @@ NOTHING = "-"
 
 admin.site.site_header = "ollaproject"
 admin.site.site_title = "ollaproject"
-admin.site.index_title = "Administration"
+admin.site.index_title = _("Administration")
 admin.site.enable_nav_sidebar = False
-
-
-class StatusFilter(admin.SimpleListFilter):
-    title = "status"
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(value, str(word)) for value, word in Status.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> QuerySet[Endpoint]:  # noqa: ARG002
-        return queryset.filter(health__status=self.value()) if self.value() else queryset
-
-
-class ModeFilter(admin.SimpleListFilter):
-    title = "mode"
-    parameter_name = "mode"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(mode.value, str(word)) for mode, word in MODE_WORDS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> QuerySet[Endpoint]:  # noqa: ARG002
-        return queryset.filter(mode=self.value()) if self.value() else queryset
 
 
 def health_of(endpoint: Endpoint) -> EndpointHealth | None:
@@ -94,14 +77,14 @@ class EndpointAdmin(EndpointModelAdmin):
     list_per_page = 100
     list_select_related = ["health"]
     search_fields = ["name", "url", "type", "models__name"]
-    search_help_text = "Name, URL, type or model"
+    search_help_text = _("Name, URL, type or model")
     ordering = ["name"]
     save_on_top = False
     actions = [bulk_action(name) for name in ("check", "activate")] + [*map(asking_action, QUESTIONS)]
     fieldsets = [
         (None, {"fields": ["name", "url", "type", "mode", "tags"]}),
         (
-            "Health checks",
+            _("Health checks"),
             {
                 "fields": [
                     ("check_interval_seconds", "check_timeout_seconds"),
@@ -110,7 +93,7 @@ class EndpointAdmin(EndpointModelAdmin):
             },
         ),
         (
-            "Authentication",
+            _("Authentication"),
             {
                 "fields": [
                     "auth_kind",
@@ -119,19 +102,21 @@ class EndpointAdmin(EndpointModelAdmin):
                     "new_credential",
                     "remove_credential",
                 ],
-                "description": "How this gateway signs in there. What clients send to us is never passed on.",
+                "description": _(
+                    "How this gateway signs in there. What clients send to us is never passed on."
+                ),
             },
         ),
-        ("Routing", {"fields": ["priority", "weight", "max_concurrent", "preserve_path"]}),
+        (_("Routing"), {"fields": ["priority", "weight", "max_concurrent", "preserve_path"]}),
         (
-            "Models",
+            _("Models"),
             {
                 "fields": ["model_url", "model_include", "model_exclude"],
-                "description": "Which of its models are served through the gateway.",
+                "description": _("Which of its models are served through the gateway."),
             },
         ),
         (
-            "Timeouts and headers",
+            _("Timeouts and headers"),
             {
                 "fields": [
                     "connect_timeout_seconds",
@@ -146,60 +131,68 @@ class EndpointAdmin(EndpointModelAdmin):
 
     class Media:
         css = {"all": ["endpoints/endpoint_form.css"]}
-        js = ["endpoints/endpoint_form.js"]
+        js = [Script("endpoints/endpoint_form.js", type="module")]
 
     # --- The list
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
         return super().get_queryset(request).prefetch_related("models")
 
-    @admin.display(description="endpoint", ordering="name")
+    @admin.display(description=_("endpoint"), ordering="name")
     def endpoint(self, endpoint: Endpoint) -> SafeString:
         card = card_of(endpoint, default_priority=0)
         return format_html('{}<span class="where">{}<br>{}</span>', card.name, card.host, card.type)
 
-    @admin.display(description="status", ordering="health__status")
+    @admin.display(description=_("status"), ordering="health__status")
     def status(self, endpoint: Endpoint) -> SafeString | str:
         health = health_of(endpoint)
         if health is None or endpoint.mode in SET_ASIDE:
             return NOTHING
-        since = format_html('<span class="where">for {}</span>', clock(health.since, "for"))
-        reason = format_html('<span class="where">{}</span>', health.reason) if health.reason else ""
+        since = format_html(
+            '<span class="where">{} {}</span>',
+            pgettext("a length of time", "for"),
+            clock(health.since, "for"),
+        )
+        reason = (
+            format_html('<span class="where">{}</span>', capfirst(health.reason)) if health.reason else ""
+        )
         return format_html("{}{}{}", status_pill(health.status), reason, since)
 
-    @admin.display(description="last check", ordering="health__checked_at")
+    @admin.display(description=_("last check"), ordering="health__checked_at")
     def last_check(self, endpoint: Endpoint) -> SafeString | str:
         health = health_of(endpoint)
         return clock(health.checked_at, "ago") if health and health.checked_at else NOTHING
 
-    @admin.display(description="latency", ordering="health__latency_seconds")
+    @admin.display(description=_("latency"), ordering="health__latency_seconds")
     def latency(self, endpoint: Endpoint) -> str:
         milliseconds = card_of(endpoint, default_priority=0).latency_ms
         return NOTHING if milliseconds is None else f"{milliseconds} ms"
 
-    @admin.display(description="models")
+    @admin.display(description=_("models"))
     def served(self, endpoint: Endpoint) -> SafeString | str:
         names = [model.name for model in endpoint.models.all()]
         if not names:
             return NOTHING
         shown = format_html_join("", "<li>{}</li>", ((name,) for name in names[:MODELS_LISTED]))
         rest = (
-            format_html("<li>+{} more</li>", len(names) - MODELS_LISTED) if len(names) > MODELS_LISTED else ""
+            format_html("<li>{}</li>", gettext("+%(number)s more") % {"number": len(names) - MODELS_LISTED})
+            if len(names) > MODELS_LISTED
+            else ""
         )
         return format_html('<ul class="names" title="{}">{}{}</ul>', "\n".join(names), shown, rest)
 
-    @admin.display(description="mode", ordering="mode")
+    @admin.display(description=_("mode"), ordering="mode")
     def mode_shown(self, endpoint: Endpoint) -> SafeString | str:
         return str(MODE_WORDS[Mode.ACTIVE]) if endpoint.mode == Mode.ACTIVE else mode_pill(endpoint.mode)
 
-    @admin.display(description="priority", ordering="priority")
+    @admin.display(description=_("priority"), ordering="priority")
     def rank(self, endpoint: Endpoint) -> str:
-        return "default" if endpoint.priority is None else str(endpoint.priority)
+        return gettext("default") if endpoint.priority is None else str(endpoint.priority)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Endpoints", **(extra_context or {})})
+        return super().changelist_view(request, {"title": _("Endpoints"), **(extra_context or {})})
 
     # --- The form
 

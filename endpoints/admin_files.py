@@ -10,6 +10,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import exporting, importing, yaml_io
 from endpoints.choices import Outcome
@@ -29,9 +31,11 @@ class FileForm(forms.Form):
     """A file is looked at first; what was looked at comes back as `text`, to be imported."""
 
     file = forms.FileField(
-        label="Endpoint file",
+        label=_("Endpoint file"),
         required=False,
-        help_text="A list called endpoints, or Olla's configuration. It may name no variables and no files.",
+        help_text=_(
+            "A list called endpoints, or Olla's configuration. It may name no variables and no files."
+        ),
         widget=forms.FileInput(attrs={"accept": ".yaml,.yml,application/yaml"}),
     )
     text = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
@@ -55,7 +59,7 @@ def upload(request: HttpRequest, site: AdminSite) -> HttpResponse:
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
     form = FileForm(request.POST or None, request.FILES or None)
-    context: dict[str, Any] = {**site.each_context(request), "title": "Import endpoints", "form": form}
+    context: dict[str, Any] = {**site.each_context(request), "title": _("Import endpoints"), "form": form}
     if form.is_valid():
         chosen = form.cleaned_data["file"]
         raw = chosen.read(yaml_io.MAX_FILE_BYTES + 1) if chosen else form.cleaned_data["text"].encode()
@@ -78,4 +82,6 @@ def said(prepared: Import) -> str:
     added, changed, same = (
         prepared.count(outcome) for outcome in (Outcome.ADDED, Outcome.CHANGED, Outcome.UNCHANGED)
     )
-    return f"Imported: {added} added, {changed} changed, {same} as they were."
+    return gettext("Imported: {added} added, {changed} changed, {same} as they were.").format(
+        added=added, changed=changed, same=same
+    )

@@ -13,6 +13,9 @@ from django.db import transaction
 from django.http import Http404, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import operations
 from endpoints.buttons import BUTTONS, press
@@ -35,31 +38,33 @@ MAX_ID_DIGITS: Final = 18
 class Question:
     """What is asked before it is done. `said` takes the endpoints' names, or how many they are."""
 
-    title: str
-    what: str
-    yes: str
-    said: str
+    title: Any
+    what: Any
+    yes: Any
+    said: Any
 
 
 QUESTIONS: Final = {
     "drain": Question(
-        title="Drain",
-        what="Running requests finish. New ones go to other endpoints, or are refused when no other has the "
-        "model. The checks go on.",
-        yes="Drain",
-        said="Draining {}: running requests finish, new ones go elsewhere.",
+        title=_("Drain"),
+        what=_(
+            "Running requests finish. New ones go to other endpoints, or are refused when no other has the "
+            "model. The checks go on."
+        ),
+        yes=_("Drain"),
+        said=_("Draining {}: running requests finish, new ones go elsewhere."),
     ),
     "pause": Question(
-        title="Pause",
-        what="No new requests and no checks, until they are put in service again.",
-        yes="Pause",
-        said="Paused {}: no requests and no checks.",
+        title=_("Pause"),
+        what=_("No new requests and no checks, until they are put in service again."),
+        yes=_("Pause"),
+        said=_("Paused {}: no requests and no checks."),
     ),
     "maintain": Question(
-        title="Maintenance",
-        what="No new requests and no checks until then; after it they are put in service by themselves.",
-        yes="Begin maintenance",
-        said="{} in maintenance until {:%Y-%m-%d %H:%M} UTC, and then in service again.",
+        title=_("Maintenance"),
+        what=_("No new requests and no checks until then; after it they are put in service by themselves."),
+        yes=_("Begin maintenance"),
+        said=_("{} in maintenance until {:%Y-%m-%d %H:%M} UTC, and then in service again."),
     ),
 }
 
@@ -68,18 +73,21 @@ class OperationForm(forms.Form):
     """`until` is asked for where it means something, `whole_host` where others are on the same hosts."""
 
     until = forms.CharField(
+        label=_("Until"),
         max_length=40,
         initial="2h",
-        help_text="For how long, such as 30m or 2h, or until when: 2026-12-01T08:00 (UTC).",
+        help_text=_("For how long, such as 30m or 2h, or until when: 2026-12-01T08:00 (UTC)."),
     )
-    whole_host = forms.BooleanField(required=False, label="All endpoints of these hosts")
+    whole_host = forms.BooleanField(required=False, label=_("All endpoints of these hosts"))
 
     def __init__(self, *args: Any, timed: bool, others: Sequence[Endpoint], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not timed:
             del self.fields["until"]
         if others:
-            self.fields["whole_host"].help_text = f"Also {', '.join(each.name for each in others)}."
+            self.fields["whole_host"].help_text = gettext("Also {names}.").format(
+                names=", ".join(each.name for each in others)
+            )
         else:
             del self.fields["whole_host"]
 
@@ -121,7 +129,10 @@ def page(request: HttpRequest, site: AdminSite, action: str) -> HttpResponse:
 def bulk_action(name: str) -> Callable[..., Any]:
     """The admin action of a button, for the endpoints that are ticked."""
 
-    @admin.action(description=f"{BUTTONS[name].label}: selected endpoints", permissions=["change"])
+    @admin.action(
+        description=format_lazy("{}: {}", BUTTONS[name].label, _("selected endpoints")),
+        permissions=["change"],
+    )
     def act(model_admin: ModelAdmin[Endpoint], request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
         model_admin.message_user(request, press(name, list(queryset)), messages.SUCCESS)
 
@@ -132,7 +143,10 @@ def bulk_action(name: str) -> Callable[..., Any]:
 def asking_action(name: str) -> Callable[..., Any]:
     """The admin action that leads to the page of `admin_operating`."""
 
-    @admin.action(description=f"{QUESTIONS[name].title}: selected endpoints…", permissions=["change"])
+    @admin.action(
+        description=format_lazy("{}: {}…", QUESTIONS[name].title, _("selected endpoints")),
+        permissions=["change"],
+    )
     def ask(
         model_admin: ModelAdmin[Endpoint],  # noqa: ARG001
         request: HttpRequest,  # noqa: ARG001
@@ -165,5 +179,10 @@ def _operate(action: str, endpoints: Sequence[Endpoint], *, until: datetime | No
 
 
 def _said(question: Question, endpoints: Sequence[Endpoint], until: datetime | None) -> str:
-    who = endpoints[0].name if len(endpoints) == 1 else f"{len(endpoints)} endpoints"
-    return question.said.format(who, until)
+    who = (
+        endpoints[0].name
+        if len(endpoints) == 1
+        else gettext("{number} endpoints").format(number=len(endpoints))
+    )
+    said: str = question.said.format(who, until)
+    return said

@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import alert_channels, alerts
 from endpoints.admin_history import ToLookAt
@@ -41,24 +42,24 @@ class AlertChannelAdmin(ChannelAdmin):
     fieldsets = (
         (None, {"fields": ["name", "kind", "enabled"]}),
         (
-            "Where",
+            _("Where"),
             {
                 "fields": ["new_url", "new_secret", "remove_secret", "recipients"],
-                "description": "A URL for webhooks, Slack, Discord and ntfy; addresses for e-mail.",
+                "description": _("A URL for webhooks, Slack, Discord and ntfy; addresses for e-mail."),
             },
         ),
-        ("Of what", {"fields": [("on_down", "on_back"), ("on_flapping", "on_budget")]}),
-        ("When", {"fields": ["group_seconds", ("quiet_from", "quiet_until"), "time_zone"]}),
+        (_("Of what"), {"fields": [("on_down", "on_back"), ("on_flapping", "on_budget")]}),
+        (_("When"), {"fields": ["group_seconds", ("quiet_from", "quiet_until"), "time_zone"]}),
     )
 
     class Media:
         css = {"all": ["endpoints/endpoint_form.css"]}
 
-    @admin.display(description="goes to")
+    @admin.display(description=_("goes to"))
     def goes_to(self, channel: AlertChannel) -> str:
         return channel.recipients if channel.kind == ChannelKind.EMAIL else channel.host
 
-    @admin.display(description="last alert")
+    @admin.display(description=_("last alert"))
     def last(self, channel: AlertChannel) -> SafeString | str:
         newest = channel.deliveries.first()
         return clock(newest.at, "ago") if newest else "-"

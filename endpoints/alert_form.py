@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import alert_channels
 from endpoints.alert_models import AlertChannel
@@ -14,28 +16,32 @@ if TYPE_CHECKING:
 else:
     ChannelModelForm = forms.ModelForm  # generic for the type checker only
 
-STORED = "One is stored. Type a new one to replace it."
+STORED = _("One is stored. Type a new one to replace it.")
 SECRET_INPUT = {"autocomplete": "off", "spellcheck": "false", "class": "vTextField"}
 
 
 class AlertChannelForm(ChannelModelForm):
     new_url = forms.CharField(
-        label="URL",
+        label=_("URL"),
         required=False,
         max_length=1000,
         widget=forms.PasswordInput(attrs=SECRET_INPUT),
-        help_text="Of the webhook, or of the ntfy topic (https://ntfy.sh/my-topic). Stored encrypted, for "
-        "whoever has it can write there.",
+        help_text=_(
+            "Of the webhook, or of the ntfy topic (https://ntfy.sh/my-topic). Stored encrypted, for "
+            "whoever has it can write there."
+        ),
     )
     new_secret = forms.CharField(
-        label="Secret",
+        label=_("Secret"),
         required=False,
         max_length=500,
         widget=forms.PasswordInput(attrs=SECRET_INPUT),
-        help_text="Optional. A webhook's messages are signed with it (X-Olla-Signature); for ntfy it is the "
-        "access token. It is removed when the URL's host changes.",
+        help_text=_(
+            "Optional. A webhook's messages are signed with it (X-Olla-Signature); for ntfy it is the "
+            "access token. It is removed when the URL's host changes."
+        ),
     )
-    remove_secret = forms.BooleanField(label="Remove the stored secret", required=False)
+    remove_secret = forms.BooleanField(label=_("Remove the stored secret"), required=False)
 
     class Meta:
         model = AlertChannel
@@ -44,20 +50,24 @@ class AlertChannelForm(ChannelModelForm):
             "recipients": forms.Textarea(attrs={"rows": 2, "cols": 60, "spellcheck": "false"}),
         }
         help_texts = {
-            "name": "Shown on pages and in messages, such as ops-slack.",
-            "kind": "In which form messages are sent.",
-            "recipients": "For e-mail: addresses, separated by spaces or line breaks. The server of "
-            "OLLA_SMTP_URL sends it.",
-            "group_seconds": "Seconds. What happens within them is one message.",
-            "quiet_from": "A time of day, such as 22:00. Empty: no quiet hours.",
-            "quiet_until": "What happens in the quiet hours comes as one message when they end.",
-            "time_zone": "Of the quiet hours and of the times in messages, such as Europe/Berlin.",
+            "name": _("Shown on pages and in messages, such as ops-slack."),
+            "kind": _("In which form messages are sent."),
+            "recipients": _(
+                "For e-mail: addresses, separated by spaces or line breaks. The server of "
+                "OLLA_SMTP_URL sends it."
+            ),
+            "group_seconds": _("Seconds. What happens within them is one message."),
+            "quiet_from": _("A time of day, such as 22:00. Empty: no quiet hours."),
+            "quiet_until": _("What happens in the quiet hours comes as one message when they end."),
+            "time_zone": _("Of the quiet hours and of the times in messages, such as Europe/Berlin."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "new_url" in self.fields and self.instance.encrypted_url:
-            self.fields["new_url"].help_text = f"{STORED} It goes to {self.instance.host}."
+            self.fields[
+                "new_url"
+            ].help_text = f"{STORED} {gettext('It goes to {host}.').format(host=self.instance.host)}"
         if "new_secret" in self.fields and self.instance.encrypted_secret:
             self.fields["new_secret"].help_text = STORED
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from ollaproject.sealed import seal, unseal
 
@@ -20,33 +22,33 @@ MAX_GROUP_SECONDS = 3600
 class ChannelKind(models.TextChoices):
     """Where alerts go."""
 
-    WEBHOOK = "webhook", "Webhook (JSON)"
-    SLACK = "slack", "Slack"
-    DISCORD = "discord", "Discord"
-    NTFY = "ntfy", "ntfy"
-    EMAIL = "email", "E-mail"
+    WEBHOOK = "webhook", _("Webhook (JSON)")
+    SLACK = "slack", _("Slack")
+    DISCORD = "discord", _("Discord")
+    NTFY = "ntfy", _("ntfy")
+    EMAIL = "email", _("E-mail")
 
 
 class AlertKind(models.TextChoices):
     """What has happened."""
 
-    DOWN = "down", "Down"
-    BACK = "back", "Back"
-    FLAPPING = "flapping", "Flapping"
-    BUDGET = "budget", "Budget reached"
-    TEST = "test", "Test"
+    DOWN = "down", _("Down")
+    BACK = "back", _("Back")
+    FLAPPING = "flapping", _("Flapping")
+    BUDGET = "budget", _("Budget reached")
+    TEST = "test", _("Test")
 
 
 class DeliveryState(models.TextChoices):
-    WAITING = "waiting", "Waiting"
-    SENDING = "sending", "Being sent"
-    SENT = "sent", "Sent"
-    FAILED = "failed", "Failed"
+    WAITING = "waiting", _("Waiting")
+    SENDING = "sending", _("Being sent")
+    SENT = "sent", _("Sent")
+    FAILED = "failed", _("Failed")
 
 
 def validate_zone(name: str) -> None:
     if name not in available_timezones():
-        raise ValidationError("This is no time zone. Write one such as Europe/Berlin, or UTC.")
+        raise ValidationError(_("This is no time zone. Write one such as Europe/Berlin, or UTC."))
 
 
 class AlertChannel(models.Model):
@@ -58,10 +60,10 @@ class AlertChannel(models.Model):
     encrypted_url = models.TextField(blank=True, editable=False)
     encrypted_secret = models.TextField(blank=True, editable=False)
     recipients = models.TextField(blank=True)
-    on_down = models.BooleanField("an endpoint goes down", default=True)
-    on_back = models.BooleanField("it is back", default=True)
-    on_flapping = models.BooleanField("it keeps going up and down", default=True)
-    on_budget = models.BooleanField("a budget is used up", default=True)
+    on_down = models.BooleanField(_("an endpoint goes down"), default=True)
+    on_back = models.BooleanField(_("it is back"), default=True)
+    on_flapping = models.BooleanField(_("it keeps going up and down"), default=True)
+    on_budget = models.BooleanField(_("a budget is used up"), default=True)
     group_seconds = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(MAX_GROUP_SECONDS)])
     quiet_from = models.TimeField(null=True, blank=True)
     quiet_until = models.TimeField(null=True, blank=True)
@@ -75,9 +77,9 @@ class AlertChannel(models.Model):
 
     def clean(self) -> None:
         if (self.quiet_from is None) != (self.quiet_until is None):
-            raise ValidationError({"quiet_until": "Quiet hours need a beginning and an end."})
+            raise ValidationError({"quiet_until": _("Quiet hours need a beginning and an end.")})
         if self.quiet_from is not None and self.quiet_from == self.quiet_until:
-            raise ValidationError({"quiet_until": "Quiet hours that end when they begin are none."})
+            raise ValidationError({"quiet_until": _("Quiet hours that end when they begin are none.")})
 
     def set_url(self, plain: str) -> None:
         """Store `plain` encrypted. The caller saves."""
@@ -109,11 +111,13 @@ class AlertChannel(models.Model):
         except ZoneInfoNotFoundError:
             return ZoneInfo("UTC")
 
-    def missing(self) -> dict[str, str]:
+    def missing(self) -> dict[str, Any]:
         """What it cannot do without, by `recipients` or `url`."""
         if self.kind == ChannelKind.EMAIL:
-            return {} if self.recipients.split() else {"recipients": "An e-mail needs at least one address."}
-        return {} if self.encrypted_url else {"url": "This kind of channel needs a URL."}
+            return (
+                {} if self.recipients.split() else {"recipients": _("An e-mail needs at least one address.")}
+            )
+        return {} if self.encrypted_url else {"url": _("This kind of channel needs a URL.")}
 
     def wants(self, kind: AlertKind | str) -> bool:
         """Whether it is told of such things. Tests go to whoever is asked to be tested."""
@@ -138,7 +142,7 @@ class AlertDelivery(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
-        verbose_name_plural = "alert deliveries"
+        verbose_name_plural = _("alert deliveries")
         indexes = [models.Index(fields=["state", "due_at"], name="alerts_that_are_due")]
 
     def __str__(self) -> str:

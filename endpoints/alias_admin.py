@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import aliases
 from endpoints.models import AliasedModel, ModelAlias
@@ -25,7 +26,7 @@ class AliasedModelInline(AliasedModelInlineBase):
     extra = 1
     min_num = 1
     validate_min = True
-    verbose_name_plural = "models, the first that can be served is used"
+    verbose_name_plural = _("models, the first that can be served is used")
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         """The head of a column is no label: screen readers need one on each field."""
@@ -55,6 +56,6 @@ class ModelAliasAdmin(ModelAliasAdminBase):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ModelAlias]) -> None:  # noqa: ARG002
         aliases.delete(queryset)
 
-    @admin.display(description="models")
+    @admin.display(description=_("models"))
     def in_order(self, alias: ModelAlias) -> str:
         return aliases.in_order(one.model for one in alias.models.all())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import operations
 from endpoints.choices import Mode
@@ -18,10 +21,10 @@ if TYPE_CHECKING:
 class Button:
     """`sentences` are for one endpoint, with its name, and for several, with their number."""
 
-    label: str
+    label: Any
     icon: str
     press: Callable[[Sequence[Endpoint]], None]
-    sentences: tuple[str, str]
+    sentences: tuple[Any, Any]
     modes: frozenset[Mode]
 
 
@@ -39,39 +42,39 @@ def check(endpoints: Sequence[Endpoint]) -> None:
 
 BUTTONS = {
     "check": Button(
-        label="Check now",
+        label=_("Check now"),
         icon="check",
         press=check,
-        sentences=("Checking {} now.", "Checking {} endpoints now."),
+        sentences=(_("Checking {} now."), _("Checking {} endpoints now.")),
         modes=frozenset({Mode.ACTIVE, Mode.DRAINING}),
     ),
     "activate": Button(
-        label="Put in service",
+        label=_("Put in service"),
         icon="active",
         press=each(operations.activate),
         sentences=(
-            "Put {} in service. It is checked now.",
-            "Put {} endpoints in service. They are checked now.",
+            _("Put {} in service. It is checked now."),
+            _("Put {} endpoints in service. They are checked now."),
         ),
         modes=frozenset({Mode.DRAINING, Mode.PAUSED, Mode.MAINTENANCE}),
     ),
     "drain": Button(
-        label="Drain",
+        label=_("Drain"),
         icon="draining",
         press=each(operations.drain),
         sentences=(
-            "Draining {}: running requests finish, new ones go elsewhere.",
-            "Draining {} endpoints: running requests finish, new ones go elsewhere.",
+            _("Draining {}: running requests finish, new ones go elsewhere."),
+            _("Draining {} endpoints: running requests finish, new ones go elsewhere."),
         ),
         modes=frozenset({Mode.ACTIVE, Mode.PAUSED, Mode.MAINTENANCE}),
     ),
     "pause": Button(
-        label="Pause",
+        label=_("Pause"),
         icon="paused",
         press=each(operations.pause),
         sentences=(
-            "Paused {}: no requests and no checks.",
-            "Paused {} endpoints: no requests and no checks.",
+            _("Paused {}: no requests and no checks."),
+            _("Paused {} endpoints: no requests and no checks."),
         ),
         modes=frozenset({Mode.ACTIVE, Mode.DRAINING, Mode.MAINTENANCE}),
     ),
@@ -89,13 +92,24 @@ def press(action: str, endpoints: Sequence[Endpoint]) -> str:
         return nothing_to_do(action, endpoints)
     button.press(fitting)
     one, several = button.sentences
-    said = one.format(fitting[0].name) if len(fitting) == 1 else several.format(len(fitting))
+    said: str = one.format(fitting[0].name) if len(fitting) == 1 else several.format(len(fitting))
     left = len(endpoints) - len(fitting)
-    return f"{said} {left} left as {'it was' if left == 1 else 'they were'}." if left else said
+    if not left:
+        return said
+    more = ngettext("{number} left as it was.", "{number} left as they were.", left)
+    return f"{said} {more.format(number=left)}"
 
 
 def nothing_to_do(action: str, endpoints: Sequence[Endpoint]) -> str:
-    who = f"{endpoints[0].name} is" if len(endpoints) == 1 else "all of them are"
+    if len(endpoints) == 1:
+        words = (
+            gettext("Nothing to check: {who} is paused. To have it checked, put it in service first.")
+            if action == "check"
+            else gettext("Nothing to change: {who} is in that mode already.")
+        )
+        return words.format(who=endpoints[0].name)
     if action == "check":
-        return f"Nothing to check: {who} paused. To have it checked, put it in service first."
-    return f"Nothing to change: {who} in that mode already."
+        return gettext(
+            "Nothing to check: all of them are paused. To have them checked, put them in service first."
+        )
+    return gettext("Nothing to change: all of them are in that mode already.")

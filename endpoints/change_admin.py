@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.utils.html import format_html_join
+from django.utils.translation import gettext_lazy as _
 
 from endpoints.admin_history import ToLookAt
 from endpoints.models import Change
@@ -25,10 +26,10 @@ class ChangeAdmin(ToLookAt, ChangeAdminBase):
     list_display_links = None
     list_filter = ["action", "via", "kind"]
     search_fields = ["actor", "name"]
-    search_help_text = "Person, endpoint or alias"
+    search_help_text = _("Person, endpoint or alias")
     date_hierarchy = "at"
 
-    @admin.display(description="what")
+    @admin.display(description=_("what"))
     def what(self, change: Change) -> SafeString:
         return format_html_join("", "<div>{}</div>", ((one,) for one in change.differences))
 

@@ -68,10 +68,10 @@ class Retry(models.TextChoices):
 class AuthKind(models.TextChoices):
     """How an endpoint's credential is sent."""
 
-    NONE = "none", "None"
-    BEARER = "bearer", "Bearer token (Authorization: Bearer …)"
-    API_KEY = "api_key", "API key in a header"
-    BASIC = "basic", "User name and password (Basic)"
+    NONE = "none", _("None")
+    BEARER = "bearer", _("Bearer token (Authorization: Bearer …)")
+    API_KEY = "api_key", _("API key in a header")
+    BASIC = "basic", _("User name and password (Basic)")
 
 
 class Outcome(StrEnum):

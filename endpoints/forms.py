@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import validation
 from endpoints.detection import detect
@@ -24,14 +26,16 @@ if TYPE_CHECKING:
 else:
     EndpointModelForm = forms.ModelForm
 
-STORED = "A credential is stored. Type a new one to replace it."
-NOT_STORED = "Stored encrypted, sent to the endpoint, and never shown again."
+STORED = _("A credential is stored. Type a new one to replace it.")
+NOT_STORED = _("Stored encrypted, sent to the endpoint, and never shown again.")
 
 
 def notes_on(profile: Profile) -> list[str]:
     """What is worth knowing of a backend type while its form is filled in."""
     port = (
-        [f"It listens on port {profile.default_port} unless told otherwise."] if profile.default_port else []
+        [gettext("It listens on port {port} unless told otherwise.").format(port=profile.default_port)]
+        if profile.default_port
+        else []
     )
     return [*port, *profile.quirks]
 
@@ -58,66 +62,72 @@ class EndpointForm(EndpointModelForm):
     """Add or edit an endpoint. The stored credential is not an initial value, so it is never rendered."""
 
     type = forms.ChoiceField(
-        label="Backend type",
+        label=_("Backend type"),
         initial=NEW.type,
-        help_text="What runs there. It decides how health is read, and what an empty field means.",
+        help_text=_("What runs there. It decides how health is read, and what an empty field means."),
     )
     tags = WordsField(
-        label="Tags",
+        label=_("Tags"),
         required=False,
         widget=forms.TextInput(attrs={"spellcheck": "false"}),
-        help_text="Words to find it by on the dashboard, such as office m4. They do not change its routing.",
+        help_text=_(
+            "Words to find it by on the dashboard, such as office m4. They do not change its routing."
+        ),
     )
     check_interval_seconds = DurationField(
-        label="Check interval",
+        label=_("Check interval"),
         initial=NEW.check_interval_seconds,
-        help_text="How often health is checked: 1s to 24h. 5s means 5 seconds.",
+        help_text=_("How often health is checked: 1s to 24h. 5s means 5 seconds."),
     )
     check_timeout_seconds = DurationField(
-        label="Check timeout",
+        label=_("Check timeout"),
         initial=NEW.check_timeout_seconds,
-        help_text="How long one check may take. It must be shorter than the interval.",
+        help_text=_("How long one check may take. It must be shorter than the interval."),
     )
     deep_check_interval_seconds = DurationField(
-        label="Deep check interval",
+        label=_("Deep check interval"),
         required=False,
-        help_text="How often it must also generate one token, such as 5m. Empty: never.",
+        help_text=_("How often it must also generate one token, such as 5m. Empty: never."),
     )
     connect_timeout_seconds = DurationField(
-        label="Connect timeout", required=False, help_text="After this the next endpoint is tried."
+        label=_("Connect timeout"), required=False, help_text=_("After this the next endpoint is tried.")
     )
     first_byte_timeout_seconds = DurationField(
-        label="First-byte timeout",
+        label=_("First-byte timeout"),
         required=False,
-        help_text="How long an answer may take to begin. A model that has to be loaded first needs minutes.",
+        help_text=_(
+            "How long an answer may take to begin. A model that has to be loaded first needs minutes."
+        ),
     )
     idle_timeout_seconds = DurationField(
-        label="Idle timeout", required=False, help_text="How long a stream may pause between two pieces."
+        label=_("Idle timeout"),
+        required=False,
+        help_text=_("How long a stream may pause between two pieces."),
     )
     model_include = LinesField(
-        label="Include models",
+        label=_("Include models"),
         required=False,
-        help_text="Patterns such as mlx-community/*, one per line. Empty: all.",
+        help_text=_("Patterns such as mlx-community/*, one per line. Empty: all."),
     )
     model_exclude = LinesField(
-        label="Exclude models",
+        label=_("Exclude models"),
         required=False,
-        help_text="One pattern per line, such as *-draft. It wins over include.",
+        help_text=_("One pattern per line, such as *-draft. It wins over include."),
     )
     headers = HeadersField(
-        label="Headers",
+        label=_("Headers"),
         required=False,
-        help_text="One Name: value per line, sent with every request. Whoever sees this form sees them.",
+        help_text=_("One Name: value per line, sent with every request. Whoever sees this form sees them."),
     )
     # Not called `credential`: to those who may look but not edit, the admin shows what the model has under a
     # field's name, and Endpoint.credential() has the plain text.
     new_credential = forms.CharField(
-        label="Credential",
+        label=_("Credential"),
         required=False,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "size": 50}, render_value=False),
     )
-    remove_credential = forms.BooleanField(label="Remove the stored credential", required=False)
+    remove_credential = forms.BooleanField(label=_("Remove the stored credential"), required=False)
 
     class Meta:
         model = Endpoint
@@ -148,24 +158,32 @@ class EndpointForm(EndpointModelForm):
             "retry",
         ]
         labels: ClassVar = {
-            "auth_kind": "Authentication",
-            "auth_header": "API key header",
-            "auth_username": "User name",
-            "max_concurrent": "Concurrent requests",
+            "name": _("Name"),
+            "mode": _("Mode"),
+            "priority": _("Priority"),
+            "weight": _("Weight"),
+            "retry": _("Retry"),
+            "preserve_path": _("Preserve path"),
+            "health_check_url": _("Health check URL"),
+            "model_url": _("Model URL"),
+            "auth_kind": _("Authentication"),
+            "auth_header": _("API key header"),
+            "auth_username": _("User name"),
+            "max_concurrent": _("Concurrent requests"),
         }
         help_texts: ClassVar = {
-            "name": "Shown on pages and sent to clients in X-Olla-Endpoint, such as mac-mini-1.",
-            "url": "Where it listens, such as http://192.168.0.100:8000 (without /v1).",
-            "mode": "Draining: running requests finish, no new ones. Paused: no requests and no checks.",
-            "priority": "Higher is asked first; the next lower one serves when none above it can.",
-            "weight": "Its share of the requests among endpoints of the same priority.",
-            "retry": "Whether the next endpoint gets what failed here before its answer began.",
-            "preserve_path": "Keep the path of the URL in front of each request's own.",
-            "health_check_url": "A path, or a whole URL.",
-            "model_url": "A path, or a whole URL, that lists the models.",
-            "auth_header": "For an API key: the header that carries it, X-Api-Key when empty.",
-            "auth_username": "For Basic sign-in.",
-            "max_concurrent": "How many requests it gets at once.",
+            "name": _("Shown on pages and sent to clients in X-Olla-Endpoint, such as mac-mini-1."),
+            "url": _("Where it listens, such as http://192.168.0.100:8000 (without /v1)."),
+            "mode": _("Draining: running requests finish, no new ones. Paused: no requests and no checks."),
+            "priority": _("Higher is asked first; the next lower one serves when none above it can."),
+            "weight": _("Its share of the requests among endpoints of the same priority."),
+            "retry": _("Whether the next endpoint gets what failed here before its answer began."),
+            "preserve_path": _("Keep the path of the URL in front of each request's own."),
+            "health_check_url": _("A path, or a whole URL."),
+            "model_url": _("A path, or a whole URL, that lists the models."),
+            "auth_header": _("For an API key: the header that carries it, X-Api-Key when empty."),
+            "auth_username": _("For Basic sign-in."),
+            "max_concurrent": _("How many requests it gets at once."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -184,7 +202,7 @@ class EndpointForm(EndpointModelForm):
         field = self.fields["type"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type checker
         field.choices = [
-            (AUTO, "Detect from the URL"),
+            (AUTO, _("Detect from the URL")),
             *((profile.name, profile.display_name) for profile in known),
         ]
         # static/endpoints/endpoint_form.js shows the placeholders of the type that is chosen.
@@ -205,7 +223,7 @@ class EndpointForm(EndpointModelForm):
         plain = self.cleaned_data.get("new_credential")
         remove = self.cleaned_data.get("remove_credential")
         if plain and remove:
-            self.add_error("remove_credential", "A new credential is typed above. Do one or the other.")
+            self.add_error("remove_credential", _("A new credential is typed above. Do one or the other."))
         elif plain or remove:
             self.instance.set_credential(plain or "")
         if self.cleaned_data.get("type") == AUTO and not self.errors:

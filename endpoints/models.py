@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import secrets, validation
 from endpoints.alert_models import AlertChannel, AlertDelivery
@@ -42,10 +43,10 @@ class Endpoint(models.Model):
     name = models.CharField(
         max_length=MAX_NAME_LENGTH,
         unique=True,
-        error_messages={"unique": "Another endpoint has this name. Names must differ: clients see them."},
+        error_messages={"unique": _("Another endpoint has this name. Names must differ: clients see them.")},
     )
-    url = models.CharField("URL", max_length=500)
-    type = models.CharField("backend type", max_length=40, default="vllm-mlx")
+    url = models.CharField(_("URL"), max_length=500)
+    type = models.CharField(_("backend type"), max_length=40, default="vllm-mlx")
     mode = models.CharField(max_length=12, choices=Mode, default=Mode.ACTIVE)
     tags = models.JSONField(default=list, blank=True)
     maintenance_until = models.DateTimeField(null=True, blank=True, editable=False)
@@ -54,8 +55,8 @@ class Endpoint(models.Model):
         default=1, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
     preserve_path = models.BooleanField(default=False)
-    model_url = models.CharField("model URL", max_length=500, blank=True)
-    health_check_url = models.CharField("health check URL", max_length=500, blank=True)
+    model_url = models.CharField(_("model URL"), max_length=500, blank=True)
+    health_check_url = models.CharField(_("health check URL"), max_length=500, blank=True)
     check_interval_seconds = models.FloatField(default=5)
     check_timeout_seconds = models.FloatField(default=2)
     deep_check_interval_seconds = models.FloatField(null=True, blank=True)
@@ -71,7 +72,7 @@ class Endpoint(models.Model):
     first_byte_timeout_seconds = models.FloatField(null=True, blank=True)
     idle_timeout_seconds = models.FloatField(null=True, blank=True)
     retry = models.CharField(max_length=8, choices=Retry, default=Retry.SAFE)
-    is_local = models.BooleanField("this machine's own model", default=False, editable=False)
+    is_local = models.BooleanField(_("this machine's own model"), default=False, editable=False)
     # Taken out of service by whoever runs its server, not by an operator: put back by the same.
     is_closed = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -116,7 +117,7 @@ class EndpointHealth(models.Model):
     latency_seconds = models.FloatField(null=True)
     consecutive_failures = models.PositiveIntegerField(default=0)
     consecutive_successes = models.PositiveIntegerField(default=0)
-    flapping = models.BooleanField("keeps going up and down", default=False)
+    flapping = models.BooleanField(_("keeps going up and down"), default=False)
     # Since when it loads a model, and when it last came back after it had failed.
     loading_since = models.DateTimeField(null=True)
     recovered_at = models.DateTimeField(null=True)
@@ -132,7 +133,7 @@ class EndpointHealth(models.Model):
     wakes_in_seconds = models.FloatField(null=True)
 
     class Meta:
-        verbose_name_plural = "endpoint health"
+        verbose_name_plural = _("endpoint health")
 
     def __str__(self) -> str:
         return f"{self.endpoint_id}: {self.status}"
@@ -143,7 +144,7 @@ class EndpointModel(models.Model):
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="models")
     name = models.CharField(max_length=300)
-    created = models.BigIntegerField(help_text="Unix time, as the backend says or when it was first seen.")
+    created = models.BigIntegerField(help_text=_("Unix time, as the backend says or when it was first seen."))
     max_model_len = models.PositiveIntegerField(null=True)
     # What the backend itself says, as far as it does. endpoints.model_details adds what its name tells.
     family = models.CharField(max_length=60, blank=True)
@@ -151,7 +152,7 @@ class EndpointModel(models.Model):
     quantization = models.CharField(max_length=60, blank=True)
     size_bytes = models.BigIntegerField(null=True)
     capabilities = models.JSONField(default=list)
-    is_loaded = models.BooleanField("in memory", null=True)
+    is_loaded = models.BooleanField(_("in memory"), null=True)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
 
@@ -173,20 +174,22 @@ class ModelAlias(models.Model):
         unique=True,
         validators=[validation.validate_model_name],
         help_text=(
-            "What clients ask for, such as gpt-4o-mini. It hides a model of the same name. A pattern such as "
-            "claude-* stands for every name that no endpoint serves itself."
+            _(
+                "What clients ask for, such as gpt-4o-mini. It hides a model of the same name. A pattern "
+                "such as claude-* stands for every name that no endpoint serves itself."
+            )
         ),
     )
     strategy = models.CharField(
         max_length=20,
         blank=True,
         choices=[(name, name) for name in STRATEGIES],
-        help_text="Who gets its requests among equals. Empty: as everywhere (OLLA_LOAD_BALANCER).",
+        help_text=_("Who gets its requests among equals. Empty: as everywhere (OLLA_LOAD_BALANCER)."),
     )
 
     class Meta:
         ordering = ["name"]
-        verbose_name_plural = "model aliases"
+        verbose_name_plural = _("model aliases")
 
     def __str__(self) -> str:
         return self.name
@@ -196,7 +199,7 @@ class AliasedModel(models.Model):
     """One model of an alias. Those with a lower position are preferred."""
 
     alias = models.ForeignKey(ModelAlias, on_delete=models.CASCADE, related_name="models")
-    position = models.PositiveSmallIntegerField(default=0, help_text="The lowest is tried first.")
+    position = models.PositiveSmallIntegerField(default=0, help_text=_("The lowest is tried first."))
     model = models.CharField(max_length=MAX_MODEL_NAME_LENGTH, validators=[validation.validate_model_name])
 
     class Meta:
@@ -247,7 +250,7 @@ class CheckSummary(models.Model):
 
     class Meta:
         ordering = ["-begins_at"]
-        verbose_name_plural = "check summaries"
+        verbose_name_plural = _("check summaries")
         constraints = [
             models.UniqueConstraint(fields=["endpoint", "span", "begins_at"], name="one_summary_per_period")
         ]

@@ -9,6 +9,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from endpoints import changes
 from endpoints.status_page_row import StatusPage, new_token
@@ -45,7 +47,7 @@ class StatusPageAdmin(StatusPageAdminBase):
         """There is one, so its form is the list."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        page, _ = StatusPage.objects.get_or_create(pk=StatusPage.SINGLETON)
+        page, _made = StatusPage.objects.get_or_create(pk=StatusPage.SINGLETON)
         return HttpResponseRedirect(reverse(CHANGE_URL, args=[page.pk]))
 
     def change_view(
@@ -54,14 +56,14 @@ class StatusPageAdmin(StatusPageAdminBase):
         self._base_url = request.build_absolute_uri("/").rstrip("/")
         return super().change_view(request, object_id, form_url, extra_context)
 
-    @admin.display(description="link")
+    @admin.display(description=_("link"))
     def link(self, page: StatusPage) -> SafeString | str:
         if not page.enabled:
-            return "It is switched off."
+            return gettext("It is switched off.")
         url = self._base_url + reverse("status-page", args=[page.token])
         return format_html('<a href="{}">{}</a>', url, url)
 
-    @admin.display(description="badge")
+    @admin.display(description=_("badge"))
     def badge(self, page: StatusPage) -> SafeString | str:
         if not page.enabled:
             return "-"
@@ -87,11 +89,11 @@ class StatusPageAdmin(StatusPageAdminBase):
             return HttpResponse(status=405, headers={"Allow": "POST"})
         if not self.has_change_permission(request):
             raise PermissionDenied
-        page, _ = StatusPage.objects.get_or_create(pk=StatusPage.SINGLETON)
+        page, _made = StatusPage.objects.get_or_create(pk=StatusPage.SINGLETON)
         page.token = new_token()
         page.save(update_fields=["token"])
         changes.record(page, "new link")
         self.message_user(
-            request, "The old link leads nowhere any more. This is the new one.", messages.SUCCESS
+            request, _("The old link leads nowhere any more. This is the new one."), messages.SUCCESS
         )
         return HttpResponseRedirect(reverse(CHANGE_URL, args=[page.pk]))

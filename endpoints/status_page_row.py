@@ -6,6 +6,7 @@ import secrets
 from typing import Final
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 TOKEN_BYTES: Final = 18
 MAX_TITLE_LENGTH: Final = 80
@@ -22,18 +23,18 @@ class StatusPage(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON)
     enabled = models.BooleanField(
-        default=False, help_text="Whoever has the link may look, without an account."
+        default=False, help_text=_("Whoever has the link may look, without an account.")
     )
     title = models.CharField(
-        max_length=MAX_TITLE_LENGTH, default="Models", help_text="What the page and its badges are called."
+        max_length=MAX_TITLE_LENGTH, default="Models", help_text=_("What the page and its badges are called.")
     )
     shows_models = models.BooleanField(
-        "show the names of models", default=False, help_text="And which of them are served now."
+        _("show the names of models"), default=False, help_text=_("And which of them are served now.")
     )
     token = models.CharField(max_length=40, default=new_token, editable=False)
 
     class Meta:
-        verbose_name = "status page"
+        verbose_name = _("status page")
 
     def __str__(self) -> str:
         return "Status page"

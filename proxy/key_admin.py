@@ -13,6 +13,8 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.html import format_html
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from endpoints.templatetags.fleet import clock as shown_time
 from ollaproject.wire import clock
@@ -37,14 +39,20 @@ LIMITS = (
     ("tokens_per_day", "tokens_per_month", "max_tokens"),
 )
 NOTHING: Final = "-"
+STATE_WORDS: Final = {
+    "active": _("Active"),
+    "disabled": _("Switched off"),
+    "expired": _("Expired"),
+    "revoked": _("Revoked"),
+}
 
 
 class StateFilter(admin.SimpleListFilter):
-    title = "state"
+    title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(state, state) for state in keys.STATES]
+        return [(state, str(STATE_WORDS[state])) for state in keys.STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:  # noqa: ARG002
         return keys.in_state(queryset, str(self.value()), clock.now()) if self.value() else queryset
@@ -57,51 +65,53 @@ class ApiKeyAdmin(KeyAdmin):
     list_filter = (StateFilter, "team", ("owner", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("owner", "team")
     search_fields = ("name", "public_id", "owner__username", "team__name", "notes")
-    search_help_text = "Name, id, owner, team or notes"
+    search_help_text = _("Name, id, owner, team or notes")
     list_per_page = 100
     actions = None
     fieldsets = (
         (None, {"fields": ["name", ("owner", "team"), "expires_at", "enabled"]}),
         (
-            "What it may use",
+            _("What it may use"),
             {"fields": ["allowed_models", "allowed_endpoints", "allowed_networks"]},
         ),
         (
-            "Limits",
+            _("Limits"),
             {
                 "fields": [*LIMITS, "priority"],
-                "description": "All optional. Empty: what OLLA_KEY_LIMITS says. 0: no limit. Tokens are "
-                "those of prompts and answers; days and months are those of UTC.",
+                "description": _(
+                    "All optional. Empty: what OLLA_KEY_LIMITS says. 0: no limit. Tokens are "
+                    "those of prompts and answers; days and months are those of UTC."
+                ),
             },
         ),
-        ("Notes", {"fields": ["notes", "rest_api", "keep_bodies"]}),
+        (_("Notes"), {"fields": ["notes", "rest_api", "keep_bodies"]}),
     )
 
     class Media:
         css = {"all": ["proxy/keys.css"]}
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def state(self, key: ApiKey) -> SafeString:
         found = keys.state_of(key, clock.now())
         kept = (
-            format_html(' <span class="key-state disabled">{}</span>', "keeps bodies")
+            format_html(' <span class="key-state disabled">{}</span>', gettext("keeps bodies"))
             if key.keep_bodies
             else ""
         )
-        return format_html('<span class="key-state {}">{}</span>{}', found, found, kept)
+        return format_html('<span class="key-state {}">{}</span>{}', found, STATE_WORDS[found], kept)
 
-    @admin.display(description="expires", ordering="expires_at")
+    @admin.display(description=_("expires"), ordering="expires_at")
     def expires(self, key: ApiKey) -> str:
-        return f"{key.expires_at:%Y-%m-%d}" if key.expires_at else "never"
+        return f"{key.expires_at:%Y-%m-%d}" if key.expires_at else gettext("never")
 
-    @admin.display(description="last used", ordering="last_used_at")
+    @admin.display(description=_("last used"), ordering="last_used_at")
     def last_used(self, key: ApiKey) -> SafeString | str:
-        return shown_time(key.last_used_at, "ago") if key.last_used_at else "never"
+        return shown_time(key.last_used_at, "ago") if key.last_used_at else gettext("never")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return super().changelist_view(request, {"title": "API keys", **(extra_context or {})})
+        return super().changelist_view(request, {"title": _("API keys"), **(extra_context or {})})
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return super().has_change_permission(request, obj) and (
@@ -129,7 +139,7 @@ class ApiKeyAdmin(KeyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"The key {issued.key.name}",
+            "title": gettext("The key %(name)s") % {"name": issued.key.name},
             "key": issued.key,
             "plain": issued.plain,
         }
@@ -153,7 +163,7 @@ class ApiKeyAdmin(KeyAdmin):
             return key
         grace = request.POST.get("grace", "")
         if grace not in keys.GRACES or key.revoked_at is not None:
-            return HttpResponse("Choose how long the old secret goes on working.", status=400)
+            return HttpResponse(gettext("Choose how long the old secret goes on working."), status=400)
         if not keys.may_hold(request.user, key):
             raise PermissionDenied(keys.NOT_THEIRS)
         issued = keys.rotate(key=key, grace=timedelta(hours=int(grace)))
@@ -166,9 +176,15 @@ class ApiKeyAdmin(KeyAdmin):
             return key
         if keys.revoke(key=key):
             self.log_change(request, key, "Revoked.")
-            self.message_user(request, f"Revoked {key.name}. It stops within a second.", messages.SUCCESS)
+            self.message_user(
+                request,
+                gettext("Revoked {name}. It stops within a second.").format(name=key.name),
+                messages.SUCCESS,
+            )
         else:
-            self.message_user(request, f"{key.name} was revoked already.", messages.INFO)
+            self.message_user(
+                request, gettext("{name} was revoked already.").format(name=key.name), messages.INFO
+            )
         return HttpResponseRedirect(reverse("admin:proxy_apikey_change", args=[key_id]))
 
     def _to_change(self, request: HttpRequest, key_id: int) -> ApiKey | HttpResponse:
@@ -196,10 +212,10 @@ class TeamLimitsAdmin(LimitsAdmin):
     fieldsets = (
         (None, {"fields": ["team"]}),
         (
-            "What its keys may use together",
+            _("What its keys may use together"),
             {
                 "fields": [*LIMITS],
-                "description": "All optional. Empty: what OLLA_TEAM_LIMITS says. 0: no limit.",
+                "description": _("All optional. Empty: what OLLA_TEAM_LIMITS says. 0: no limit."),
             },
         ),
     )

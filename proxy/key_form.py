@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from ollaproject.wire.form_fields import LinesField
 from proxy.models import ApiKey
@@ -17,19 +18,21 @@ else:
 
 class ApiKeyForm(KeyModelForm):
     allowed_models = LinesField(
-        label="Models",
+        label=_("Models"),
         required=False,
-        help_text="Patterns such as mlx-community/*, one per line. Empty: all. /v1/models lists only these.",
+        help_text=_(
+            "Patterns such as mlx-community/*, one per line. Empty: all. /v1/models lists only these."
+        ),
     )
     allowed_endpoints = LinesField(
-        label="Endpoints",
+        label=_("Endpoints"),
         required=False,
-        help_text="Patterns of endpoint names, one per line. Empty: all. It cannot see the others.",
+        help_text=_("Patterns of endpoint names, one per line. Empty: all. It cannot see the others."),
     )
     allowed_networks = LinesField(
-        label="Networks",
+        label=_("Networks"),
         required=False,
-        help_text="Where it may be used from, such as 10.0.0.0/8, one per line. Empty: anywhere.",
+        help_text=_("Where it may be used from, such as 10.0.0.0/8, one per line. Empty: anywhere."),
     )
 
     class Meta:
@@ -47,13 +50,13 @@ class ApiKeyForm(KeyModelForm):
             "notes",
         ]
         help_texts: ClassVar = {
-            "name": "What the key is for, such as ci-bot. Commands and usage go by it.",
-            "owner": "Who answers for it. When that account is closed, the key is refused.",
-            "team": "Whose limits it shares, and whose usage it counts for.",
-            "enabled": "Switch it off for a while. To close it for good, revoke it.",
-            "expires_at": "In UTC. Empty: never.",
-            "priority": "When every endpoint is full, higher goes first. 0 is usual; it may be negative.",
-            "notes": "Anything worth knowing. Nobody but the staff sees it.",
+            "name": _("What the key is for, such as ci-bot. Commands and usage go by it."),
+            "owner": _("Who answers for it. When that account is closed, the key is refused."),
+            "team": _("Whose limits it shares, and whose usage it counts for."),
+            "enabled": _("Switch it off for a while. To close it for good, revoke it."),
+            "expires_at": _("In UTC. Empty: never."),
+            "priority": _("When every endpoint is full, higher goes first. 0 is usual; it may be negative."),
+            "notes": _("Anything worth knowing. Nobody but the staff sees it."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from ollaproject.wire import roles
 from proxy.patterns import Networks
@@ -21,10 +22,10 @@ class Limited(models.Model):
 
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
-    concurrent = models.PositiveIntegerField("concurrent requests", null=True, blank=True)
+    concurrent = models.PositiveIntegerField(_("concurrent requests"), null=True, blank=True)
     tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
     tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
-    max_tokens = models.PositiveIntegerField("tokens per answer", null=True, blank=True)
+    max_tokens = models.PositiveIntegerField(_("tokens per answer"), null=True, blank=True)
 
     class Meta:
         abstract = True
@@ -37,7 +38,7 @@ class ApiKey(Limited):
         max_length=KEY_NAME_LENGTH,
         unique=True,
         validators=[RegexValidator(r"^[\w.@:+ -]+$", "Use letters, digits, spaces and . @ : + - _")],
-        error_messages={"unique": "Another key has this name. Names must differ: commands go by them."},
+        error_messages={"unique": _("Another key has this name. Names must differ: commands go by them.")},
     )
     public_id = models.CharField("id", max_length=12, unique=True, editable=False)
     owner = models.ForeignKey(
@@ -58,29 +59,33 @@ class ApiKey(Limited):
     previous_until = models.DateTimeField(null=True, editable=False)
     enabled = models.BooleanField(default=True)
     revoked_at = models.DateTimeField(null=True, editable=False)
-    expires_at = models.DateTimeField("expires", null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     allowed_models = models.JSONField(default=list, blank=True)
     allowed_endpoints = models.JSONField(default=list, blank=True)
     allowed_networks = models.JSONField(default=list, blank=True)
     priority = models.SmallIntegerField(default=0)
     rest_api = models.BooleanField(
-        "may act for its owner",
+        _("may act for its owner"),
         default=False,
-        help_text="Over /api/, with all that its owner may do. Other keys only read their own usage there.",
+        help_text=_(
+            "Over /api/, with all that its owner may do. Other keys only read their own usage there."
+        ),
     )
     keep_bodies = models.BooleanField(
-        "keep what is asked and answered",
+        _("keep what is asked and answered"),
         default=False,
-        help_text="For looking into a fault: encrypted, for OLLA_KEPT_BODIES_HOURS, and marked wherever the "
-        "key is shown. Tell its holder.",
+        help_text=_(
+            "For looking into a fault: encrypted, for OLLA_KEPT_BODIES_HOURS, and marked wherever the "
+            "key is shown. Tell its holder."
+        ),
     )
     notes = models.TextField(blank=True)
-    created_at = models.DateTimeField("created", auto_now_add=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
     rotated_at = models.DateTimeField(null=True, editable=False)
-    last_used_at = models.DateTimeField("last used", null=True, editable=False)
+    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
 
     class Meta:
-        verbose_name = "API key"
+        verbose_name = _("API key")
         permissions: ClassVar = [
             ("call_models", "Can call models from the playground"),
             ("manage_own_keys", "Can make, rotate and revoke keys of their own"),
@@ -119,8 +124,8 @@ class TeamLimits(Limited):
     )
 
     class Meta:
-        verbose_name = "limits of a team"
-        verbose_name_plural = "limits of teams"
+        verbose_name = _("limits of a team")
+        verbose_name_plural = _("limits of teams")
         ordering: ClassVar = ["team__name"]
 
     def __str__(self) -> str:

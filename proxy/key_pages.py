@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from ollaproject.wire import clock, roles
@@ -45,7 +46,9 @@ def make_for_member(request: HttpRequest, team_id: int) -> HttpResponse:
     member = roles.members_of(team).filter(pk=_number(request.POST.get("member", ""))).first()
     try:
         if member is None:
-            raise ValidationError(f"Choose somebody who is in the team {team.name}.")
+            raise ValidationError(
+                gettext("Choose somebody who is in the team {name}.").format(name=team.name)
+            )
         issued = own_keys.create_for(member, lead=user, team=team, **asked(request))
     except ValidationError as error:
         return refused(request, error, f"/usage/?of={team.pk}")
@@ -58,7 +61,7 @@ def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
     key = found(request, key_id)
     grace = request.POST.get("grace", "")
     if grace not in keys.GRACES or key.revoked_at is not None:
-        return HttpResponse("Choose how long the old secret goes on working.", status=400)
+        return HttpResponse(gettext("Choose how long the old secret goes on working."), status=400)
     user: Any = request.user
     return show_once(request, own_keys.rotate(user, key, grace=timedelta(hours=int(grace))))
 
@@ -69,7 +72,7 @@ def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
     key = found(request, key_id)
     user: Any = request.user
     if own_keys.revoke(user, key):
-        messages.success(request, f"Revoked {key.name}. It stops within a second.")
+        messages.success(request, gettext("Revoked {name}. It stops within a second.").format(name=key.name))
     else:
         messages.info(request, f"{key.name} was revoked already.")
     return redirect(back(request, key))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from ollaproject.wire import clock
 from proxy import key_secrets
@@ -28,7 +29,12 @@ NOT_THEIRS = "Only its owner or a superuser may make, change or rotate a key tha
 # How long the secret from before a rotation goes on working unless somebody says otherwise.
 DEFAULT_GRACE = timedelta(hours=24)
 # What pages offer, as hours and words.
-GRACES = {"0": "not at all", "1": "an hour", "24": "a day", "168": "a week"}
+GRACES: Final[dict[str, Any]] = {
+    "0": _("not at all"),
+    "1": _("an hour"),
+    "24": _("a day"),
+    "168": _("a week"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 NAME_LENGTH = 150
 
@@ -26,8 +27,8 @@ class KeptBody(models.Model):
     answered_bytes = models.BigIntegerField()
 
     class Meta:
-        verbose_name = "kept body"
-        verbose_name_plural = "kept bodies"
+        verbose_name = _("kept body")
+        verbose_name_plural = _("kept bodies")
         indexes: ClassVar = [
             models.Index(fields=["request_id"], name="kept_bodies_by_request"),
             models.Index(fields=["expires_at"], name="kept_bodies_to_prune"),
@@ -47,13 +48,13 @@ class BudgetReached(models.Model):
     subject_id = models.BigIntegerField()
     name = models.CharField(max_length=NAME_LENGTH)
     period = models.CharField(max_length=5, choices=PERIODS)
-    since = models.DateField("first day of the period")
-    budget = models.BigIntegerField("tokens that it may use")
-    at = models.DateTimeField("reached at")
+    since = models.DateField(_("first day of the period"))
+    budget = models.BigIntegerField(_("tokens that it may use"))
+    at = models.DateTimeField(_("reached at"))
 
     class Meta:
-        verbose_name = "budget that was reached"
-        verbose_name_plural = "budgets that were reached"
+        verbose_name = _("budget that was reached")
+        verbose_name_plural = _("budgets that were reached")
         ordering: ClassVar = ["-at"]
         constraints: ClassVar = [
             models.UniqueConstraint(

@@ -13,6 +13,7 @@ from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext, ngettext
 
 from ollaproject.wire import clock, roles
 from proxy import keys
@@ -65,10 +66,15 @@ def create(
     if team is None and teams:
         team = teams[0]
     if team is not None and team not in teams:
-        raise ValidationError({"team": "You are not in this team."})
+        raise ValidationError({"team": gettext("You are not in this team.")})
     if not room_for_more(user):
         most = settings.OLLA_KEYS_PER_PERSON
-        raise ValidationError(f"You have {most} keys that work, and no more are allowed. Revoke one first.")
+        words = ngettext(
+            "You have a key that works, and no more are allowed. Revoke it first.",
+            "You have {most} keys that work, and no more are allowed. Revoke one first.",
+            most,
+        )
+        raise ValidationError(words.format(most=most))
     issued = keys.create(name=name, owner=user, team=team, expires_at=expires_at, allowed_models=models)
     logger.info("%s has made the key %s.", user.get_username(), issued.key.name)
     return issued
@@ -84,10 +90,20 @@ def create_for(
     if not roles.managed_by(lead).filter(pk=team.pk).exists():
         raise PermissionDenied
     if not roles.members_of(team).filter(pk=member.pk).exists():
-        raise ValidationError({"member": f"{member.get_username()} is not in the team {team.name}."})
+        raise ValidationError(
+            {
+                "member": gettext("{who} is not in the team {team}.").format(
+                    who=member.get_username(), team=team.name
+                )
+            }
+        )
     if not room_for_more(member):
         most, who = settings.OLLA_KEYS_PER_PERSON, member.get_username()
-        raise ValidationError(f"{who} has as many working keys as are allowed: {most}. Revoke one first.")
+        raise ValidationError(
+            gettext("{who} has as many working keys as are allowed: {most}. Revoke one first.").format(
+                who=who, most=most
+            )
+        )
     with transaction.atomic():
         issued = keys.create(name=name, owner=member, team=team, expires_at=expires_at, allowed_models=models)
         _remember(lead, issued.key, ADDITION, f"Made for {member.get_username()}.")

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from ollaproject.wire import clock, roles
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 RECENT: Final = 10
 ROWS_SHOWN: Final = 50
 LIMITED_SHOWN: Final = 10
-LIFETIMES: Final = {"": "never", "30": "in 30 days", "90": "in 90 days", "365": "in a year"}
+LIFETIMES: Final[dict[str, Any]] = {
+    "": _("never"),
+    "30": _("in 30 days"),
+    "90": _("in 90 days"),
+    "365": _("in a year"),
+}
 
 
 @require_safe

@@ -259,7 +259,7 @@ def test_the_list_costs_the_same_few_queries_however_long(
 def test_the_list_says_how_each_endpoint_is(client: Client) -> None:
     add_endpoint("mini-2", status=Status.OFFLINE, reason="connection refused", models=("a", "b", "c"))
     html = client.get(LIST).content.decode()
-    for piece in ("Offline</span>", "connection refused", "12 ms", "2 s ago", "1 min", "<li>+1 more</li>"):
+    for piece in ("Offline</span>", "Connection refused", "12 ms", "2 s ago", "1 min", "<li>+1 more</li>"):
         assert piece in html
 
 

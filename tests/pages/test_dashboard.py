@@ -81,7 +81,7 @@ def test_an_empty_fleet_tells_staff_what_to_do_next(signed_in: SignIn, operator:
     html = signed_in(operator).get("/").content.decode()
     assert "/admin/endpoints/endpoint/add/" in html
     assert "import_endpoints" in html
-    assert "serve_model" in html
+    assert "/models/local/" in html
 
 
 def test_an_empty_fleet_tells_others_whom_to_ask(signed_in: SignIn, member: User) -> None:

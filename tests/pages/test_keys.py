@@ -90,7 +90,7 @@ def test_a_key_that_keeps_bodies_is_marked(admin_client: Client) -> None:
     admin_client.post(reverse("admin:proxy_apikey_change", args=[key.pk]), form(keep_bodies="on"))
     assert "keeps bodies" in admin_client.get(LIST).content.decode()
     page = admin_client.get(reverse("admin:proxy_apikey_change", args=[key.pk])).content.decode()
-    assert "keeps what is asked and answered" in page
+    assert "Keeps what is asked and answered" in page
 
 
 def test_a_key_is_rotated_with_a_grace(admin_client: Client) -> None:

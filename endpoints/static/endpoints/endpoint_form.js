@@ -1,5 +1,6 @@
 /** The form of an endpoint in the admin: shows the defaults of the chosen type, and only the fields that its sign-in uses. */
-"use strict";
+import { fill, gettext } from "./words.js";
+
 document.addEventListener("DOMContentLoaded", () => {
   const type = document.getElementById("id_type");
   const kind = document.getElementById("id_auth_kind");
@@ -24,7 +25,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   /** Which sign-ins a field belongs to. */
   const USED_BY = { auth_username: ["basic"], auth_header: ["api_key"], new_credential: ["bearer", "api_key", "basic"] };
-  const CREDENTIAL_LABEL = { bearer: "Token:", api_key: "API key:", basic: "Password:" };
+  const CREDENTIAL_LABEL = { bearer: gettext("Token:"), api_key: gettext("API key:"), basic: gettext("Password:") };
 
   const showSignIn = () => {
     for (const [field, kinds] of Object.entries(USED_BY)) {
@@ -34,7 +35,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (row && input) row.hidden = !kinds.includes(kind.value) && !input.value && !row.querySelector(".errorlist");
     }
     const label = document.querySelector("label[for=id_new_credential]");
-    if (label) label.textContent = CREDENTIAL_LABEL[kind.value] ?? "Credential:";
+    if (label) label.textContent = CREDENTIAL_LABEL[kind.value] ?? gettext("Credential:");
   };
 
   type.addEventListener("change", showDefaults);
@@ -56,7 +57,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (!response.ok || response.redirected) throw new Error(String(response.status));
       outcome.innerHTML = await response.text(); // our own template, in which Django has escaped every value
     } catch ({ message }) {
-      outcome.textContent = `The gateway could not test it (${message}). Reload the page and try again.`;
+      outcome.textContent = fill(gettext("The gateway could not test it ({message}). Reload the page and try again."), { message });
     } finally {
       button.disabled = false;
     }

@@ -3,6 +3,8 @@
  * and the events are those of OpenAI's chat completions.
  */
 
+import { fill, gettext } from "../endpoints/words.js";
+
 const API = "/playground/api/v1/chat/completions";
 
 /**
@@ -49,7 +51,7 @@ export async function ask(body, { endpoint, csrf, signal, changed }) {
     else readWhole(answer, await response.json(), watch);
   } catch (error) {
     if (error.name === "AbortError") answer.stopped = true;
-    else answer.error = watch.first ? "The connection broke before the answer was whole." : "The gateway did not answer. Is it still running?";
+    else answer.error = watch.first ? gettext("The connection broke before the answer was whole.") : gettext("The gateway did not answer. Is it still running?");
   }
   answer.totalMs = performance.now() - watch.started;
   const seconds = (watch.last - watch.first) / 1000;
@@ -65,12 +67,12 @@ function readHeaders(answer, headers) {
 }
 
 async function refusalOf(response) {
-  if (response.redirected) return "You were signed out. Reload the page and sign in.";
+  if (response.redirected) return gettext("You were signed out. Reload the page and sign in.");
   try {
     const { error, detail } = await response.json();
     return error?.message ?? detail ?? String(error);
   } catch {
-    return `The answer was HTTP ${response.status} without a reason.`;
+    return fill(gettext("The answer was HTTP {status} without a reason."), response);
   }
 }
 
@@ -86,7 +88,7 @@ async function readStream(response, answer, watch, changed) {
     changed(answer);
   }
   // A cut stream ends without its last event, and a cut connection does not always look cut to a browser.
-  if (!watch.ended && !answer.finish && !answer.error) answer.error = "The answer ended before it was whole.";
+  if (!watch.ended && !answer.finish && !answer.error) answer.error = gettext("The answer ended before it was whole.");
 }
 
 function readEvent(answer, data, watch) {
@@ -95,7 +97,7 @@ function readEvent(answer, data, watch) {
     return;
   }
   const event = JSON.parse(data);
-  if (event.error) answer.error = event.error.message ?? "The endpoint broke off.";
+  if (event.error) answer.error = event.error.message ?? gettext("The endpoint broke off.");
   if (event.usage) answer.usage = usageOf(event.usage);
   const [choice] = event.choices ?? [];
   if (!choice) return;

@@ -6,6 +6,8 @@
  * @typedef {{model: string, endpoint: string}} Lane
  */
 
+import { fill, gettext } from "../endpoints/words.js";
+
 const KEY = "playground";
 
 /** The options of a request that are numbers. */
@@ -41,10 +43,10 @@ export function readTools(text) {
   if (!text?.trim()) return { tools: null, problem: "" };
   try {
     const tools = JSON.parse(text);
-    if (!Array.isArray(tools) || tools.some((tool) => !tool?.function?.name)) return { tools: null, problem: "Write a list of tools, each with a function that has a name." };
+    if (!Array.isArray(tools) || tools.some((tool) => !tool?.function?.name)) return { tools: null, problem: gettext("Write a list of tools, each with a function that has a name.") };
     return { tools, problem: "" };
   } catch (error) {
-    return { tools: null, problem: `This is not JSON yet: ${error.message}` };
+    return { tools: null, problem: fill(gettext("This is not JSON yet: {problem}"), { problem: error.message }) };
   }
 }
 

@@ -1,5 +1,6 @@
 /** The images of the next message: chosen, pasted or dropped, made small enough to send, and shown. */
 import { say } from "../endpoints/ask.js";
+import { fill, gettext } from "../endpoints/words.js";
 import { element } from "./turn_view.js";
 
 /** Vision models read no more than this, and a request of many megabytes is refused. */
@@ -27,13 +28,13 @@ export class Images {
     for (const file of files) {
       if (!file.type.startsWith("image/")) continue;
       if (this.urls.length >= MAX_IMAGES) {
-        say(`A message takes ${MAX_IMAGES} images at most.`);
+        say(fill(gettext("A message takes {most} images at most."), { most: MAX_IMAGES }));
         break;
       }
       try {
         this.urls.push(await dataUrl(file));
       } catch {
-        say(`${file.name} cannot be read as an image.`);
+        say(fill(gettext("{name} cannot be read as an image."), file));
       }
     }
     this.#draw();
@@ -46,10 +47,10 @@ export class Images {
   #item(url, index) {
     const image = element("img");
     image.src = url;
-    image.alt = `Image ${index + 1}`;
+    image.alt = fill(gettext("Image {number}"), { number: index + 1 });
     const remove = element("button", "button", ["×"]);
     remove.type = "button";
-    remove.setAttribute("aria-label", `Remove image ${index + 1}`);
+    remove.setAttribute("aria-label", fill(gettext("Remove image {number}"), { number: index + 1 }));
     remove.addEventListener("click", () => {
       this.urls.splice(index, 1);
       this.#draw();

@@ -5,6 +5,7 @@
  * It knows what models write: headings, paragraphs, lists, quotes, rules, tables, fenced and inline code, strong,
  * emphasis, deleted text and links. What it does not know stays as it was written.
  */
+import { gettext } from "../endpoints/words.js";
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^\s`]*)[^`]*$/;
 const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
@@ -171,7 +172,7 @@ function codeBlock(text, language) {
   box.className = "code";
   const pre = element("pre", [element("code", [document.createTextNode(text)])]);
   pre.tabIndex = 0;
-  const button = element("button", [document.createTextNode("Copy")]);
+  const button = element("button", [document.createTextNode(gettext("Copy"))]);
   button.type = "button";
   button.className = "button";
   button.dataset.copy = text;

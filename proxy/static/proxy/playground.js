@@ -1,5 +1,6 @@
 /** The playground: lanes, options, the composer, and the requests that run. */
 import { ask as question, say } from "../endpoints/ask.js";
+import { fill, gettext } from "../endpoints/words.js";
 import { ask } from "./answer_stream.js";
 import { awaitsTools, bodyFor, load, readTools, save } from "./conversation.js";
 import { Images } from "./images.js";
@@ -33,7 +34,7 @@ function option(value, words, { chosen = false, disabled = false } = {}) {
 function drawLanes() {
   byId("lanes").replaceChildren(...conversation.lanes.map(laneView));
   byId("compare").setAttribute("aria-pressed", String(conversation.lanes.length > 1));
-  byId("compare").textContent = conversation.lanes.length > 1 ? "Back to one model" : "Compare two models";
+  byId("compare").textContent = conversation.lanes.length > 1 ? gettext("Back to one model") : gettext("Compare two models");
   byId("clear").disabled = !conversation.turns.length;
   showHint();
   showSight();
@@ -43,16 +44,16 @@ function drawLanes() {
 function showSight() {
   const sights = conversation.lanes.map(({ model }) => choiceOf(model)?.images ?? "no");
   byId("attach").hidden = !takesImages();
-  byId("attach").title = sights.includes("perhaps") ? "Whether this model reads images is not known." : "";
+  byId("attach").title = sights.includes("perhaps") ? gettext("Whether this model reads images is not known.") : "";
   if (!takesImages() && images.urls.length) {
     images.take();
-    say("This model reads no images: they were taken out.");
+    say(gettext("This model reads no images: they were taken out."));
   }
 }
 
 function laneView(lane, index) {
   const view = byId("lane-template").content.firstElementChild.cloneNode(true);
-  view.setAttribute("aria-label", conversation.lanes.length > 1 ? `Lane ${index + 1}` : "Conversation");
+  view.setAttribute("aria-label", conversation.lanes.length > 1 ? fill(gettext("Lane {number}"), { number: index + 1 }) : gettext("Conversation"));
   const [model, endpoint] = view.querySelectorAll("select");
   model.append(...choices.map((choice) => option(choice.name, nameOf(choice), { chosen: choice.name === lane.model })));
   fillEndpoints(view, lane);
@@ -74,19 +75,19 @@ function laneView(lane, index) {
   return view;
 }
 
-const nameOf = (choice) => (serves(choice) ? choice.name : `${choice.name} (not served now)`);
+const nameOf = (choice) => (serves(choice) ? choice.name : fill(gettext("{name} (not served now)"), choice));
 
 function fillEndpoints(view, lane) {
   const { places, alias } = choiceOf(lane.model) ?? { places: [], alias: [] };
   const select = view.querySelector(".lane-endpoint");
   const names = [...new Map(places.map((place) => [place.name, place])).values()];
   select.replaceChildren(
-    option("", "Any endpoint: routing decides"),
+    option("", gettext("Any endpoint: routing decides")),
     ...names.map(({ name, state }) => option(name, state ? `${name} (${state})` : name, { chosen: name === lane.endpoint, disabled: Boolean(state) })),
   );
   const note = view.querySelector(".lane-note");
   note.hidden = !alias.length;
-  note.textContent = `An alias of ${alias.join(", then ")}.`;
+  note.textContent = fill(gettext("An alias of {names}."), { names: alias.join(` ${gettext("else")} `) });
 }
 
 function turnView(turn, number, lane) {
@@ -144,7 +145,7 @@ async function run(number, lane) {
 
 async function tryAgain(number, lane) {
   const later = conversation.turns.length - 1 - number;
-  if (running.size || (later && !(await question("Answer this again? What was said after it goes.")))) return;
+  if (running.size || (later && !(await question(gettext("Answer this again? What was said after it goes."))))) return;
   conversation.turns.length = number + 1;
   conversation.turns[number].answers[lane] = null;
   drawLanes();
@@ -160,7 +161,7 @@ function keepInSight(box) {
 function keep() {
   const { turns, ...rest } = conversation;
   const whole = save({ ...rest, turns: turns.map(({ text, images: sent, answers }) => ({ text, images: sent, answers })) });
-  byId("composer-note").textContent = whole ? "" : "Too large to keep in this browser whole.";
+  byId("composer-note").textContent = whole ? "" : gettext("Too large to keep in this browser whole.");
   byId("clear").disabled = !turns.length;
   showHint();
 }
@@ -174,7 +175,7 @@ function showRunning() {
 
 function showHint() {
   const tools = conversation.lanes.some((_, lane) => awaitsTools(conversation, lane));
-  message.placeholder = tools ? "What the tool gives" : "Ask something. Enter sends, Shift+Enter begins a line.";
+  message.placeholder = tools ? gettext("What the tool gives") : gettext("Ask something. Enter sends, Shift+Enter begins a line.");
 }
 
 const stop = () => running.forEach((abort) => abort.abort());
@@ -236,7 +237,7 @@ byId("composer").addEventListener("drop", (event) => {
 
 function addImages(files) {
   if (takesImages()) return images.add(files);
-  if (files.length) say("This model reads no images.");
+  if (files.length) say(gettext("This model reads no images."));
 }
 
 byId("compare").addEventListener("click", () => {
@@ -249,7 +250,7 @@ byId("compare").addEventListener("click", () => {
 });
 
 byId("clear").addEventListener("click", async () => {
-  if (!(await question("Begin a new conversation? This one is removed from this browser."))) return;
+  if (!(await question(gettext("Begin a new conversation? This one is removed from this browser.")))) return;
   conversation.turns = [];
   drawLanes();
   keep();
@@ -265,10 +266,10 @@ byId("show-code").addEventListener("click", () => {
     const pre = element("pre", "", [text]);
     pre.id = id;
     pre.tabIndex = 0;
-    const copying = element("button", "button", ["Copy"]);
+    const copying = element("button", "button", [gettext("Copy")]);
     copying.type = "button";
     copying.dataset.copyFrom = id;
-    copying.setAttribute("aria-label", `Copy as ${name}`);
+    copying.setAttribute("aria-label", fill(gettext("Copy as {name}"), { name }));
     return [element("div", "", [element("h3", "", [name]), element("div", "code", [pre, copying])])];
   });
   byId("code-tabs").replaceChildren(...blocks);

@@ -1,6 +1,7 @@
 /** Follows the list of requests: asks for its first page every two seconds while it is looked at, and shows what is new. */
 import { say } from "../endpoints/ask.js";
 import { tick } from "../endpoints/clock.js";
+import { gettext } from "../endpoints/words.js";
 import { morphChildren } from "../endpoints/morph.js";
 
 const POLL_MS = 2000;
@@ -22,20 +23,20 @@ async function refresh() {
     tick();
   } catch {
     stop();
-    say("The gateway does not answer: the list is no longer followed.");
+    say(gettext("The gateway does not answer: the list is no longer followed."));
   }
 }
 
 function start() {
   button.setAttribute("aria-pressed", "true");
-  button.textContent = "Following live";
+  button.textContent = gettext("Following live");
   timer = setInterval(refresh, POLL_MS);
   refresh();
 }
 
 function stop() {
   button.setAttribute("aria-pressed", "false");
-  button.textContent = "Follow live";
+  button.textContent = gettext("Follow live");
   clearInterval(timer);
   timer = 0;
 }

@@ -1,4 +1,5 @@
 /** How a turn looks: what was asked, the answer as it grows, and what it took. */
+import { fill, gettext } from "../endpoints/words.js";
 import { show } from "./markdown.js";
 
 /** @param {string} tag @param {string} className @param {(Node|string)[]} children */
@@ -12,11 +13,11 @@ export function element(tag, className = "", children = []) {
 /** @param {import("./conversation.js").Turn} turn @param {boolean} forTools whether it is what tools gave */
 export function askedView({ text, images }, forTools) {
   const box = element("div", "asked");
-  if (forTools) box.append(element("span", "who", ["What the tool gave"]));
+  if (forTools) box.append(element("span", "who", [gettext("What the tool gave")]));
   for (const url of images) {
     const image = element("img");
     image.src = url;
-    image.alt = "An image that was sent";
+    image.alt = gettext("An image that was sent");
     box.append(image);
   }
   box.append(text);
@@ -28,7 +29,7 @@ export class AnswerView {
   /** @param {{again: () => void}} actions */
   constructor({ again }) {
     this.text = element("div", "markdown");
-    this.thoughts = element("details", "thoughts", [element("summary", "", ["Thoughts"]), element("div")]);
+    this.thoughts = element("details", "thoughts", [element("summary", "", [gettext("Thoughts")]), element("div")]);
     this.tools = element("div", "stack");
     this.problem = element("p", "banner banner-bad");
     this.problem.setAttribute("role", "alert");
@@ -65,10 +66,10 @@ export class AnswerView {
   #facts(answer, stopped) {
     const facts = factsOf(answer).map(([name, value]) => element("div", "", [element("dt", "", [name]), element("dd", "", [value])]));
     const nodes = [element("dl", "", facts)];
-    if (stopped) nodes.unshift(element("span", "pill pill-plain", ["Stopped"]));
-    else if (answer.finish === "length") nodes.unshift(element("span", "pill pill-plain pill-warn", ["Cut at the longest answer"]));
-    if (answer.text) nodes.push(button("Copy", { copy: answer.text }));
-    const again = button("Try again", {});
+    if (stopped) nodes.unshift(element("span", "pill pill-plain", [gettext("Stopped")]));
+    else if (answer.finish === "length") nodes.unshift(element("span", "pill pill-plain pill-warn", [gettext("Cut at the longest answer")]));
+    if (answer.text) nodes.push(button(gettext("Copy"), { copy: answer.text }));
+    const again = button(gettext("Try again"), {});
     again.addEventListener("click", this.again);
     return [...nodes, again];
   }
@@ -88,22 +89,23 @@ function toolView({ name, arguments: text }) {
   } catch {
     // It is still being written, or the model wrote no JSON: it is shown as it is.
   }
-  const code = element("div", "code", [element("span", "code-language", [`calls ${name}`]), element("pre", "", [element("code", "", [pretty])])]);
+  const code = element("div", "code", [element("span", "code-language", [fill(gettext("calls {name}"), { name })]), element("pre", "", [element("code", "", [pretty])])]);
   return element("div", "markdown", [code]);
 }
 
 /** @param {import("./answer_stream.js").Answer} answer @returns {[string, string|Node][]} names with their figures */
 function factsOf(answer) {
   const { usage } = answer;
-  const tokens = usage && `${whole(usage.prompt)} in${usage.cached ? ` (${whole(usage.cached)} cached)` : ""}, ${whole(usage.completion)} out`;
+  const words = usage?.cached ? gettext("{prompt} in ({cached} cached), {completion} out") : gettext("{prompt} in, {completion} out");
+  const tokens = usage && fill(words, { prompt: whole(usage.prompt), cached: whole(usage.cached ?? 0), completion: whole(usage.completion) });
   return [
-    ["First token", answer.ttftMs === null ? "" : duration(answer.ttftMs)],
-    ["Speed", answer.tokensPerSecond ? `${answer.tokensPerSecond.toFixed(1)} tok/s` : ""],
-    ["Tokens", tokens ?? ""],
-    ["Took", answer.totalMs && !answer.error ? duration(answer.totalMs) : ""],
-    ["Endpoint", answer.endpoint],
-    ["Model", answer.model],
-    ["Request", answer.requestId ? requestLink(answer.requestId) : ""],
+    [gettext("First token"), answer.ttftMs === null ? "" : duration(answer.ttftMs)],
+    [gettext("Speed"), answer.tokensPerSecond ? `${answer.tokensPerSecond.toFixed(1)} tok/s` : ""],
+    [gettext("Tokens"), tokens ?? ""],
+    [gettext("Took"), answer.totalMs && !answer.error ? duration(answer.totalMs) : ""],
+    [gettext("Endpoint"), answer.endpoint],
+    [gettext("Model"), answer.model],
+    [gettext("Request"), answer.requestId ? requestLink(answer.requestId) : ""],
   ].filter(([, value]) => value);
 }
 
