@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import time
 from datetime import timedelta
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from django.core.management import CommandError, call_command
 
 from endpoints import watch
 from endpoints.models import Revision
 from ollaproject.wire import clock
 from ollaproject.wire.openai_errors import ApiError
 from proxy import key_table, keys
-from proxy.expiry import parse_expiry
 from proxy.models import ApiKey, UsageTotal
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, target_for
 from tests.proxy.test_access import FORWARDED, request_from
@@ -264,166 +261,6 @@ def test_a_revoked_key_stops_within_moments(serve: Serve, table: Table, upstream
         assert "'ann' was revoked" in answer.json()["error"]["message"]
     finally:
         watch.stop()
-
-
-# --- What a key may use ---
-
-
-@pytest.fixture
-def two(upstreams: Callable[..., FakeUpstream], table: Table) -> tuple[FakeUpstream, FakeUpstream]:
-    first, second = upstreams("small-1", "large-1"), upstreams("small-1")
-    table(target_for(first, number=1, priority=90), target_for(second, number=2))
-    return first, second
-
-
-@pytest.fixture
-def ask(serve: Serve) -> Iterator[Callable[..., httpx.Response]]:
-    with httpx.Client(base_url=serve(gateway_with()).url, trust_env=False) as client:
-
-        def send(plain: str, model: str | None = None, **how: Any) -> httpx.Response:
-            headers = {"x-api-key": plain, **how.pop("headers", {})}
-            if model is None and not how:
-                return client.get("/v1/models", headers=headers)
-            return client.post(CHAT, headers=headers, **(how or {"json": chat_body(model or "")}))
-
-        yield send
-
-
-@pytest.mark.usefixtures("two")
-def test_a_key_sees_and_uses_its_models_only(ask: Callable[..., httpx.Response]) -> None:
-    plain = made(allowed_models=["Small-*"])
-
-    assert [each["id"] for each in ask(plain).json()["data"]] == ["small-1"]
-    assert ask(plain, "small-1").status_code == 200
-    refused = ask(plain, "large-1")
-    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
-
-
-@pytest.mark.usefixtures("two")
-def test_a_body_that_hides_its_model_is_no_way_around(ask: Callable[..., httpx.Response]) -> None:
-    plain = made(allowed_models=["small-*"])
-    packed = ask(plain, content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
-    unnamed = ask(plain, json={"messages": []})
-
-    assert {packed.status_code, unnamed.status_code} == {403}
-
-
-def test_a_key_goes_to_its_endpoints_only(
-    two: tuple[FakeUpstream, FakeUpstream], ask: Callable[..., httpx.Response]
-) -> None:
-    plain = made(allowed_endpoints=["mini-2"])
-
-    assert [each["id"] for each in ask(plain).json()["data"]] == ["small-1"]
-    assert ask(plain, "small-1").headers["x-olla-endpoint"] == "mini-2"
-    assert ask(plain, "large-1").status_code == 404
-    assert ask(made("bob"), "small-1").headers["x-olla-endpoint"] == "mini-1"
-    assert not any(seen.header("x-api-key") for seen in (*two[0].requests, *two[1].requests))
-
-
-# --- The commands ---
-
-
-def run(name: str, *arguments: str) -> tuple[str, str]:
-    out, err = StringIO(), StringIO()
-    call_command(name, *arguments, stdout=out, stderr=err)
-    return out.getvalue(), err.getvalue()
-
-
-def test_create_key_prints_the_key_alone() -> None:
-    User.objects.create_user("ada")
-    out, err = run(
-        *("create_key", "ci-bot", "--owner", "ada", "--team", "red", "--models", "a,b", "c", "--rpm", "60"),
-        *("--tokens-per-day", "1000", "--expires", "90d", "--priority", "5", "--networks", "10.0.0.0/8"),
-    )
-    key_table.rebuild()
-    holder = key_table.keys().find(out.strip().encode(), time.time())
-
-    assert holder is not None
-    assert holder.team is not None
-    assert (holder.name, holder.user, holder.team.name, holder.priority) == ("ci-bot", "ada", "red", 5)
-    assert (holder.limits.requests_per_minute, holder.limits.tokens_per_day) == (60, 1000)
-    assert holder.models.patterns == ("a", "b", "c")
-    assert out.strip() not in err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["taken"], "Names must differ"),
-        (["new", "--owner", "nobody"], "no user called nobody"),
-        (["new", "--expires", "yesterday"], "90d, 12h"),
-        (["new", "--networks", "10.0.0.0/99"], "addresses or networks"),
-        (["new", "--rpm", "-1"], "invalid"),
-    ],
-)
-def test_create_key_says_what_is_wrong(arguments: list[str], words: str) -> None:
-    keys.create(name="taken")
-
-    with pytest.raises(CommandError, match=words):
-        run("create_key", *arguments)
-    assert ApiKey.objects.count() == 1
-
-
-def test_revoke_key_closes_it_once() -> None:
-    keys.create(name="ci-bot")
-
-    assert "Revoked" in run("revoke_key", "ci-bot")[1]
-    assert "already" in run("revoke_key", "ci-bot")[1]
-    with pytest.raises(CommandError, match="no key called other"):
-        run("revoke_key", "other")
-
-
-def test_rotate_key_prints_a_new_secret_and_lets_the_old_one_live_on() -> None:
-    before = keys.create(name="ci-bot").plain
-    after, said = run("rotate_key", "ci-bot", "--grace", "2h")
-    key_table.rebuild()
-    assert (judged(before), judged(after.strip())) == ("ci-bot", "ci-bot")
-    assert "works until" in said
-    last, said = run("rotate_key", "ci-bot", "--grace", "0")
-    key_table.rebuild()
-    assert (judged(after.strip()), judged(last.strip())) == ("401 invalid_api_key", "ci-bot")
-    assert "is refused from now on" in said
-    for arguments, words in ((["nobody"], "no key called"), (["ci-bot", "--grace", "soon"], "soon")):
-        with pytest.raises(CommandError, match=words):
-            run("rotate_key", *arguments)
-
-
-def test_list_keys_tells_which_wait_for_the_new_pepper(settings: Settings) -> None:
-    keys.create(name="ci-bot")
-    assert "ci-bot" not in run("list_keys")[1]
-    settings.OLLA_KEY_PEPPERS = ["new", *settings.OLLA_KEY_PEPPERS]
-    keys.create(name="newer")
-    assert "old one: ci-bot. They" in run("list_keys")[1]
-
-
-def test_list_keys_shows_how_they_stand() -> None:
-    assert "There are no keys" in run("list_keys")[0]
-    keys.revoke(key=keys.create(name="old").key)
-    keys.create(name="ci-bot", requests_per_minute=60)
-
-    table = run("list_keys")[0]
-    rows = json.loads(run("list_keys", "--json")[0])
-
-    assert "revoked" in table.splitlines()[2]
-    assert [(row["name"], row["state"], row["limits"]) for row in rows] == [
-        ("ci-bot", "active", {"rpm": 60}),
-        ("old", "revoked", {}),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("90d", "2027-04-01T12:00:00+00:00"),
-        ("90m", "2027-01-01T13:30:00+00:00"),
-        ("2027-01-31", "2027-02-01T00:00:00+00:00"),
-        ("2027-01-31T10:00:00+02:00", "2027-01-31T10:00:00+02:00"),
-    ],
-)
-def test_a_key_ends_when_people_say(text: str, moment: str) -> None:
-    now = clock.now().replace(2027, 1, 1, 12, 0, 0, 0)
-
-    assert parse_expiry(text, now=now).isoformat() == moment
 
 
 def test_budgets_go_on_after_a_restart_from_what_the_totals_say(settings: Settings) -> None:
