@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from inference.local import files, wishes, words
 from inference.local.choices import State, Wanted
+from inference.local.sizes import size
 from inference.local.validation import is_hub_id
 from inference.model_folder import DEMO
 
@@ -85,8 +86,8 @@ def ask_before_restart(model: LocalModel, status: LocalModelStatus) -> str:
 
 
 def ask_before_deletion(model: LocalModel, status: LocalModelStatus) -> str:
-    size = sum(each["weight_bytes"] for each in status.facts.values())
-    amount = f"{words.size(size)} have" if size else "They have"
+    weights = sum(each["weight_bytes"] for each in status.facts.values())
+    amount = f"{size(weights)} have" if weights else "They have"
     return (
         f"Delete the files of {model.name}? It is stopped, and its settings stay. "
         f"{amount} to be downloaded again before it can run. Files that another model uses are kept."

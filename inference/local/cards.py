@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from inference.local import buttons, hosts, record, words
 from inference.local.choices import ON_THE_MOVE, Kind, State, Wanted
 from inference.local.estimate import Estimate, estimate
+from inference.local.sizes import size
 from inference.model_folder import DEMO
 from inference.models import LocalModel
 
@@ -98,7 +99,7 @@ def card_of(model: LocalModel, status: LocalModelStatus, machines: Sequence[Mode
         host=status.host or model.host,
         since=status.since,
         last_used_at=status.last_used_at,
-        memory=words.size(status.memory_bytes) if status.memory_bytes else "",
+        memory=size(status.memory_bytes) if status.memory_bytes else "",
         done=status.done,
         total=status.total,
         percent=words.percent(status),

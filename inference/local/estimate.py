@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inference.local import room, words
+from inference.local import room
+from inference.local.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,8 @@ class Estimate:
     @property
     def short(self) -> str:
         """`needs 5.1 GB, 9.3 GB free`, where the machine is named beside it."""
-        needs = f"needs {words.size(self.needed)}"
-        return needs if self.free is None else f"{needs}, {words.size(self.free)} free"
+        needs = f"needs {size(self.needed)}"
+        return needs if self.free is None else f"{needs}, {size(self.free)} free"
 
 
 def estimate(

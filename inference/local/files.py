@@ -14,6 +14,7 @@ from inference.local.choices import Kind, State
 from inference.local.fetch_job import FetchJob
 from inference.local.fetch_words import CHAT, DRAFT, EMBEDDING, Job
 from inference.local.site import fetch_log_of
+from inference.local.sizes import size
 from inference.local.validation import is_hub_id
 from inference.model_folder import DEMO
 from inference.models import LocalModelStatus
@@ -95,7 +96,7 @@ def delete(model: LocalModel) -> str:
     left = [str(path) for path in wanted if path.exists()]
     if left:
         return f"Not all of its files could be deleted: {', '.join(left)} is still there."
-    return f"Its files were deleted: {freed / 1e9:.2f} GB are free again."
+    return f"Its files were deleted: {size(freed)} are free again."
 
 
 def size_of(folder: Path) -> int:

@@ -30,6 +30,7 @@ from huggingface_hub.utils._paths import filter_repo_objects
 
 from inference.errors import DownloadInterrupted, ModelBroken, ModelError, ModelNotFound
 from inference.local.progress import DOWNLOADING, VERIFYING
+from inference.local.sizes import size
 from inference.model_folder import HUB_IGNORED, HUB_PATTERNS
 
 if TYPE_CHECKING:
@@ -167,8 +168,9 @@ def _check_disk(repo: str, missing: int, storage: Path) -> None:
     free = shutil.disk_usage(storage).free
     if missing > 0 and missing + SPARE_DISK_BYTES > free:
         raise ModelNotFound(
-            f"{repo} needs {missing / 1e9:.1f} GB more on the disk of {storage.parent}, and "
-            f"{free / 1e9:.1f} GB are free. Make room there, or set HF_HOME to a folder on another disk."
+            f"{repo} needs {size(missing)} more on the disk of {storage.parent}, beside "
+            f"{size(SPARE_DISK_BYTES)} to spare, and {size(free)} are free. Make room there, or set HF_HOME "
+            "to a folder on another disk."
         )
 
 

@@ -15,10 +15,11 @@ from django.core.exceptions import ValidationError
 from inference import footprint, model_folder
 from inference.demo_names import CHAT_NAME, EMBEDDING_NAME
 from inference.errors import DownloadInterrupted, ModelError, ModelNotFound
-from inference.local import files, hosts, site, words
+from inference.local import files, hosts, site
 from inference.local.choices import Kind
 from inference.local.estimate import estimate
 from inference.local.fetch_words import CHAT, EMBEDDING
+from inference.local.sizes import size
 from inference.model_folder import DEMO
 from ollaproject.sealed import SealBroken
 
@@ -47,7 +48,7 @@ class Look:
         expected = estimate(model, self.facts, machines)
         parts = [f"It {expected.words}"] if expected else []
         if self.missing_bytes:
-            parts.append(f"{words.size(self.missing_bytes)} are to be downloaded")
+            parts.append(f"{size(self.missing_bytes)} are to be downloaded")
         said = f"{'; '.join(parts)}." if parts else ""
         if expected and not expected.fits:
             said += " That is more than is free: unload another model, or choose a smaller one."

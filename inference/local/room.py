@@ -85,7 +85,3 @@ def who_leaves(*, needed: int, free: int, occupants: Sequence[Occupant]) -> list
         leaving.append(occupant)
         free += occupant.bytes
     return leaving if free >= needed else None
-
-
-def in_gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"

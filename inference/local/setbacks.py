@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from inference.local import lifecycle, logs, record, room, site
+from inference.local import lifecycle, logs, record, site
 from inference.local.choices import State
 from inference.local.record import NO_PROGRESS
+from inference.local.sizes import size
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def crashed(status: LocalModelStatus, fleet: Fleet, ending: Ending) -> None:
 
 def lacks_memory(status: LocalModelStatus, fleet: Fleet, *, needed: int, free: int) -> None:
     """It does not fit, and nobody can make room for it. Whoever waits for it is told at once."""
-    figures = f"needs {room.in_gigabytes(needed)} of memory, and {room.in_gigabytes(free)} are free"
+    figures = f"needs {size(needed)} of memory, and {size(free)} are free"
     advice = "Unload another model, or give it a budget of its own."
     fail(status, fleet, f"It {figures}. {advice}", ROOM_RETRY_SECONDS)
     if status.endpoint_id is not None and status.retry_at is not None:

@@ -5,23 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inference.local.choices import FETCHING, State
+from inference.local.sizes import size
 
 if TYPE_CHECKING:
     from inference.models import LocalModelStatus
 
 MILLISECONDS = 1000
 MINUTE, HOUR = 60, 3600
-UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 WHOLE = 100
-
-
-def size(count: float) -> str:
-    """`5.1 GB`, `93 MB`, `12 kB`."""
-    for unit, factor in UNITS:
-        if count >= factor:
-            number = count / factor
-            return f"{number:.1f} {unit}" if unit == "GB" else f"{number:.0f} {unit}"
-    return f"{count:.0f} B"
 
 
 def span(seconds: float) -> str:

@@ -8,7 +8,7 @@ from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
 
-from inference.local import words
+from inference.local import sizes
 from inference.local.choices import State
 from ollaproject.wire.durations import format_duration
 
@@ -49,4 +49,4 @@ def duration(seconds: float) -> str:
 
 @register.filter
 def size(count: int) -> str:
-    return words.size(count)
+    return sizes.size(count)

@@ -168,6 +168,10 @@ def test_pausing_a_serving_endpoint_is_asked_about_first(open_page: OpenPage, op
     page.get_by_role("button", name="Put mini-1 back in service").click()
     expect(page.locator(".card .pill")).not_to_contain_text("Paused")
     assert Endpoint.objects.get().mode == Mode.ACTIVE
+    check = page.get_by_role("button", name="Check mini-1 now")
+    check.click()
+    expect(page.locator("#said")).to_contain_text("hecking mini-1")
+    expect(check).to_be_enabled()  # it may be pressed again
 
 
 def test_a_check_that_the_gateway_refuses_is_said(

@@ -3,8 +3,8 @@
  * selection and the scroll position survive an update. Elements with an id are the same element wherever they move.
  */
 
-/** What belongs to the reader or to htmx, not to the server. */
-const KEPT_ATTRIBUTES = { DETAILS: ["open"], BUTTON: ["disabled"] };
+/** What belongs to the reader or to htmx, not to the server: without its own mark htmx leaves a button disabled. */
+const KEPT_ATTRIBUTES = { DETAILS: ["open"], BUTTON: ["disabled", "data-disabled-by-htmx"] };
 
 /** Make `current` look like `wanted`, children included. @param {Element} current @param {Element} wanted */
 export function morph(current, wanted) {

@@ -177,7 +177,7 @@ def test_where_memory_is_short_requests_wait_while_one_server_follows_the_other(
     sleep.ask(endpoint.pk)
     failed = supervisor.until_state(model, State.FAILED)
     endpoint.health.refresh_from_db()
-    assert endpoint.health.reason == "needs 0.4 GB of memory, and 0.3 GB are free"
+    assert endpoint.health.reason == "needs 419 MB of memory, and 315 MB are free"
     assert endpoint.health.next_check_at == failed.retry_at
     monkeypatch.setattr(settings, "OLLA_MODEL_MEMORY", 0)
     wishes.start(model)
