@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from inference.local import files, lifecycle, offers, record, room, setbacks, site, wishes
+from inference.local import files, lifecycle, log_view, offers, record, room, setbacks, site, wishes
 from inference.local.choices import State, Wanted
 from inference.local.fetching import Fetching
 from inference.local.lifecycle import Process, Step, View
@@ -284,6 +284,7 @@ class Keeper:
         running = self.running
         if running is None or time.monotonic() < self._figures_at:
             return
+        log_view.keep(status, self._site)
         if status.state == State.LOADING and status.started_at:
             self._figures_at = time.monotonic() + LOADING_SECONDS
             record.note(status, done=int((clock.now() - status.started_at).total_seconds() * MILLISECONDS))

@@ -1,4 +1,4 @@
-"""A model's log as people read it: from this machine's disk, else the lines kept of its last failure."""
+"""A model's log as people read it: from this machine's disk, else the last lines that its machine keeps."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from inference.local import logs, site
+from inference.local import logs, record, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from inference.local.site import Site
     from inference.models import LocalModelStatus
 
-
 OVERLAP_LINES = 5
+ELSEWHERE = "These are its last lines. All of it is on {host}: logs/{file} in its OLLA_HOME."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,14 @@ def of(status: LocalModelStatus, *, lines: int = logs.TAIL_LINES) -> ShownLog:
         return ShownLog(logs.tail(newest, lines=lines))
     kept = "\n".join(status.log_tail.splitlines()[-lines:])
     if status.host and status.host != site.this_host():
-        return ShownLog(kept, f"Its log is on {status.host}: {site.log_of(status.pk).name}.")
+        return ShownLog(kept, ELSEWHERE.format(host=status.host, file=site.log_of(status.pk).name))
     return ShownLog(kept)
+
+
+def keep(status: LocalModelStatus, at: Site) -> None:
+    """Have the last lines where the gateway finds them, when it may be on another machine."""
+    if at.is_remote:
+        record.note(status, log_tail=logs.tail(site.log_of(status.pk), lines=logs.KEPT_LINES))
 
 
 def since(before: str, now: str) -> str:

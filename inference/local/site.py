@@ -46,6 +46,11 @@ class Site:
         return self.run_folder / f"model-{model_id}-{port}.json"
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the gateway may be on another machine, which cannot read files of this one."""
+        return self.address != LOOPBACK
+
+    @property
     def here(self) -> str:
         """Where this machine itself reaches what listens."""
         return LOOPBACK if self.bind in ANY_ADDRESS else self.bind

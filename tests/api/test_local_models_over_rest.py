@@ -106,7 +106,8 @@ def test_the_log_and_the_past_are_read(client: APIClient) -> None:
     )
     LocalModelStatus.objects.update(host="mini-9")
     log = client.get(f"{URL}{model.pk}/log/", {"lines": 2}).json()
-    assert log == {"text": "two\nthree", "note": f"Its log is on mini-9: model-{model.pk}.log."}
+    where = f"All of it is on mini-9: logs/model-{model.pk}.log in its OLLA_HOME."
+    assert log == {"text": "two\nthree", "note": f"These are its last lines. {where}"}
     assert client.get(f"{URL}{model.pk}/events/").json()[0]["reason"] == "damaged"
 
     LocalModelStatus.objects.update(host="")

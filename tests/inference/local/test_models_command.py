@@ -14,6 +14,7 @@ from django.core.management.base import OutputWrapper
 
 from inference.local import cards, log_view, record, terminal
 from inference.local.choices import State, Wanted
+from inference.local.site import Site
 from inference.models import LocalModel
 from tests.pages.test_local_models import add_machine, add_model
 from tests.pages.test_local_models_admin import write_folder
@@ -109,7 +110,9 @@ def test_the_log_is_printed_and_what_is_new_of_it_is_found() -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_text("one\ntwo\nthree\n")
     assert run("logs", "small", "--lines", "2") == "two\nthree\n"
+    log_view.keep(record.status_of(model), Site("mini-2", address="mini-2"))
     file.unlink()
+    assert run("logs", "small", "--lines", "2") == "two\nthree\n"  # as a gateway on another machine has it
     assert log_view.since("a\nb", "a\nb\nc\nd") == "c\nd"
     assert log_view.since("a\nb", "b") == "b"
     assert log_view.since("a", "a") == ""
