@@ -72,6 +72,8 @@ OLLA_KEPT_BODIES_SIZE = key_settings.OLLA_KEPT_BODIES_SIZE
 OLLA_RATE_LIMIT_PER_IP = env_int("OLLA_RATE_LIMIT_PER_IP", 0)  # requests per minute, of callers without a key
 OLLA_RATE_LIMIT_GLOBAL = env_int("OLLA_RATE_LIMIT_GLOBAL", 0)
 OLLA_MAX_BODY_SIZE = env_size("OLLA_MAX_BODY_SIZE", 100 * 1024**2)
+OLLA_BODY_MEMORY = env_size("OLLA_BODY_MEMORY", 4 * 1024**2)
+OLLA_BODY_DISK = env_size("OLLA_BODY_DISK", 4 * 1024**3)
 OLLA_REQUEST_HISTORY_DAYS = env_int("OLLA_REQUEST_HISTORY_DAYS", 7)
 OLLA_USAGE_TOTALS = env_bool("OLLA_USAGE_TOTALS", default=True)
 OLLA_REQUEST_ADDRESSES = env_choice("OLLA_REQUEST_ADDRESSES", ["full", "hashed", "none"], "hashed")

@@ -17,6 +17,7 @@ from proxy.failover import settle
 from proxy.headers import to_client
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Awaitable, Callable, Sequence
 
     from proxy.call import Call
@@ -51,7 +52,7 @@ _decode_inputs = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
-def split(body: bytes, size: int) -> list[Part]:
+def split(body: bytes | mmap.mmap, size: int) -> list[Part]:
     """The requests that together ask for the same, each for at most `size` inputs; none when it fits in one.
 
     A list of numbers is one input, in tokens.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ollaproject.wire import asgi, clock, ids
 from ollaproject.wire.asgi import BodyTooLarge
 from proxy import errors, headers, server_timing
+from proxy.bodies import NoRoomError, data_of
 from proxy.capture import Capture
 from proxy.dialects import dialect_of
 from proxy.estimate import NONE, charged
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ollaproject.wire.asgi import Message, Receive, Scope, Send
     from ollaproject.wire.openai_errors import ApiError
     from proxy.auth import Caller
+    from proxy.bodies import Body, Spool
     from proxy.headers import Pair
     from proxy.key_table import Holder
     from proxy.limiter import Permit
@@ -91,20 +93,22 @@ class Call:
 
     # --- The request ---
 
-    async def read_body(self, limit: int) -> bytes:
-        """Raises ApiError 413 for a body over `limit`, ClientDisconnected when the client leaves."""
+    async def read_body(self, spool: Spool, limit: int) -> Body:
+        """Raises ApiError, 413 for a body over `limit`, ClientDisconnected when the client leaves."""
         self.refuse_ambiguous_length()
         announced = self.named.get(b"content-length", b"0")
         if int(announced) > limit:
             raise errors.request_too_large(limit)
         try:
-            body = await asgi.read_body(self.receive, limit=limit)
+            body = await spool.read(self.receive, limit=limit)
         except BodyTooLarge:
             raise errors.request_too_large(limit) from None
+        except NoRoomError:
+            raise errors.no_room_for_body() from None
         self.bytes_in = len(body)
         self._free_at = self.elapsed
         if self.holder is not None and self.holder.keeps_bodies:
-            self._capture = Capture(body)
+            self._capture = Capture(data_of(body))
         return body
 
     def refuse_ambiguous_length(self) -> None:

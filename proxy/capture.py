@@ -5,9 +5,12 @@ A call without one pays for a comparison with None.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
+
+if TYPE_CHECKING:
+    import mmap
 
 
 class Bodies(NamedTuple):
@@ -24,7 +27,7 @@ class Capture:
 
     __slots__ = ("_answered", "_asked", "_asked_bytes", "_most")
 
-    def __init__(self, asked: bytes) -> None:
+    def __init__(self, asked: bytes | mmap.mmap) -> None:
         self._most: int = settings.OLLA_KEPT_BODIES_SIZE
         self._asked = asked[: self._most]
         self._asked_bytes = len(asked)

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import httptools
 
 from ollaproject.wire.outlet import Outlet, Turn
+from proxy.bodies import PIECE_BYTES, pieces_of
 from proxy.wire_errors import ClosedError, MalformedError, StalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxy.bodies import Body
     from proxy.wire_errors import WireError
 
 BUFFER_BYTES = 256 * 1024
-WRITE_SLICE_BYTES = 256 * 1024
 MAX_HEAD_BYTES = 64 * 1024  # give or take one read from the socket
 # The event loop's clock counts in milliseconds: a timer may fire this much before its time.
 TIMER_GRAIN_SECONDS = 0.001
@@ -81,7 +82,7 @@ class Connection(asyncio.Protocol):
     # --- For the one who uses it ---
 
     async def exchange(
-        self, head: bytes, body: bytes, *, timeouts: Timeouts, expects_body: bool = True
+        self, head: bytes, body: Body, *, timeouts: Timeouts, expects_body: bool = True
     ) -> None:
         """Send a request, then wait until `status` and `headers` of its answer are there.
 
@@ -93,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._clear(expects_body=expects_body)
         self._parser = httptools.HttpResponseParser(self)
         try:
-            if len(body) <= WRITE_SLICE_BYTES:
+            if isinstance(body, bytes) and len(body) <= PIECE_BYTES:
                 cast("Outlet", self._outlet).write(head + body)
                 self._written = True
             else:
@@ -150,16 +151,15 @@ class Connection(asyncio.Protocol):
 
     # --- Waiting ---
 
-    async def _write(self, head: bytes, body: bytes, seconds: float) -> None:
+    async def _write(self, head: bytes, body: Body, seconds: float) -> None:
         transport = cast("asyncio.Transport", self._transport)
         transport.write(head)
-        view = memoryview(body)
-        for start in range(0, len(view), WRITE_SLICE_BYTES):
+        for piece in pieces_of(body):
             while self._write_paused and not self._head_complete and self._fault is None:
                 await self._wait(seconds)
             if self._head_complete or self._fault is not None:
                 return  # the upstream has answered, or gone, without reading the rest
-            transport.write(view[start : start + WRITE_SLICE_BYTES])
+            transport.write(piece)
         self._written = True
 
     async def _wait(self, seconds: float) -> None:

@@ -29,6 +29,7 @@ from proxy import (
     needs,
     usage,
 )
+from proxy.bodies import data_of
 from proxy.call import Call
 from proxy.dialects import ANTHROPIC
 from proxy.messages import Messages, MessagesTap
@@ -46,6 +47,7 @@ from proxy.upstream import Outgoing
 if TYPE_CHECKING:
     from ollaproject.wire.asgi import Receive, Scope, Send
     from proxy.batches import Part
+    from proxy.bodies import Body
     from proxy.failover import Begun
     from proxy.gateway import Gateway
     from proxy.intake import Asked
@@ -189,11 +191,11 @@ class ApiConsumer(GatewayConsumer):
             await call.respond_json(503, {"status": "unhealthy", "reason": error.message}, pairs)
 
     async def _forward(self, call: Call, place: Place) -> None:
-        body = await call.read_body(self.gateway.max_body_size)
+        body = await call.read_body(self.gateway.spool, self.gateway.max_body_size)
         call.watch_client()
         inference = intake.is_inference(call.method, place.path)
         asked = intake.read(
-            body,
+            data_of(body),
             inference=inference,
             content_type=call.named.get(b"content-type", b""),
             encoded=bool(call.named.get(b"content-encoding")),
@@ -230,15 +232,15 @@ class ApiConsumer(GatewayConsumer):
         else:
             await relay(call, await ask(outgoing))
 
-    def _parts(self, place: Place, question: Question, body: bytes) -> list[Part]:
+    def _parts(self, place: Place, question: Question, body: Body) -> list[Part]:
         """The parts of a batch that is worth splitting: none where there is one endpoint to go to."""
         size = self.gateway.embedding_batch_size
         if place.path != batches.PATH or not size or len(body) < size:
             return []
         candidates = Plan(self.gateway.router, question).candidates()
-        return batches.split(body, size) if len(list(islice(candidates, 2))) > 1 else []
+        return batches.split(data_of(body), size) if len(list(islice(candidates, 2))) > 1 else []
 
-    async def _within_limits(self, call: Call, place: Place, body: bytes, *, inference: bool) -> bytes:
+    async def _within_limits(self, call: Call, place: Place, body: Body, *, inference: bool) -> Body:
         """Count the request where its caller has limits. Gives the body with the answer's length limited."""
         caller, limiter = call.caller, self.gateway.limiter
         if caller is None or place.path == HEALTH:
@@ -255,7 +257,7 @@ class ApiConsumer(GatewayConsumer):
             call.permit = await limiter.enter(caller, guess)
         return body
 
-    def _tap(self, call: Call, place: Place, asked: Asked, body: bytes) -> bytes:
+    def _tap(self, call: Call, place: Place, asked: Asked, body: Body) -> Body:
         """Count the tokens of the answer to come. Gives the body as the endpoint is to see it."""
         if call.translation is not None:
             call.tap = MessagesTap() if call.translation.name == Messages.name else usage.Tap(hide=False)
@@ -266,7 +268,7 @@ class ApiConsumer(GatewayConsumer):
         call.tap = usage.Tap(hide=changed is not None)
         return body if changed is None else changed
 
-    def _outgoing(self, call: Call, place: Place, body: bytes) -> Outgoing:
+    def _outgoing(self, call: Call, place: Place, body: Body) -> Outgoing:
         scope, caller = call.scope, call.caller
         forwarded = headers.forwarding(
             call.headers,

@@ -229,6 +229,11 @@ def overloaded(model: str | None, retry_after: int) -> ApiError:
     return ApiError(503, "overloaded", message, headers={"Retry-After": str(retry_after)})
 
 
+def no_room_for_body() -> ApiError:
+    message = "The gateway has no room on its disk for so large a body now. Try again later, or send less."
+    return ApiError(503, "overloaded", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
 def all_failed(failures: Sequence[str], *, timed_out: bool) -> ApiError:
     """Every candidate was tried. SDKs are asked not to multiply our attempts with theirs."""
     status, code = (504, "upstream_timeout") if timed_out else (502, "upstream_error")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxy import errors
+from proxy.bodies import Edit, data_of, edited
 
 if TYPE_CHECKING:
+    from proxy.bodies import Body
     from proxy.call import Call
     from proxy.usage import Tokens
 
@@ -26,6 +29,9 @@ FIELD_OF_PATH = {
     b"/v1/messages": b"max_tokens",
     b"/v1/responses": b"max_output_tokens",
 }
+
+
+EMPTY = re.compile(rb"\s*\{\s*\}")
 
 
 class _Lengths(msgspec.Struct):
@@ -54,13 +60,13 @@ class Estimate:
 NONE = Estimate()
 
 
-def estimate(path: bytes, body: bytes, most: int | None) -> Estimate:
+def estimate(path: bytes, body: Body, most: int | None) -> Estimate:
     """Of a request on an inference route. `most` is the longest answer that its key may have."""
     prompt = min(len(body) // BYTES_PER_TOKEN, MAX_PROMPT_TOKENS)
     if path.rstrip(b"/") not in FIELD_OF_PATH:
         return Estimate(prompt)
     try:
-        said = _decode(body)
+        said = _decode(data_of(body))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Estimate(prompt, USUAL_ANSWER_TOKENS)
     lengths = [said.max_tokens, said.max_completion_tokens, said.max_output_tokens]
@@ -70,7 +76,7 @@ def estimate(path: bytes, body: bytes, most: int | None) -> Estimate:
     return Estimate(prompt, length * number, asked)
 
 
-def kept_short(path: bytes, body: bytes, asked: int | None, most: int) -> bytes:
+def kept_short(path: bytes, body: Body, asked: int | None, most: int) -> Body:
     """The body of a request whose answer may have `most` tokens: it says so itself when the client does not.
 
     Raises ApiError 400 when the client asks for more.
@@ -82,9 +88,10 @@ def kept_short(path: bytes, body: bytes, asked: int | None, most: int) -> bytes:
     field = FIELD_OF_PATH.get(path.rstrip(b"/"))
     if field is None:
         return body
-    end = body.rindex(b"}")
-    separator = b"" if body[:end].rstrip().endswith(b"{") else b","
-    return b'%s%s"%s":%d%s' % (body[:end], separator, field, most, body[end:])
+    data = data_of(body)
+    end = data.rfind(b"}")
+    separator = b"" if EMPTY.match(data) else b","
+    return edited(body, Edit(end, end, b'%s"%s":%d' % (separator, field, most)))
 
 
 def charged(call: Call, tokens: Tokens | None, guess: Estimate) -> int:

@@ -15,6 +15,7 @@ from endpoints.strategies import STRATEGIES
 from ollaproject.wire.cors import Cors
 from proxy.admission import Admission
 from proxy.auth import Guard
+from proxy.bodies import Spool
 from proxy.failover import Failover
 from proxy.ledger import Ledger
 from proxy.limiter import Limiter
@@ -41,6 +42,7 @@ class Gateway:
 
     guard: Guard
     max_body_size: int
+    spool: Spool
     balancer: str = "cache-aware"
     model_routing: str = STRICT
     model_fallback: str = COMPATIBLE
@@ -111,6 +113,11 @@ class Gateway:
                 origins=settings.OLLA_CORS_ORIGINS,
             ),
             max_body_size=settings.OLLA_MAX_BODY_SIZE,
+            spool=Spool(
+                settings.OLLA_HOME / "bodies",
+                memory=settings.OLLA_BODY_MEMORY,
+                disk=settings.OLLA_BODY_DISK,
+            ),
             balancer=settings.OLLA_LOAD_BALANCER,
             model_routing=settings.OLLA_ROUTING_STRATEGY,
             model_fallback=settings.OLLA_ROUTING_FALLBACK,

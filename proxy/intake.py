@@ -7,11 +7,15 @@ the prompt lies in the bytes is noted beside them, for proxy.prefix.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxy import errors, multipart
 from proxy.prefix import Prompt
+
+if TYPE_CHECKING:
+    import mmap
 
 # These have no effect but their cost, so they may be tried again elsewhere. Their bodies are JSON, always.
 INFERENCE_PATHS = frozenset(
@@ -71,7 +75,7 @@ def is_repeatable(method: str, path: bytes) -> bool:
     return method == "POST" and path.rstrip(b"/") in FORM_PATHS
 
 
-def read(body: bytes, *, inference: bool, content_type: bytes, encoded: bool) -> Asked:
+def read(body: bytes | mmap.mmap, *, inference: bool, content_type: bytes, encoded: bool) -> Asked:
     """What the body asks for.
 
     On the inference routes a body that is no JSON object is an ApiError. Elsewhere, and where the body is
@@ -102,7 +106,7 @@ def read(body: bytes, *, inference: bool, content_type: bytes, encoded: bool) ->
     )
 
 
-def _read_form(body: bytes, content_type: bytes) -> Asked:
+def _read_form(body: bytes | mmap.mmap, content_type: bytes) -> Asked:
     fields = multipart.fields(body, content_type)
     model, stream = fields.get(b"model"), fields.get(b"stream")
     named = model is not None and 0 < len(model.value) <= MAX_MODEL_LENGTH
@@ -112,7 +116,7 @@ def _read_form(body: bytes, content_type: bytes) -> Asked:
     )
 
 
-def _problem(body: bytes, error: Exception) -> str:
+def _problem(body: bytes | mmap.mmap, error: Exception) -> str:
     """Without the parser's quotations of the body: what a client wrote does not travel into logs."""
     if not body:
         return "is empty"

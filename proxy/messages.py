@@ -11,6 +11,7 @@ from ollaproject.wire.anthropic.answer import message_of
 from ollaproject.wire.anthropic.request import to_chat
 from ollaproject.wire.anthropic.stream import MessageStream
 from ollaproject.wire.asgi import JSON, encode_json
+from proxy.bodies import data_of
 from proxy.failover import settle
 from proxy.translation import FIRST_ERROR_STATUS, Translation
 from proxy.usage import Tap, first_tokens_in
@@ -63,7 +64,7 @@ class Messages(Translation):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(self.body)
+        return to_chat(bytes(data_of(self.body)))
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).speaks_anthropic
@@ -95,7 +96,7 @@ class Counting(Messages):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(self.body, counts_only=True, can_continue=True)
+        return to_chat(bytes(data_of(self.body)), counts_only=True, can_continue=True)
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).counts_tokens

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Iterator
 
 FORM = b"multipart/form-data"
@@ -29,7 +30,7 @@ class Field(NamedTuple):
     end: int
 
 
-def fields(body: bytes, content_type: bytes) -> dict[bytes, Field]:
+def fields(body: bytes | mmap.mmap, content_type: bytes) -> dict[bytes, Field]:
     """The fields that are no files, by name: the first of each. Empty when the form cannot be read."""
     boundary = BOUNDARY.search(content_type)
     found: dict[bytes, Field] = {}
@@ -39,18 +40,16 @@ def fields(body: bytes, content_type: bytes) -> dict[bytes, Field]:
     return found
 
 
-def with_field(body: bytes, name: bytes, value: bytes) -> bytes:
-    """The same form with another value. A form's first line is its delimiter."""
-    delimiter = body.partition(LINE)[0]
-    for found, field in _fields(body, delimiter):
-        if found == name:
-            return body[: field.start] + value + body[field.end :]
-    return body
+def field(body: bytes | mmap.mmap, name: bytes) -> Field | None:
+    """One of them, in a form whose first line is its delimiter."""
+    delimiter = body[: body.find(LINE)]
+    return next((field for found, field in _fields(body, delimiter) if found == name), None)
 
 
-def _fields(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, Field]]:
-    at = 0 if body.startswith(delimiter) else body.find(LINE + delimiter) + len(LINE)
-    while 0 <= at < len(body) and body.startswith(delimiter + LINE, at):
+def _fields(body: bytes | mmap.mmap, delimiter: bytes) -> Iterator[tuple[bytes, Field]]:
+    opening = delimiter + LINE
+    at = 0 if body[: len(delimiter)] == delimiter else body.find(LINE + delimiter) + len(LINE)
+    while 0 <= at < len(body) and body[at : at + len(opening)] == opening:
         head_start = at + len(delimiter)
         head_end = body.find(LINE + LINE, head_start, head_start + MAX_HEAD_BYTES)
         end = body.find(LINE + delimiter, head_end)

@@ -9,6 +9,7 @@ from endpoints.profiles import profile
 from ollaproject.wire.responses.answer import response_of
 from ollaproject.wire.responses.request import to_chat
 from ollaproject.wire.responses.stream import ResponseStream
+from proxy.bodies import data_of
 from proxy.dialects import OpenAI
 from proxy.translation import Translation
 
@@ -37,7 +38,7 @@ class Responses(Translation):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(self.body)
+        return to_chat(bytes(data_of(self.body)))
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).speaks_responses

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from endpoints.snapshot import Target
+    from proxy.bodies import Body
     from proxy.call import Call
     from proxy.dialects import Dialect
     from proxy.failover import Begun
@@ -53,7 +54,7 @@ class Translation:
     drops: tuple[bytes, ...] = ()
     """Beginnings of headers that mean nothing to an endpoint that is asked in chat."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: Body) -> None:
         self.body = body
         self.passed = False  # to an endpoint that speaks the format itself
         self.fell_back = False  # one was believed to, and did not

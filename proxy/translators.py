@@ -11,6 +11,7 @@ from proxy.responses import Responses
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.bodies import Body
     from proxy.call import Call
     from proxy.translation import Translation
 
@@ -22,7 +23,7 @@ BY_PATH: dict[bytes, type[Translation]] = {
 }
 
 
-def translation_for(method: str, path: bytes, body: bytes) -> Translation | None:
+def translation_for(method: str, path: bytes, body: Body) -> Translation | None:
     """None for everything that goes out as it came in."""
     kind = BY_PATH.get(path.rstrip(b"/"))
     return kind(body) if kind is not None and method == "POST" else None

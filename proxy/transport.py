@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Sequence
 
+    from proxy.bodies import Body
+
 MAX_IDLE_PER_ORIGIN = 256
 KEEP_ALIVE_SECONDS = 30.0
 DEFAULT_TIMEOUT_SECONDS = 5.0  # httpx's own
@@ -159,7 +161,7 @@ class Transport(httpx.AsyncBaseTransport):
         self,
         origin: Origin,
         head: bytes,
-        body: bytes,
+        body: Body,
         *,
         expects_body: bool,
         repeatable: bool,

@@ -23,6 +23,7 @@ from proxy.wire_errors import CannotConnectError, StalledError, WireError
 
 if TYPE_CHECKING:
     from endpoints.snapshot import Target
+    from proxy.bodies import Body
     from proxy.connection import Connection
     from proxy.headers import Pair
     from proxy.translation import Translation
@@ -43,7 +44,7 @@ class Outgoing:
     path: bytes
     query: bytes
     headers: list[Pair]
-    body: bytes
+    body: Body
     translation: Translation | None = None
 
 

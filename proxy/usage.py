@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from proxy.bodies import Edit, data_of, edited
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from proxy.bodies import Body
 
 # The routes whose streams end with their usage when `stream_options.include_usage` is set.
 PATHS_TO_ASK = frozenset({b"/v1/chat/completions", b"/v1/completions"})
@@ -110,24 +114,25 @@ def _shown(event: bytes) -> bytes:
     return NO_USAGE.sub(b"", event)
 
 
-def asking(body: bytes, options: msgspec.Raw) -> bytes | None:
+def asking(body: Body, options: msgspec.Raw) -> Body | None:
     """`body`, a JSON object that asks for a stream, with the wish for usage added and all else as it was.
 
     `options` is its `stream_options` as they stand there, empty when there are none. None: the client has
     asked itself, or says something there that only the endpoint can judge.
     """
+    data = data_of(body)
     if not bytes(options):
-        end = body.rindex(b"}")
-        return body[:end] + b',"stream_options":{"include_usage":true}' + body[end:]
+        end = data.rfind(b"}")
+        return edited(body, Edit(end, end, b',"stream_options":{"include_usage":true}'))
     said = msgspec.json.decode(options)
-    places = list(STREAM_OPTIONS.finditer(body))
+    places = list(STREAM_OPTIONS.finditer(data))
     if not (said is None or isinstance(said, dict)) or len(places) != 1:
         return None
     if said and said.get("include_usage"):
         return None
     wanted = msgspec.json.encode({**(said or {}), "include_usage": True})
     start = places[0].end()
-    return body[:start] + wanted + body[start + len(bytes(options)) :]
+    return edited(body, Edit(start, start + len(bytes(options)), wanted))
 
 
 def tokens_in(tail: bytes) -> Tokens | None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import uvicorn
 from channels.routing import URLRouter
+from django.conf import settings as django_settings
 
 from endpoints import watch
 from endpoints.choices import Mode, Status
@@ -20,6 +21,7 @@ from ollaproject.client_connection import ClientConnection
 from ollaproject.web import KEEP_ALIVE_SECONDS
 from proxy import request_log
 from proxy.auth import Guard
+from proxy.bodies import Spool
 from proxy.gateway import Gateway
 from proxy.routes import routes
 from tests.fakes.answers import CREATED
@@ -167,11 +169,12 @@ PLACING = (
 )
 
 
-def gateway_with(*, max_body_size: int = 2**20, **rules: Any) -> Gateway:
+def gateway_with(*, max_body_size: int = 2**20, spool: Spool | None = None, **rules: Any) -> Gateway:
     """Routing in turns, so that a test knows who is next; the other `rules` are the guard's."""
+    spool = spool or Spool(django_settings.OLLA_HOME / "bodies", memory=max_body_size // 2, disk=2**30)
     placing = {name: rules.pop(name) for name in PLACING if name in rules}
     placing.setdefault("balancer", "round-robin")
-    return Gateway(guard=open_guard(**rules), max_body_size=max_body_size, **placing)
+    return Gateway(guard=open_guard(**rules), max_body_size=max_body_size, spool=spool, **placing)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from endpoints.snapshot import Alias, Snapshot, install, snapshot
 from proxy import multipart
+from proxy.rewrite import with_model
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE
 from tests.proxy.conftest import target_for
@@ -88,7 +89,7 @@ def test_every_field_of_a_form_is_found(values: dict[str, str]) -> None:
     found = multipart.fields(body, b"multipart/form-data; boundary=B")
 
     assert {name.decode(): field.value.decode() for name, field in found.items()} == values
-    assert multipart.with_field(body, b"model", b"m") == body.replace(
+    assert with_model(body, "m") == body.replace(
         f'name="model"\r\n\r\n{values["model"]}\r\n--B'.encode() if "model" in values else b"\0",
         b'name="model"\r\n\r\nm\r\n--B',
     )
@@ -97,7 +98,7 @@ def test_every_field_of_a_form_is_found(values: dict[str, str]) -> None:
 @pytest.mark.parametrize("body", [b"", b"--B", b"--B\r\n\r\n", b"junk", b"--B\r\nno end of a head"])
 def test_a_broken_form_has_no_fields(body: bytes) -> None:
     assert multipart.fields(body, b"multipart/form-data; boundary=B") == {}
-    assert multipart.with_field(body, b"model", b"m") == body
+    assert with_model(body, "m") == body
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v1/score", "/tokenize", "/v1/audio/speech"])

@@ -28,6 +28,8 @@ JSON = some.recursive(
         (b'{"user":"model","model":"a"}', b'{"user":"model","model":"b"}'),
         (b'{"x":"\\"model\\":","model":"a"}', b'{"x":"\\"model\\":","model":"b"}'),
         (b'{"x":"\\\\","model":"a"}', b'{"x":"\\\\","model":"b"}'),
+        (b'{"x":"%s\\"","model":"a"}' % (b"\\\\" * 100), b'{"x":"%s\\"","model":"b"}' % (b"\\\\" * 100)),
+        (b'{"x":"\\"%s","model":"a"}' % (b"y" * 100), b'{"x":"\\"%s","model":"b"}' % (b"y" * 100)),
         (b'{"mod\\u0065l":"a"}', b'{"mod\\u0065l":"b"}'),
         (b'{"model":"a","model":"c"}', b'{"model":"b","model":"b"}'),
         (b'{"model":null,"model":"a"}', b'{"model":null,"model":"b"}'),
