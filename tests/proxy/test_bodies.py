@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ollaproject.wire.asgi import Message
+    from proxy.bodies import Body
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 
@@ -134,7 +134,9 @@ def test_edits_say_the_same_of_a_file_as_of_memory(
 
     spooled = read(spool, [plain[: MEMORY + 1], plain[MEMORY + 1 :]])
     assert isinstance(spooled, Spooled)
-    one_by_one = reduce(edited, apart, spooled)
+    one_by_one: Body = spooled
+    for each in apart:
+        one_by_one = edited(one_by_one, each)
 
     assert b"".join(pieces_of(one_by_one)) == b"".join(pieces_of(edited(spooled, *apart)))
     assert b"".join(pieces_of(one_by_one)) == edited(plain, *apart)
