@@ -93,6 +93,7 @@ class Gateway:
             self.admission.waiting,
             self.limiter.blocked_addresses,
             self.records.guests(),
+            0 if self.sticky is None else self.sticky.own_sessions(),
         )
 
     async def traffic(self) -> Traffic:

@@ -152,6 +152,7 @@ class WebProcess(models.Model):
     guests = models.JSONField(default=list)
     waiting = models.PositiveIntegerField(default=0)
     blocked = models.PositiveIntegerField(default=0)
+    sessions = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"{self.host}, {self.pid}"

@@ -120,7 +120,7 @@ class OperatorConsumer(GatewayConsumer):
             await conditional.respond(call, {"enabled": False})
             return
         traffic = await self.gateway.traffic()
-        figures = sticky.figures_of_all(traffic.counts.named.get("sticky", {}))
+        figures = sticky.figures_of_all(traffic.counts.named.get("sticky", {}), traffic.sessions)
         await conditional.respond(call, dict(figures))
 
     async def _process(self, call: Call) -> None:

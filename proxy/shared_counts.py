@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypedDict
 
@@ -53,13 +53,20 @@ class Guest(TypedDict):
 @dataclass(frozen=True, slots=True)
 class Present:
     """What is true of one process now: requests under way by endpoint, requests in the queue, how many
-    addresses it would refuse, and whose requests are at which endpoint (of the first of them).
+    addresses it would refuse, whose requests are at which endpoint (of the first of them), and how many
+    sticky sessions it alone knows.
     """
 
     in_flight: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
     blocked: int = 0
     guests: list[Guest] = field(default_factory=list)
+    sessions: int = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something of it ends soon, as sessions do not."""
+        return replace(self, sessions=0) != Present()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class Traffic:
     started_at: datetime
     processes: int
     guests: list[Guest] = field(default_factory=list)
+    sessions: int = 0
 
     def of(self, endpoint_id: int) -> EndpointCounts:
         """The counts of an endpoint, all zero when it has had no request."""
@@ -110,6 +118,7 @@ class SharedCounts:
         self._due = threading.Event()
         self._stopping = False
         self._scheduled = False
+        self._looks_again = False
         self._failing = False
         self._thread: threading.Thread | None = None
 
@@ -160,8 +169,16 @@ class SharedCounts:
         self.gather()
         self.start()
         self._due.set()
-        if self._now != Present():
+        if self._now.is_busy:
             self.touch()  # what is under way ends sometime, or waits in the queue
+        elif self._now.sessions and not self._looks_again:
+            self._looks_again = True
+            asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        """Sessions end by themselves, without a request."""
+        self._looks_again = False
+        self.touch()
 
     def _run(self) -> None:
         while not self._stopping:
@@ -253,6 +270,7 @@ def _together(processes: list[WebProcess]) -> Present:
         waiting=sum(process.waiting for process in processes),
         blocked=max((process.blocked for process in processes), default=0),
         guests=[guest for process in processes for guest in process.guests],
+        sessions=sum(process.sessions for process in processes),
     )
 
 

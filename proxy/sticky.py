@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from proxy import headers as header_rules
 
@@ -214,9 +214,16 @@ class Sticky:
         self._taken = now
         return newly if any(newly.values()) else {}
 
-    def figures_of_all(self, counted: Mapping[str, float]) -> StickyFigures:
-        """The figures with the counts of all processes. Sessions are those that this one knows."""
-        return {**self.figures(), **{name: int(counted.get(name, 0)) for name in COUNTED}}  # type: ignore[typeddict-item]
+    def own_sessions(self) -> int:
+        """How many it alone knows: none where processes tell each other."""
+        return 0 if self.sharing is not None else self.figures()["active_sessions"]
+
+    def figures_of_all(self, counted: Mapping[str, float], sessions: int) -> StickyFigures:
+        """The figures of all processes: what they counted, and the `sessions` that each alone knows."""
+        found: dict[str, Any] = {**self.figures(), **{name: int(counted.get(name, 0)) for name in COUNTED}}
+        if self.sharing is None:
+            found["active_sessions"] = sessions
+        return found  # type: ignore[return-value]
 
     def _keep(self, key: int, endpoint_id: int, used_at: float) -> None:
         self._pins[key] = Pin(endpoint_id, used_at, used_at)

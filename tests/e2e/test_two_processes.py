@@ -93,7 +93,7 @@ def upstream() -> Iterator[FakeUpstream]:
 @pytest.fixture
 def pair(tmp_path: Path, upstream: FakeUpstream) -> Iterator[tuple[Web, Web]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OLLA_")}
-    environment = {**kept, "OLLA_HOME": str(tmp_path)}
+    environment = {**kept, "OLLA_HOME": str(tmp_path), "OLLA_STICKY_SESSIONS": "true"}
 
     def manage(*words: str) -> None:
         subprocess.run([sys.executable, "manage.py", *words], env=environment, cwd=ROOT, check=True)

@@ -31,8 +31,9 @@ class Process:
     def __init__(self, *, in_database: bool = True) -> None:
         self.meter = Meter()
         self.in_flight: dict[str, int] = {}
+        self.sessions = 0
         self.shared = SharedCounts(
-            self.meter.take, lambda: Present(self.in_flight, waiting=0), in_database=in_database
+            self.meter.take, lambda: Present(self.in_flight, sessions=self.sessions), in_database=in_database
         )
 
     def served(self, *, model: str = "m1", **changes: object) -> None:
@@ -105,14 +106,16 @@ def test_a_process_that_comes_later_goes_on_from_there() -> None:
 def test_what_is_under_way_counts_while_its_process_lives() -> None:
     one, other = Process(), Process()
     one.in_flight, other.in_flight = {"1": 2}, {"1": 1, "2": 4}
+    one.sessions, other.sessions = 3, 2
     one.read()
     other.shared.gather()
     assert other.shared.read().in_flight == {"1": 3, "2": 4}
+    assert other.shared.read().sessions == 5
 
     WebProcess.objects.filter(in_flight={"1": 2}).update(seen_at=clock.now() - timedelta(minutes=1))
 
     seen = other.shared.read()
-    assert (seen.in_flight, seen.processes) == ({"1": 1, "2": 4}, 1)
+    assert (seen.in_flight, seen.sessions, seen.processes) == ({"1": 1, "2": 4}, 2, 1)
 
 
 @stored
