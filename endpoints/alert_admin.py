@@ -118,7 +118,6 @@ class AlertChannelAdmin(ChannelAdmin):
 class AlertDeliveryAdmin(ToLookAt, DeliveryAdmin):
     list_display = ("at", "channel", "kind", "text", "state", "attempts", "sent_at", "error")
     list_display_links = None
-    list_filter = ("state", "kind", "channel")
+    list_filter = ("at", "state", "kind", "channel")
     list_select_related = ("channel",)
     search_fields = ("subject", "text", "error")
-    date_hierarchy = "at"

@@ -24,10 +24,9 @@ else:
 class ChangeAdmin(ToLookAt, ChangeAdminBase):
     list_display = ["at", "actor", "action", "kind", "name", "what", "via"]
     list_display_links = None
-    list_filter = ["action", "via", "kind"]
+    list_filter = ["at", "action", "via", "kind"]
     search_fields = ["actor", "name"]
     search_help_text = _("Person, endpoint or alias")
-    date_hierarchy = "at"
 
     @admin.display(description=_("what"))
     def what(self, change: Change) -> SafeString:

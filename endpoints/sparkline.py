@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,9 +18,18 @@ def path(values: Sequence[float | None], *, height: float, top: float | None = N
     scale = height / (top or max(known, default=0) or 1)
     parts = []
     for run in runs(values):
-        points = [f"{x} {round(height - min(height, value * scale))}" for x, value in run]
-        parts.append("M" + " ".join(points) + ("h.5" if len(run) == 1 else ""))
+        heights = [round(height - min(height, value * scale)) for _, value in run]
+        parts.append(f"M{run[0][0]} {heights[0]}{steps(heights) or 'h.5'}")
     return "".join(parts)
+
+
+def steps(heights: Sequence[int]) -> str:
+    """From each point to the next, in as few letters as may be: a page has fifty such lines."""
+    found = []
+    for change, same in groupby(after - before for before, after in pairwise(heights)):
+        count = len(list(same))
+        found.append(f"l{count} {change * count}".replace(" -", "-") if change else f"h{count}")
+    return "".join(found)
 
 
 def runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:

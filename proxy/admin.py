@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db.models import Q
 
-from endpoints.admin_history import ToLookAt
+from endpoints.admin_history import NameFilter, ToLookAt
+from endpoints.models import Endpoint, EndpointModel
+from ollaproject.wire import roles
 from proxy import key_admin  # noqa: F401 - registers itself
-from proxy.models import BudgetReached, ModelPrice, RequestRecord, UsageTotal
+from proxy.models import ApiKey, BudgetReached, ModelPrice, RequestRecord, UsageTotal
+from proxy.request_search import LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     RecordAdmin = admin.ModelAdmin[RequestRecord]
     TotalAdmin = admin.ModelAdmin[UsageTotal]
@@ -21,12 +26,28 @@ else:
     RecordAdmin = TotalAdmin = PriceAdmin = NoticeAdmin = admin.ModelAdmin
 
 
-class Named(admin.AllValuesFieldListFilter):
-    """A link without words could not be followed: what has no name is called so."""
+class EndpointFilter(NameFilter):
+    title = "endpoint"
+    parameter_name = "endpoint"
 
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        for choice in super().choices(changelist):
-            yield {**choice, "display": choice["display"] or "none"}
+    def names(self) -> Iterable[str]:
+        return Endpoint.objects.order_by("name").values_list("name", flat=True)
+
+
+class ModelFilter(NameFilter):
+    title = "model"
+    parameter_name = "model"
+
+    def names(self) -> Iterable[str]:
+        return EndpointModel.objects.order_by("name").values_list("name", flat=True).distinct()
+
+
+class TeamFilter(NameFilter):
+    title = "team"
+    parameter_name = "team_name"
+
+    def names(self) -> Iterable[str]:
+        return Group.objects.filter(roles.are_teams()).order_by("name").values_list("name", flat=True)
 
 
 @admin.register(RequestRecord)
@@ -35,9 +56,19 @@ class RequestRecordAdmin(ToLookAt, RecordAdmin):
         *("at", "request_id", "key_name", "user_name", "route", "model", "endpoint"),
         *("status", "error_code", "limited_by", "duration_ms"),
     )
-    list_filter = ("status", "stream", "client_left", ("endpoint", Named), ("model", Named))
-    search_fields = ("request_id", "key_name", "user_name", "team_name", "model", "endpoint", "error_code")
-    date_hierarchy = "at"
+    list_filter = ("outcome", "at", EndpointFilter, ModelFilter)
+    exactly = search_fields = ("model", "endpoint")
+    search_help_text = "The beginning of a request id, or the name of a key, user, team, model or endpoint"
+
+    def search_parts(self, term: str) -> list[Q]:
+        """Each has an index with the time in it, or leads to one."""
+        return [
+            *super().search_parts(term),
+            Q(request_id__gte=term, request_id__lt=term + LAST),
+            Q(key_id__in=list(ApiKey.objects.filter(name=term).values_list("pk", flat=True))),
+            Q(user_id__in=list(User.objects.filter(username=term).values_list("pk", flat=True))),
+            Q(team_id__in=list(Group.objects.filter(name=term).values_list("pk", flat=True))),
+        ]
 
 
 @admin.register(UsageTotal)
@@ -46,8 +77,9 @@ class UsageTotalAdmin(ToLookAt, TotalAdmin):
         *("day", "key_name", "user_name", "team_name", "model", "endpoint"),
         *("requests", "failures", "limited", "prompt_tokens", "cached_tokens", "completion_tokens"),
     )
-    list_filter = ("day", ("team_name", Named), ("model", Named), ("endpoint", Named))
-    search_fields = ("key_name", "user_name", "team_name", "model", "endpoint")
+    list_filter = ("day", TeamFilter, ModelFilter, EndpointFilter)
+    exactly = search_fields = ("key_name", "user_name", "team_name", "model", "endpoint")
+    search_help_text = "The whole name of a key, user, team, model or endpoint"
 
 
 @admin.register(BudgetReached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Final, Literal
 
 from django import template
@@ -68,7 +69,7 @@ def clock(at: datetime, wording: Wording) -> SafeString:
     """
     return format_html(
         '<time datetime="{}" data-clock="{}">{}</time>',
-        at.isoformat(timespec="milliseconds"),
+        at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         wording,
         in_words((now() - at).total_seconds(), wording),
     )

@@ -68,7 +68,7 @@ def test_what_is_under_way_in_all_processes_is_shown_and_drawn_while_a_page_look
     WebProcess.objects.update(in_flight={}, waiting=0)
     later = pulse.read(at + timedelta(seconds=10))
     assert later["in_flight"]["value"] == 0
-    assert later["in_flight"]["path"] == "M28 13 29 100"
+    assert later["in_flight"]["path"] == "M28 13l1 87"
 
 
 def test_nothing_is_said_of_what_is_under_way_where_processes_do_not_share_it(settings: LazySettings) -> None:
