@@ -1,7 +1,8 @@
 """A client's connection: uvicorn's HTTP/1.1 protocol, but for what it does per request (see exchange.py).
 
 It refuses absurd headers, in JSON; bounds what a client may send ahead; lets an early answer arrive although
-the request is still on its way; and keeps one timer per connection, where uvicorn sets one per request.
+the request is still on its way; keeps one timer per connection, where uvicorn sets one per request; and does
+not parse a head again that it knows (known_heads.py).
 """
 
 from __future__ import annotations
@@ -13,20 +14,19 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ollaproject.exchange import STATUS_LINES, Exchange
-from ollaproject.wire.asgi import CLIENT_LEFT, JSON, encode_json
-from ollaproject.wire.openai_errors import ApiError
+from ollaproject.exchange import Exchange
+from ollaproject.known_heads import KnownHeads
+from ollaproject.no_request import MAX_HEAD_BYTES, MAX_HEADERS, HeadTooLargeError, refusal_of
+from ollaproject.wire.asgi import CLIENT_LEFT, SAME_HEAD
 from ollaproject.wire.outlet import Outlet, Turn
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from uvicorn._types import HTTPScope
 
-# Request line and headers together, and how many headers there may be: the common limits of web servers.
-MAX_HEAD_BYTES = 64 * 1024
-MAX_HEADERS = 200
+    from ollaproject.wire.asgi import Leaving
+
 # So much of a body waits for the application before we stop reading.
 MAX_WAITING_BODY_BYTES = 64 * 1024
 # So many requests may be sent before the first is answered. While we read, we see a client leave.
@@ -36,10 +36,6 @@ MAX_PIPELINED = 16
 LINGER_SECONDS = 2.0
 
 ASGI_VERSION = {"version": "3.0", "spec_version": "2.4"}
-
-
-class HeadTooLargeError(Exception):
-    """Request line and headers are larger than they may be."""
 
 
 class ClientConnection(HttpToolsProtocol):
@@ -53,13 +49,14 @@ class ClientConnection(HttpToolsProtocol):
         self._latest: Exchange | None = None  # the one whose body may still be on its way
         self._sent_ahead: deque[Exchange] = deque()
         self._head_bytes = 0
+        self._known_heads = KnownHeads.of(self.config)
+        self._between = True  # two requests: what comes next begins one
         self._deaf = False  # whatever still comes is dropped
         self._refusal = b""
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._extensions = {CLIENT_LEFT: self._on_client_left}
 
-    def _on_client_left(self, callback: Callable[[], None]) -> None:
+    def _on_client_left(self, callback: Leaving) -> None:
         if self.running is not None:
             self.running.on_client_left(callback)
 
@@ -73,6 +70,21 @@ class ClientConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if not self._between:
+            self._parse(data)
+        elif found := self._known_heads.find(data):
+            known, digits, body = found
+            self._latest = Exchange(self, self._told(known.scope(digits), known.found_out), keep_alive=True)
+            self._latest.received_whole(body)
+            self._begin(self._latest)
+        else:
+            self._parse(data)
+            if self._between and self._latest is not None:
+                self._known_heads.learn(data, self._latest.scope)
+        if self.running is not None:
+            self.turn.woke()
+
+    def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -82,9 +94,7 @@ class ClientConnection(HttpToolsProtocol):
                 self.handle_websocket_upgrade()
                 self._let_go()
         except httptools.HttpParserError as error:
-            self._refuse(_refusal_of(error))
-        if self.running is not None:
-            self.turn.woke()
+            self._refuse(refusal_of(error))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self.connections.discard(self)
@@ -100,7 +110,6 @@ class ClientConnection(HttpToolsProtocol):
         self.parser = None  # type: ignore[assignment] # as the parent does
         self.scope = None  # type: ignore[assignment] # holds the extensions
         self._latest = None
-        self._extensions = {}
 
     def shutdown(self) -> None:
         """Called by the server when it stops: what runs is finished, nothing new is taken."""
@@ -117,6 +126,7 @@ class ClientConnection(HttpToolsProtocol):
         self.headers = []
         self._head_bytes = 0
         self._latest = None
+        self._between = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -141,8 +151,6 @@ class ClientConnection(HttpToolsProtocol):
             "type": "http",
             "asgi": ASGI_VERSION,
             "http_version": version,
-            "server": self.server,
-            "client": self.client,
             "scheme": self.scheme,
             "root_path": self.root_path,
             "method": parser.get_method().decode("ascii"),
@@ -150,13 +158,24 @@ class ClientConnection(HttpToolsProtocol):
             "raw_path": self.root_path.encode("ascii") + url.path if self.root_path else url.path,
             "query_string": url.query or b"",
             "headers": self.headers,
-            "extensions": self._extensions,
         }
+        self._told(scope, {})
         self.scope = cast("HTTPScope", scope)
         if parser.should_upgrade() and self._should_upgrade():
             return
         keep_alive = version != "1.0" and parser.should_keep_alive()
-        exchange = self._latest = Exchange(self, scope, keep_alive=keep_alive)
+        self._latest = Exchange(self, scope, keep_alive=keep_alive)
+        self._begin(self._latest)
+
+    def _told(self, scope: dict[str, Any], found_out: dict[Any, Any]) -> dict[str, Any]:
+        """A scope, with what this connection has to say."""
+        scope["server"] = self.server
+        scope["client"] = self.client
+        scope["extensions"] = {CLIENT_LEFT: self._on_client_left, SAME_HEAD: found_out}
+        return scope
+
+    def _begin(self, exchange: Exchange) -> None:
+        """Have a request answered, in its turn."""
         if self.running is None:
             self._start(exchange)
             return
@@ -173,6 +192,8 @@ class ClientConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._latest is not None:
             self._latest.received_all()
+            self._between = self._latest.keep_alive
+            self.read_on()  # while we read, we see the client leave
 
     # --- One request after another ---
 
@@ -183,7 +204,7 @@ class ClientConnection(HttpToolsProtocol):
         self.tasks.add(task)
 
     def read_on(self) -> None:
-        """An application waits for more of its request."""
+        """Nothing speaks against reading: an application waits for more, or has all of its request."""
         if len(self._sent_ahead) < MAX_PIPELINED:
             self.flow.resume_reading()
 
@@ -262,23 +283,3 @@ class ClientConnection(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
-
-
-def _refusal_of(error: httptools.HttpParserError) -> bytes:
-    if isinstance(error.__context__, HeadTooLargeError):
-        message = f"Request line and headers are larger than {MAX_HEAD_BYTES} bytes, or too many. Send fewer."
-        return _whole_answer(ApiError(431, "headers_too_large", message))
-    return _whole_answer(ApiError(400, "invalid_request", "What was sent is not an HTTP/1.1 request."))
-
-
-def _whole_answer(error: ApiError) -> bytes:
-    body = encode_json(error.body())
-    head = (
-        STATUS_LINES[error.status],
-        b"content-type: " + JSON,
-        b"content-length: %d" % len(body),
-        b"connection: close",
-        b"",
-        body,
-    )
-    return b"\r\n".join(head)

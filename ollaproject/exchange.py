@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ollaproject.client_connection import ClientConnection
-    from ollaproject.wire.asgi import Message, Receive, Scope, Send
+    from ollaproject.wire.asgi import Leaving, Message, Receive, Scope, Send
 
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -30,6 +31,9 @@ BODILESS_STATUSES = frozenset({204, 304})
 MAX_JOINED_BYTES = 64 * 1024
 # What may stand in a head, and the line breaks that end its lines (RFC 9110, 5.5).
 ALLOWED = bytes(set(range(256)) - set(range(0x20)) - {0x7F} | set(b"\t\r\n"))
+LENGTH_NAME = b"\r\ncontent-length: "
+STREAM = b"\r\ncontent-type: " + sse.CONTENT_TYPE
+CLOSE = re.compile(rb"\r\nconnection: [^\r]*close")
 
 
 def _status_line(status: int) -> bytes:
@@ -89,7 +93,7 @@ class Exchange:
         self._pieces: list[bytes] = []
         self._has_news = False  # for `receive`
         self._waiter: asyncio.Future[None] | None = None
-        self._on_client_left: Callable[[], None] | None = None
+        self._on_client_left: Leaving | None = None
         self._start: Message | None = None  # kept until there is something of the body
         self._framing: Framing | None = None  # None: nothing has been written
         self._remaining = 0
@@ -107,19 +111,25 @@ class Exchange:
         self.more_body = False
         self._tell()
 
+    def received_whole(self, body: bytes) -> None:
+        """All of it has come with its head."""
+        self._pieces.append(body)
+        self.more_body = False
+        self._has_news = True
+
     def client_left(self) -> None:
         if self.complete:
             return
         self.gone = True
         self._tell()
         callback, self._on_client_left = self._on_client_left, None
-        if callback is not None:
-            callback()
+        if callback is not None and self.task is not None:
+            callback(self.task)
 
-    def on_client_left(self, callback: Callable[[], None]) -> None:
+    def on_client_left(self, callback: Leaving) -> None:
         """What is to be called, once, when the client leaves before its answer is whole."""
-        if self.gone:
-            callback()
+        if self.gone and self.task is not None:
+            callback(self.task)
         else:
             self._on_client_left = callback
 
@@ -239,10 +249,8 @@ class Exchange:
         status = start["status"]
         lines = [STATUS_LINES[status], *map(b": ".join, self._connection.server_state.default_headers)]
         lines += map(b": ".join, start.get("headers", ()))
-        said = dict(start.get("headers", ()))
-        if not b"a".join(said).islower():  # Django's pages have Names-Like-This
-            said = {name.lower(): value for name, value in said.items()}
-        if b"close" in said.get(b"connection", b"").lower():
+        said = b"\r\n".join(lines).lower()  # Django's pages have Names-Like-This
+        if CLOSE.search(said):
             self.keep_alive = False
         elif not self.keep_alive:
             lines.append(b"connection: close")
@@ -258,17 +266,18 @@ class Exchange:
             raise RuntimeError("A header of the answer holds a line break or another control character.")
         return head
 
-    def _choose_framing(self, status: int, said: dict[bytes, bytes], length: int | None) -> bytes:
+    def _choose_framing(self, status: int, said: bytes, length: int | None) -> bytes:
         """Gives the header line that tells the client of it, empty when none is needed.
 
-        A stream has no length, also when it is there as a whole (contract, section 4): what it looks like
-        does not depend on how fast an endpoint was.
+        `said` are the lines of the head so far, in lower case. A stream has no length, also when it is there
+        as a whole (contract, section 4): what it looks like does not depend on how fast an endpoint was.
         """
         if self.scope["method"] == "HEAD" or status in BODILESS_STATUSES:
             self._framing = NO_BODY
-        elif b"content-length" in said:
-            self._framing, self._remaining = LENGTH, int(said[b"content-length"])
-        elif length is not None and not said.get(b"content-type", b"").lower().startswith(sse.CONTENT_TYPE):
+        elif (place := said.find(LENGTH_NAME)) >= 0:
+            value = said[place + len(LENGTH_NAME) :].partition(b"\r\n")[0]
+            self._framing, self._remaining = LENGTH, int(value)
+        elif length is not None and STREAM not in said:
             self._framing, self._remaining = LENGTH, length
             return b"content-length: %d" % length
         elif self.scope["http_version"] == "1.0":

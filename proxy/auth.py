@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,35 +12,16 @@ from django.http.request import split_domain_port, validate_host
 from ollaproject.wire.cors import Cors
 from ollaproject.wire.peers import TrustedProxies, parse_address
 from proxy import errors
+from proxy.head import Head
 from proxy.key_table import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ollaproject.wire.asgi import Scope
-    from proxy.headers import Pair
     from proxy.key_table import Holder
 
-# Somebody has passed this request on: the loopback address it comes from says nothing of its sender.
-FORWARDING_HEADERS = frozenset(
-    {
-        b"forwarded",
-        b"via",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-proto",
-        b"x-real-ip",
-        b"x-client-ip",
-        b"true-client-ip",
-        b"cf-connecting-ip",
-    }
-)
 MAX_REMEMBERED = 4096
-# A URL is written to logs and histories all along its way: a key in one is no secret any more.
-KEY_IN_QUERY = re.compile(
-    rb"(?:^|&)(?:api[-_]?key=|[^&=]*=(?:bearer(?:\+|%20))?sk(?:-|%2d)olla)", re.IGNORECASE
-)
-BEARER = b"bearer "
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 WEB_SCHEMES = frozenset({b"http", b"https"})
 
@@ -90,8 +70,7 @@ class Guard:
 
         Raises ApiError 400 for a malformed name, 421 for one that is not in OLLA_ALLOWED_HOSTS.
         """
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        host = hosts[0].decode("latin-1") if len(hosts) == 1 else None
+        host = Head.of(scope).host
         verdict = self._judge_host(host)
         if verdict is False:
             raise errors.misdirected(str(host))
@@ -115,10 +94,10 @@ class Guard:
         is ignored there. Raises ApiError: 401, 403 for an address that the key may not be used from, and 400
         for a key in the URL. 403, too, for a page of another origin that sends no key.
         """
-        query = scope.get("query_string")
-        if query and KEY_IN_QUERY.search(query):
+        head = Head.of(scope)
+        if head.key_in_url:
             raise errors.key_in_url()
-        holder = _holder(scope["headers"])
+        holder = _holder(head)
         caller = self.identify(scope, holder)
         if holder is not None:
             if reason := holder.refused(time.time()):
@@ -126,26 +105,25 @@ class Guard:
             if not holder.networks.admit(caller.address):
                 raise errors.address_not_allowed(holder.name, caller.address)
             return caller
-        at_home = is_loopback(caller.peer) and not was_forwarded(scope["headers"])
+        at_home = is_loopback(caller.peer) and not head.was_forwarded
         if self._api_auth == "never" or (self._api_auth == "remote" and at_home):
-            self._check_page(scope)
+            self._check_page(scope["method"], head)
             return caller
         raise errors.missing_key()
 
-    def _check_page(self, scope: Scope) -> None:
+    def _check_page(self, method: str, head: Head) -> None:
         """Refuse what a page of another origin makes its reader's browser send.
 
         It comes from the reader's machine, which may need no key, and acts although the page cannot read the
         answer: a POST of plain text is sent without a preflight. Desktop programs have schemes of their own.
         """
-        if scope["method"] in SAFE_METHODS:
+        if method in SAFE_METHODS:
             return
-        headers = dict(scope["headers"])
-        origin = headers.get(b"origin")
+        origin = head.named.get(b"origin")
         if not origin or self._origins.allows(origin):
             return
         scheme, _, host = origin.partition(b"://")
-        if origin == b"null" or (scheme in WEB_SCHEMES and host != headers.get(b"host")):
+        if origin == b"null" or (scheme in WEB_SCHEMES and host != head.named.get(b"host")):
             raise errors.page_not_allowed(origin.decode("latin-1"))
 
     def _host_verdict(self, host: str | None) -> bool | None:
@@ -162,27 +140,13 @@ def _direct(peer: str) -> Caller:
     return Caller(peer, peer, peer_trusted=False, holder=None)
 
 
-def _holder(headers: Iterable[Pair]) -> Holder | None:
-    """Whose key the headers carry. SDKs send one in either header, some of them in both."""
-    for sent in sent_keys(headers):
+def _holder(head: Head) -> Holder | None:
+    """Whose key came with a request. The keys are asked each time: one that is revoked is good no more."""
+    for sent in head.sent_keys:
         holder = keys().find(sent, time.time())
         if holder is not None:
             return holder
     return None
-
-
-def sent_keys(headers: Iterable[Pair]) -> Iterator[bytes]:
-    """What stands where a key may stand."""
-    for name, value in headers:
-        if name == b"authorization":
-            if value[: len(BEARER)].lower() == BEARER:
-                yield value[len(BEARER) :].strip()
-        elif name == b"x-api-key":
-            yield value.strip()
-
-
-def was_forwarded(headers: Iterable[Pair]) -> bool:
-    return not FORWARDING_HEADERS.isdisjoint(dict(headers))
 
 
 @lru_cache(MAX_REMEMBERED)

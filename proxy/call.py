@@ -6,7 +6,6 @@ Everything that leaves through `respond`, `fail` or `begin` carries the headers 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from proxy.bodies import NoRoomError, data_of
 from proxy.capture import Capture
 from proxy.dialects import dialect_of
 from proxy.estimate import NONE, charged
+from proxy.head import Head
 from proxy.record import Attempt, Outcome
 
 if TYPE_CHECKING:
@@ -37,67 +37,67 @@ if TYPE_CHECKING:
     from proxy.usage import Tap
 
 
-LENGTH = re.compile(rb"[0-9]{1,18}")
 EVENTS = (b"content-type", headers.EVENT_STREAM)
 
 
 class Call:
-    """Lives as long as the request. Its attributes are filled as the rooms find things out."""
+    """Lives as long as the request. Its attributes are filled as the rooms find things out.
+
+    What is the same for each at first is set once, for the class.
+    """
+
+    caller: Caller | None = None
+    model: str | None = None
+    target: Target | None = None
+    stream = False
+    bytes_in = 0
+    bytes_out = 0
+    tap: Tap | None = None  # where tokens are counted
+    tail = b""  # the last piece of the body that was passed on
+    sends_events = False  # whether the answer that has begun is an event stream
+    status = 0  # of our answer, 0 until it has begun
+    ttft: float | None = None
+    overhead: float | None = None  # seconds from its arrival to its first attempt, without the queue's
+    error_code: str | None = None
+    client_left = False
+    routing: tuple[str, str, str] | None = None  # strategy, decision and reason
+    served_model: str | None = None  # the one that an alias led to
+    translation: Translation | None = None  # of a format that not every endpoint speaks
+    permit: Permit | None = None  # what limits have let pass
+    ended_by: ApiError | None = None  # why we end it before its time
+    session: Session | None = None  # when sticky sessions are on
+    trace: RequestTrace | None = None  # when traces are wanted
+    _begun_early = False  # by `keep_waiting`
+    _is_late = False  # an answer that is no stream, in a stream that has begun
+    _free_at = 0.0  # since when it could go to an endpoint, in seconds since it came in
+    _placed_at = 0.0
+    _full: Full | None = None  # the limit that has refused it
+    _capture: Capture | None = None  # for keys that keep what is asked and answered
+    _watcher: asyncio.Task[None] | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.started_at = time.perf_counter()
         self.scope = scope
         self.receive = receive
         self._send = send
-        self._task: asyncio.Task[Any] | None = None
         self.method: str = scope["method"]
         self.headers: list[Pair] = scope["headers"]
-        self.named = dict(self.headers)  # of headers that are there twice, the last
+        self.head = Head.of(scope)
         # Daphne gives no raw path.
         self.path: bytes = scope.get("raw_path") or scope["path"].encode()
-        sent_id = self.named.get(b"x-request-id")
+        sent_id = self.head.named.get(b"x-request-id")
         self.request_id = ids.accept_request_id(sent_id.decode("latin-1") if sent_id else None)
-        self.caller: Caller | None = None
-        self.model: str | None = None
-        self.target: Target | None = None
         self.attempts: list[Attempt] = []
-        self.stream = False
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.tap: Tap | None = None  # where tokens are counted
-        self.tail = b""  # the last piece of the body that was passed on
-        self.sends_events = False  # whether the answer that has begun is an event stream
-        self._begun_early = False  # by `keep_waiting`
-        self._is_late = False  # an answer that is no stream, in a stream that has begun
-        self.status = 0  # of our answer, 0 until it has begun
-        self.ttft: float | None = None
-        self.overhead: float | None = (
-            None  # seconds from its arrival to its first attempt, without the queue's
-        )
-        self.error_code: str | None = None
-        self.client_left = False
-        self.routing: tuple[str, str, str] | None = None  # strategy, decision and reason
-        self.served_model: str | None = None  # the one that an alias led to
         self.dialect = dialect_of(self.path)
-        self.translation: Translation | None = None  # of a format that not every endpoint speaks
         self.own_headers: list[Pair] = []  # of this answer, beside the common ones
-        self.permit: Permit | None = None  # what limits have let pass
-        self.ended_by: ApiError | None = None  # why we end it before its time
-        self._free_at = 0.0  # since when it could go to an endpoint, in seconds since it came in
-        self._placed_at = 0.0
-        self.session: Session | None = None  # when sticky sessions are on
-        self.trace: RequestTrace | None = None  # when traces are wanted
-        self._full: Full | None = None  # the limit that has refused it
-        self._capture: Capture | None = None  # for keys that keep what is asked and answered
-        self._watcher: asyncio.Task[None] | None = None
 
     # --- The request ---
 
     async def read_body(self, spool: Spool, limit: int) -> Body:
         """Raises ApiError, 413 for a body over `limit`, ClientDisconnected when the client leaves."""
-        self.refuse_ambiguous_length()
-        announced = self.named.get(b"content-length", b"0")
-        if int(announced) > limit:
+        if self.head.ambiguous_length:
+            raise errors.ambiguous_length()
+        if int(headers.value(self.headers, b"content-length") or b"0") > limit:
             raise errors.request_too_large(limit)
         try:
             body = await spool.read(self.receive, limit=limit)
@@ -111,36 +111,25 @@ class Call:
             self._capture = Capture(data_of(body))
         return body
 
-    def refuse_ambiguous_length(self) -> None:
-        """Two ways to read where a request ends are how one is smuggled inside another (RFC 9112, 6.3)."""
-        if b"content-length" not in self.named:
-            return
-        lengths = [value for name, value in self.headers if name == b"content-length"]
-        if len(lengths) > 1 or not LENGTH.fullmatch(lengths[0]) or b"transfer-encoding" in self.named:
-            raise errors.ambiguous_length()
-
     def watch_client(self) -> None:
         """From now on, the running task is cancelled when the client leaves. To be called after the body."""
-        self._task = asyncio.current_task()
         tell_when_left = self.scope.get("extensions", {}).get(asgi.CLIENT_LEFT)
         if tell_when_left is not None:
             tell_when_left(self._cancel)
-        else:
-            self._watcher = asyncio.create_task(self._cancel_when_client_leaves())
+        elif (task := asyncio.current_task()) is not None:
+            self._watcher = asyncio.create_task(self._cancel_when_client_leaves(task))
 
-    async def _cancel_when_client_leaves(self) -> None:
+    async def _cancel_when_client_leaves(self, task: asyncio.Task[Any]) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
-        self._cancel()
+        self._cancel(task)
 
-    def _cancel(self) -> None:
+    def _cancel(self, task: asyncio.Task[Any]) -> None:
         self.client_left = True
-        if self._task is not None:
-            self._task.cancel()
+        task.cancel()
 
     def stop_watching(self) -> None:
         """Also lets go of what refers to this call: no cycle is left for the collector."""
-        self._task = None
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
@@ -215,7 +204,7 @@ class Call:
             self._is_late = status != HTTPStatus.OK or not headers.is_event_stream(pairs)
             return
         pairs = pairs + self.common_headers()
-        if server_timing.ASKED_BY in self.named:
+        if server_timing.ASKED_BY in self.head.named:
             pairs.append(server_timing.header(self.attempts, self.elapsed))
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to an upstream: asyncio.Protocol and httptools, one request at a time.
+"""One HTTP/1.1 connection to an upstream, an asyncio.Protocol: one request at a time.
 
 Bytes are buffered up to a bound, then reading pauses. One timer per connection watches over every wait: for
 the request to go out, for the first byte, between chunks, and for how long the connection may lie idle.
@@ -10,26 +10,21 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-import httptools
-
 from ollaproject.wire.outlet import Outlet, Turn
+from proxy.answer_reader import AnswerReader
 from proxy.bodies import PIECE_BYTES, pieces_of
-from proxy.wire_errors import ClosedError, MalformedError, StalledError
+from proxy.wire_errors import ClosedError, StalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ollaproject.wire.heads import Memory
+    from proxy.answer_head import AnswerHead
     from proxy.bodies import Body
     from proxy.wire_errors import WireError
 
-BUFFER_BYTES = 256 * 1024
-MAX_HEAD_BYTES = 64 * 1024  # give or take one read from the socket
 # The event loop's clock counts in milliseconds: a timer may fire this much before its time.
 TIMER_GRAIN_SECONDS = 0.001
-
-NO_BODY_STATUSES = frozenset({204, 304})
-FIRST_FINAL_STATUS = 200
-LENGTH_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Timeouts(NamedTuple):
@@ -41,20 +36,26 @@ class Timeouts(NamedTuple):
     idle: float
 
 
-class Connection(asyncio.Protocol):
+class Connection(AnswerReader, asyncio.Protocol):
     """A connection that carries one exchange after another.
 
     `exchange` sends a request and returns when the answer's head is there; `read` gives the body piece by
     piece; `reusable` then says whether another exchange may follow. `abort` ends everything at once.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_closed: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_closed: Callable[[Connection], None],
+        known: Memory[AnswerHead] | None = None,
+    ) -> None:
         self._loop = loop
         self._on_closed = on_closed
+        super().__init__(known)
+        self._asked = False  # an exchange is under way
         self._turn = Turn.of(loop)
         self._transport: asyncio.Transport | None = None
         self._outlet: Outlet | None = None
-        self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -62,29 +63,16 @@ class Connection(asyncio.Protocol):
         self._patience_seconds = math.inf
         self._write_paused = False
         self._read_paused = False
-        self._keep_alive = False
-        self._clear(expects_body=True)
-        self.closed = False
-
-    def _clear(self, *, expects_body: bool) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.complete = False  # the whole answer has arrived
-        self.answered = False  # at least one byte has
-        self._head_complete = False
-        self._head_bytes = 0
-        self._expects_body = expects_body
         self._written = False
-        self._pieces: list[bytes] = []
-        self._buffered = 0
         self._fault: WireError | None = None
+        self.closed = False
 
     # --- For the one who uses it ---
 
     async def exchange(
         self, head: bytes, body: Body, *, timeouts: Timeouts, expects_body: bool = True
     ) -> None:
-        """Send a request, then wait until `status` and `headers` of its answer are there.
+        """Send a request, then wait until the `head` of its answer is there.
 
         `expects_body` is False for HEAD, whose answer announces a length and sends nothing. Raises WireError;
         after that, and when it is cancelled, the connection is closed.
@@ -92,7 +80,8 @@ class Connection(asyncio.Protocol):
         if self.closed:
             raise ClosedError("closed the connection before the request was sent")
         self._clear(expects_body=expects_body)
-        self._parser = httptools.HttpResponseParser(self)
+        self._written, self._fault = False, None
+        self._asked = True
         try:
             if isinstance(body, bytes) and len(body) <= PIECE_BYTES:
                 cast("Outlet", self._outlet).write(head + body)
@@ -123,11 +112,6 @@ class Connection(asyncio.Protocol):
             await self._wait(idle_seconds)
 
     @property
-    def buffered(self) -> int:
-        """How many bytes of the body wait for `read`."""
-        return self._buffered
-
-    @property
     def reusable(self) -> bool:
         """Whether the exchange is over on both sides and another one may follow."""
         return (
@@ -142,6 +126,7 @@ class Connection(asyncio.Protocol):
     def rest(self, seconds: float) -> None:
         """Lie idle for at most `seconds`. Any byte that comes meanwhile closes the connection."""
         self._parser = None
+        self._asked = False
         self._arm(self._loop.time() + seconds)
 
     def abort(self) -> None:
@@ -208,6 +193,11 @@ class Connection(asyncio.Protocol):
         self.abort()
         self._wake()
 
+    def _pause_reading(self) -> None:
+        if not self._read_paused:
+            self._read_paused = True
+            cast("asyncio.Transport", self._transport).pause_reading()
+
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -215,18 +205,10 @@ class Connection(asyncio.Protocol):
         self._outlet = Outlet(self._turn, self._transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None:
-            self.abort()  # nobody has asked for anything
+        if not self._asked:
+            self.abort()
             return
-        self.answered = True
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._keep_alive = False
-            if not self.complete:
-                self._fail(MalformedError(f"sent an answer that is not valid HTTP ({error})"))
-        if not self._head_complete:
-            self._count_head(len(data))
+        self._take(data)
         self._wake()
         self._turn.woke()
 
@@ -250,51 +232,3 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._write_paused = False
         self._wake()
-
-    def _ends_with_connection(self) -> bool:
-        """RFC 9112, 6.3: an answer that gives no length ends where the connection does."""
-        return self._head_complete and not any(name in LENGTH_HEADERS for name, _ in self.headers)
-
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._fail(MalformedError(f"sent headers larger than {MAX_HEAD_BYTES} bytes"))
-
-    # --- httptools: what the parser has found ---
-
-    def on_message_begin(self) -> None:
-        if self._head_complete:
-            self._keep_alive = False  # a second answer to one question
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_complete:  # else it is a trailer
-            self.headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        parser = cast("httptools.HttpResponseParser", self._parser)
-        status: int = parser.get_status_code()
-        if self._head_complete:
-            return
-        if status < FIRST_FINAL_STATUS:
-            self.headers = []  # 1xx: the answer itself follows
-            return
-        self.status = status
-        self._head_complete = True
-        if not self._expects_body or status in NO_BODY_STATUSES:
-            self.complete = True
-            self._keep_alive = parser.should_keep_alive()
-
-    def on_body(self, data: bytes) -> None:
-        if self.complete:
-            self._keep_alive = False  # more than was announced
-            return
-        self._pieces.append(data)
-        self._buffered += len(data)
-        if self._buffered > BUFFER_BYTES and not self._read_paused:
-            self._read_paused = True
-            cast("asyncio.Transport", self._transport).pause_reading()
-
-    def on_message_complete(self) -> None:
-        if self._head_complete and not self.complete:
-            self.complete = True
-            self._keep_alive = cast("httptools.HttpResponseParser", self._parser).should_keep_alive()

@@ -197,8 +197,8 @@ class ApiConsumer(GatewayConsumer):
         asked = intake.read(
             data_of(body),
             inference=inference,
-            content_type=call.named.get(b"content-type", b""),
-            encoded=bool(call.named.get(b"content-encoding")),
+            content_type=call.head.named.get(b"content-type", b""),
+            encoded=bool(call.head.named.get(b"content-encoding")),
         )
         call.model, call.stream = asked.model, asked.stream
         endpoints = _allowed_endpoints(call, asked)
@@ -269,17 +269,16 @@ class ApiConsumer(GatewayConsumer):
         return body if changed is None else changed
 
     def _outgoing(self, call: Call, place: Place, body: Body) -> Outgoing:
-        scope, caller = call.scope, call.caller
-        forwarded = headers.forwarding(
-            call.headers,
-            request_id=call.request_id.encode(),
+        scope, caller, head = call.scope, call.caller, call.head
+        shared = head.passed_on(
+            stream=call.stream,
             peer=caller.peer if caller else "",
             trusted=caller is not None and caller.peer_trusted,
-            scheme=scope["scheme"],
             client=caller.address if caller else "",
+            scheme=scope["scheme"],
         )
-        sent = headers.to_backend(call.headers, stream=call.stream, forwarded=forwarded)
-        return Outgoing(call.method, place.path, scope["query_string"], sent, body, call.translation)
+        own = headers.identifying(head.named, call.request_id.encode())
+        return Outgoing(call.method, place.path, scope["query_string"], shared, own, body, call.translation)
 
 
 def asker_of(call: Call, asked: Asked) -> Asker:

@@ -93,7 +93,7 @@ class Failover:
         self, target: Target, outgoing: Outgoing, running: Running, *, repeatable: bool
     ) -> Begun:
         if running.trace is not None:
-            outgoing = replace(outgoing, headers=running.trace.headers(outgoing.headers))
+            outgoing = replace(outgoing, own=running.trace.headers(outgoing.own))
         answer = await self._upstream.send(target, outgoing, repeatable=repeatable)
         if answer.is_stream or answer.length is None or answer.length > MAX_GATHERED_BYTES:
             running.answered()

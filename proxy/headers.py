@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ollaproject.wire import ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     Pair = tuple[bytes, bytes]
 
@@ -44,6 +44,21 @@ NOT_TO_CLIENT = HOP_BY_HOP | CREDENTIALS | {b"set-cookie", b"date", b"x-request-
 NOT_ON_STREAMS = frozenset({b"content-length", b"cache-control", b"x-accel-buffering"})
 STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
+# Somebody has passed this request on: the loopback address it comes from says nothing of its sender.
+OF_PROXIES = frozenset(
+    {
+        b"forwarded",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"x-client-ip",
+        b"true-client-ip",
+        b"cf-connecting-ip",
+    }
+)
+BEARER = b"bearer "
 VIA = b"1.1 olla"
 EVENT_STREAM = b"text/event-stream"
 JSON = b"application/json"
@@ -92,18 +107,14 @@ def connection_names(headers: Sequence[Pair]) -> frozenset[bytes]:
     return frozenset(token.strip().lower() for value in named for token in value.split(b","))
 
 
-def to_backend(headers: Sequence[Pair], *, stream: bool, forwarded: Iterable[Pair]) -> list[Pair]:
-    """The client's headers without what ends here, and then `forwarded`, which is ours.
-
-    `X-Olla-*` from a client pass, as the contract has it, but for the request id, which `forwarded` holds.
-    """
+def to_backend(headers: Sequence[Pair], *, stream: bool) -> list[Pair]:
+    """The client's headers without what ends here. `X-Olla-*` pass, as the contract has it."""
     passing = _TO_BACKEND_FOR_STREAM if stream else _TO_BACKEND
     kept = [pair for pair in headers if passing[pair[0]]]
     if named := connection_names(headers):
         kept = [pair for pair in kept if pair[0] not in named]
     if stream:
         kept.append((b"accept-encoding", b"identity"))
-    kept.extend(forwarded)
     return kept
 
 
@@ -115,9 +126,7 @@ def with_own(shared: Sequence[Pair], own: Sequence[Pair]) -> list[Pair]:
     return [*(pair for pair in shared if pair[0] not in names), *own]
 
 
-def forwarding(
-    headers: Sequence[Pair], *, request_id: bytes, peer: str, trusted: bool, scheme: str, client: str
-) -> list[Pair]:
+def forwarding(headers: Sequence[Pair], *, peer: str, trusted: bool, scheme: str, client: str) -> list[Pair]:
     """What we say of the way the request came.
 
     `peer` is who connected, `trusted` whether it is one of OLLA_TRUSTED_PROXIES: only then are its own words
@@ -134,17 +143,23 @@ def forwarding(
             said = b", ".join(value for name, value in headers if name == b"x-forwarded-for")
             chain = said + b", " + chain
     via = [value for name, value in headers if name == b"via"]
-    pairs = [
-        (b"x-olla-request-id", request_id),
-        (b"x-request-id", found.get(b"x-request-id") or request_id),
+    return [
         (b"x-forwarded-for", chain),
         (b"x-forwarded-proto", proto),
         (b"x-forwarded-host", host),
         (b"x-real-ip", client.encode()),
         (b"via", b", ".join([*via, VIA]) if via else VIA),
     ]
-    if b"traceparent" in found:
-        pairs += continued_trace(found[b"traceparent"], found.get(b"tracestate"))
+
+
+def identifying(named: Mapping[bytes, bytes], request_id: bytes) -> list[Pair]:
+    """What is another with each request: its ids, and where it stands in the client's trace."""
+    pairs = [
+        (b"x-olla-request-id", request_id),
+        (b"x-request-id", named.get(b"x-request-id") or request_id),
+    ]
+    if b"traceparent" in named:
+        pairs += continued_trace(named[b"traceparent"], named.get(b"tracestate"))
     return pairs
 
 
@@ -179,6 +194,16 @@ def value(headers: Iterable[Pair], name: bytes) -> bytes:
         if key == name:
             return found
     return b""
+
+
+def sent_keys(headers: Iterable[Pair]) -> Iterator[bytes]:
+    """What stands where a key may stand. SDKs send one in either header, some of them in both."""
+    for name, value in headers:
+        if name == b"authorization":
+            if value[: len(BEARER)].lower() == BEARER:
+                yield value[len(BEARER) :].strip()
+        elif name == b"x-api-key":
+            yield value.strip()
 
 
 def is_event_stream(headers: Iterable[Pair]) -> bool:

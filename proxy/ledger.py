@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from django.db import (
     DatabaseError,
     DataError,
@@ -31,6 +32,8 @@ from proxy import budget_notices, kept_bodies, totals
 from proxy.models import LIMIT_LENGTH, NAME_LENGTH, ROUTE_LENGTH, Came, RequestRecord
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.db.backends.base.operations import BaseDatabaseOperations
 
     from proxy.key_table import Holder
@@ -43,6 +46,7 @@ WRITE_INTERVAL_SECONDS = 1.0
 BATCH_ROWS = 500
 MAX_WAITING_ROWS = 20_000
 MAX_WAITING_BODIES = 500
+SQLITE = "sqlite"
 HASHED_LENGTH = 16
 NOBODY: dict[str, Any] = {
     "key_id": 0,
@@ -177,7 +181,7 @@ class Ledger:
             for each in outcome.attempts
         ]
         return {
-            "at": adapt.adapt_datetimefield_value(outcome.ended_at),
+            "at": _moment(outcome.ended_at, adapt),
             "request_id": outcome.request_id,
             "caller": self._caller(outcome.caller),
             "method": outcome.method[:20],
@@ -188,7 +192,7 @@ class Ledger:
             "error_code": outcome.error_code or "",
             "client_left": outcome.client_left,
             "stream": outcome.stream,
-            "attempts": adapt.adapt_json_value(attempts, None),
+            "attempts": _json(attempts, adapt),
             "ttft_ms": None if outcome.ttft is None else outcome.ttft * 1000,
             "duration_ms": outcome.duration * 1000,
             "bytes_in": outcome.bytes_in,
@@ -210,6 +214,22 @@ class Ledger:
         if self._addresses == "hashed" and address:
             return _hashed(address)
         return ""
+
+
+# Django's own two take 4 µs a row: they ask settings for time zones and make a JSON encoder each time. What
+# SQLite stores is text in both cases.
+
+
+def _moment(at: datetime, adapt: BaseDatabaseOperations) -> Any:
+    if adapt.connection.vendor == SQLITE:
+        return str(at.replace(tzinfo=None))
+    return adapt.adapt_datetimefield_value(at)
+
+
+def _json(value: Any, adapt: BaseDatabaseOperations) -> Any:
+    if adapt.connection.vendor == SQLITE:
+        return msgspec.json.encode(value).decode()
+    return adapt.adapt_json_value(value, None)
 
 
 def _whose(holder: Holder | None) -> dict[str, Any]:
@@ -259,7 +279,7 @@ def _columns() -> tuple[str, ...]:
 def _statement(vendor: str, rows: int) -> str:
     """The text that inserts so many rows."""
     quote, names = connection.ops.quote_name, _columns()
-    row = f"({', '.join(['?' if vendor == 'sqlite' else '%s'] * len(names))})"
+    row = f"({', '.join(['?' if vendor == SQLITE else '%s'] * len(names))})"
     columns = ", ".join(map(quote, names))
     table = quote(RequestRecord._meta.db_table)
     return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * rows)}"  # noqa: S608 - names of our own

@@ -55,8 +55,10 @@ class Meter:
         self.pending = Counts(since=self.started_at)
         self._seen: Snapshot | None = None
         self._known: frozenset[str] = frozenset()
+        self._found: dict[tuple[str | None, str], tuple[ModelCounts, OperationCounts]] = {}
 
     def take(self) -> Counts:
+        self._found.clear()
         taken, self.pending = self.pending, Counts(since=self.started_at)
         return taken
 
@@ -84,7 +86,7 @@ class Meter:
             self._count_model(outcome)
 
     def _count_model(self, outcome: Outcome) -> None:
-        counts = self._model(outcome.served_model or outcome.model)
+        counts, operation = self._counts_of(outcome.served_model or outcome.model, outcome.route)
         status = outcome.status
         counts.requests += 1
         if not outcome.client_left:
@@ -102,7 +104,6 @@ class Meter:
             decision = outcome.routing[1]
             counts.routed += decision == "routed"
             counts.fallbacks += decision == "fallback"
-        operation = self._operation(counts, outcome.route)
         answer = CLASSES[status // 100]
         operation.answers[answer] = operation.answers.get(answer, 0) + 1
         operation.duration.observe(outcome.duration, DURATION_BOUNDS)
@@ -112,6 +113,18 @@ class Meter:
                 operation.first_token.observe(outcome.ttft, FIRST_TOKEN_BOUNDS)
         if outcome.tokens is not None:
             _count_tokens(counts, operation, outcome, outcome.tokens)
+
+    def _counts_of(self, model: str | None, route: str) -> tuple[ModelCounts, OperationCounts]:
+        """Of a model, and of what is asked of it."""
+        if snapshot() is not self._seen:
+            self._found.clear()
+        found = self._found.get((model, route))
+        if found is None:
+            counts = self._model(model)
+            found = counts, self._operation(counts, route)
+            if len(self._found) < MAX_MODELS:
+                self._found[model, route] = found
+        return found
 
     def _model(self, name: str | None) -> ModelCounts:
         now = snapshot()

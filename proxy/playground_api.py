@@ -56,7 +56,7 @@ class PlaygroundConsumer(ApiConsumer):
         holder = await database_sync_to_async(holder_of)(call.scope)
         call.caller = self.gateway.guard.identify(call.scope, holder)
         await routing_table_loaded()
-        call.headers = [pair for pair in call.headers if pair[0] not in FROM_THE_PAGE]
+        call.head = call.head.without(FROM_THE_PAGE)
         await self.dispatch(call, call.path.removeprefix(PREFIX))
 
 

@@ -10,16 +10,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from proxy.connection import NO_BODY_STATUSES
 from proxy.errors import UpstreamError
 from proxy.failover import settle
-from proxy.headers import to_client
 
 if TYPE_CHECKING:
     from ollaproject.wire.openai_errors import ApiError
     from proxy.call import Call
     from proxy.failover import Begun
-    from proxy.headers import Pair
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +25,11 @@ EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 
 async def relay(call: Call, begun: Begun) -> None:
     """Pass an answer on, to its end or to the point where the upstream failed."""
-    pairs = _headers(begun)
     call.sends_events = begun.answer.is_stream
     if call.tap is not None and not call.sends_events:
         call.tap.show_all()
     try:
-        await call.begin(begun.answer.status, pairs)
+        await call.begin(begun.answer.status, begun.answer.for_client)
         call.ttft = call.elapsed
         if begun.body is not None:
             if call.tap is not None:
@@ -48,14 +44,6 @@ async def relay(call: Call, begun: Begun) -> None:
     finally:
         begun.running.abandoned(call.bytes_out)  # does nothing after the other two: then the client has left
         begun.answer.close()
-
-
-def _headers(begun: Begun) -> list[Pair]:
-    answer = begun.answer
-    pairs = to_client(answer.headers, stream=answer.is_stream)
-    if answer.status in NO_BODY_STATUSES:
-        pairs = [pair for pair in pairs if pair[0] != b"content-length"]
-    return pairs
 
 
 async def _pass_on(call: Call, begun: Begun) -> None:

@@ -14,7 +14,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 
 from proxy import key_table
-from proxy.auth import Guard, sent_keys
+from proxy.auth import Guard
+from proxy.headers import sent_keys
 from proxy.models import ApiKey
 
 if TYPE_CHECKING:

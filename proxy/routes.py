@@ -23,7 +23,8 @@ API_PREFIXES = ("/v1/", "/olla/")
 
 # Any: django-stubs types re_path for views, and Channels routes to ASGI applications by it.
 def api_of(gateway: Gateway) -> Any:
-    return _for_pages(gateway, ApiConsumer.as_asgi(gateway=gateway))
+    """One consumer for all requests: what belongs to a request is in its Call."""
+    return _for_pages(gateway, ApiConsumer(gateway=gateway))
 
 
 def routes(gateway: Gateway) -> list[URLPattern]:

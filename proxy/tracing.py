@@ -149,7 +149,7 @@ class Tracing:
 
 def _sent_context(call: Call) -> Context:
     """The client's own span, which ours goes below."""
-    sent = {name: value.decode("latin-1") for name in TRACE_HEADERS if (value := call.named.get(name))}
+    sent = {name: value.decode("latin-1") for name in TRACE_HEADERS if (value := call.head.named.get(name))}
     return _propagator.extract({name.decode(): value for name, value in sent.items()})
 
 

@@ -101,11 +101,9 @@ class Translation:
         return self._translated
 
     def _translate(self, outgoing: Outgoing) -> Outgoing:
-        sent = (
-            [pair for pair in outgoing.headers if not pair[0].startswith(self.drops)] if self.drops else None
-        )
+        shared = outgoing.shared.without(self.drops) if self.drops else outgoing.shared
         body = encode_json(self.chat())
-        return replace(outgoing, path=self.chat_path, query=b"", headers=sent or outgoing.headers, body=body)
+        return replace(outgoing, path=self.chat_path, query=b"", shared=shared, body=body)
 
     @property
     def chat_path(self) -> bytes:

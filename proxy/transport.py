@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
+from ollaproject.wire.heads import Memory
 from proxy.connection import Connection, Timeouts
 from proxy.wire_errors import CannotConnectError, ClosedError, StalledError, WireError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Sequence
 
+    from proxy.answer_head import AnswerHead
     from proxy.bodies import Body
 
 MAX_IDLE_PER_ORIGIN = 256
@@ -129,6 +131,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._keep_alive_seconds = keep_alive_seconds
         self._idle: dict[Origin, list[Connection]] = {}
         self._origins: dict[Connection, Origin] = {}
+        self._known: Memory[AnswerHead] = Memory()
 
     @property
     def open_connections(self) -> int:
@@ -191,7 +194,7 @@ class Transport(httpx.AsyncBaseTransport):
         try:
             async with asyncio.timeout(seconds):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._closed), origin.host, origin.port, ssl=tls
+                    lambda: Connection(loop, self._closed, self._known), origin.host, origin.port, ssl=tls
                 )
         except TimeoutError:
             raise CannotConnectError(f"gave no connection within {seconds:g} s") from None
@@ -245,13 +248,30 @@ def request_head(request: httpx.Request) -> bytes:
 
 def head_of(method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """A request line and headers. Raises ValueError where they would break out of their lines."""
+    return whole_head(beginning_of(method, target, headers), (), None)
+
+
+def beginning_of(method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The same without an end: more headers can follow."""
     first = b"%b %b HTTP/1.1" % (method.encode("ascii"), target)
-    head = b"\r\n".join([first, *map(b": ".join, headers), b"", b""])
-    # One line break per header, one for the request line, one for the end: one more is somebody's injection.
-    lines = len(headers) + 2
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b" " in target:
+    beginning = b"\r\n".join([first, *map(b": ".join, headers)])
+    if not _has_lines(beginning, len(headers)) or b" " in target:
         raise ValueError("The request's target or headers hold a line break or a space.")
-    return head
+    return beginning
+
+
+def whole_head(beginning: bytes, headers: Sequence[tuple[bytes, bytes]], length: int | None) -> bytes:
+    """A head that began so, with `headers` and the length of the body, if it has one."""
+    end = b"\r\n\r\n" if length is None else b"\r\ncontent-length: %d\r\n\r\n" % length
+    lines = b"\r\n".join([b"", *map(b": ".join, headers)])
+    if not _has_lines(lines, len(headers)):
+        raise ValueError("A header of the request holds a line break.")
+    return beginning + lines + end
+
+
+def _has_lines(text: bytes, breaks: int) -> bool:
+    """Whether there are as many line breaks as there should be: one more is somebody's injection."""
+    return text.count(b"\n") == breaks and text.count(b"\r") == breaks
 
 
 def as_httpx_error(error: WireError, request: httpx.Request) -> httpx.TransportError:

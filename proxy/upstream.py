@@ -17,8 +17,8 @@ from proxy.errors import (
     UnreachableError,
     UpstreamError,
 )
-from proxy.headers import is_event_stream, value, with_own
-from proxy.transport import Origin, Transport, head_of
+from proxy.headers import with_own
+from proxy.transport import Origin, Transport, beginning_of, whole_head
 from proxy.wire_errors import CannotConnectError, StalledError, WireError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.bodies import Body
     from proxy.connection import Connection
     from proxy.headers import Pair
+    from proxy.shared_headers import SharedHeaders
     from proxy.translation import Translation
 
 WRITE_TIMEOUT_SECONDS = 30.0
@@ -37,13 +38,15 @@ LAST_STATUS = 599
 class Outgoing:
     """A request as it goes to whichever endpoint is tried. `path` has its slash, `query` no `?`.
 
+    `shared` are the headers that it has in common with others, `own` those that are another each time.
     With a `translation`, endpoints that do not speak its format get another one (proxy.translation).
     """
 
     method: str
     path: bytes
     query: bytes
-    headers: list[Pair]
+    shared: SharedHeaders
+    own: list[Pair]
     body: Body
     translation: Translation | None = None
 
@@ -55,8 +58,9 @@ class Answer:
         "_closed",
         "_connection",
         "_idle_seconds",
+        "_said_length",
         "_transport",
-        "headers",
+        "head",
         "is_stream",
         "status",
         "target",
@@ -64,9 +68,10 @@ class Answer:
 
     def __init__(self, target: Target, connection: Connection, transport: Transport, idle: float) -> None:
         self.target = target
-        self.status = connection.status
-        self.headers: list[Pair] = connection.headers
-        self.is_stream = is_event_stream(self.headers)
+        self.head = connection.head
+        self.status = self.head.status
+        self.is_stream = self.head.is_stream
+        self._said_length = connection.said_length
         self._connection = connection
         self._transport = transport
         self._idle_seconds = idle
@@ -102,8 +107,18 @@ class Answer:
     @property
     def length(self) -> int | None:
         """What Content-Length says, None when it says nothing."""
-        said = value(self.headers, b"content-length")
+        said = self._said_length
         return int(said) if said.isdigit() else None
+
+    @property
+    def headers(self) -> list[Pair]:
+        """As they came."""
+        return self.head.pairs(self._said_length)
+
+    @property
+    def for_client(self) -> list[Pair]:
+        """What the client gets of them."""
+        return self.head.for_client(self._said_length)
 
     def close(self) -> None:
         """Only the first call counts: by the second one, the connection may be somebody else's."""
@@ -115,7 +130,7 @@ class Answer:
 class _Destination:
     """What is the same for every request to one endpoint, worked out once."""
 
-    __slots__ = ("base_path", "headers", "host", "origin", "target", "timeouts")
+    __slots__ = ("base_path", "headers", "host", "names", "origin", "target", "timeouts")
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -126,6 +141,7 @@ class _Destination:
         self.headers = [
             (name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in target.headers
         ]
+        self.names = frozenset(name for name, _ in self.headers)
         self.timeouts = Timeouts(
             connect=target.connect_timeout_seconds,
             write=WRITE_TIMEOUT_SECONDS,
@@ -140,6 +156,25 @@ class _Destination:
                 path = own + path[len(known) :]
                 break
         return self.base_path + path
+
+    def head(self, outgoing: Outgoing) -> bytes:
+        """The request line and the headers, as this endpoint gets them."""
+        which = self, outgoing.method, outgoing.path, outgoing.query
+        beginning = outgoing.shared.beginnings.get(which)
+        if beginning is None:
+            beginning = outgoing.shared.keep(which, self._beginning(outgoing))
+        own = [pair for pair in outgoing.own if pair[0] not in self.names] if self.names else outgoing.own
+        length = None
+        if outgoing.body or outgoing.method in METHODS_WITH_BODY:
+            length = len(outgoing.body)
+        return whole_head(beginning, own, length)
+
+    def _beginning(self, outgoing: Outgoing) -> bytes:
+        path = self.path_of(outgoing.path)
+        target = path + b"?" + outgoing.query if outgoing.query else path
+        return beginning_of(
+            outgoing.method, target, [(b"host", self.host), *with_own(outgoing.shared.pairs, self.headers)]
+        )
 
 
 class Upstream:
@@ -156,11 +191,7 @@ class Upstream:
         would cost 6 µs a request and say nothing that is not known here.
         """
         destination = self._destination(target)
-        path = destination.path_of(outgoing.path)
-        headers = [(b"host", destination.host), *with_own(outgoing.headers, destination.headers)]
-        if outgoing.body or outgoing.method in METHODS_WITH_BODY:
-            headers.append((b"content-length", b"%d" % len(outgoing.body)))
-        head = head_of(outgoing.method, path + b"?" + outgoing.query if outgoing.query else path, headers)
+        head = destination.head(outgoing)
         timeouts = destination.timeouts
         try:
             connection = await self.transport.exchange(

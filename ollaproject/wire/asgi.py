@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-    RawHeaders = Iterable[tuple[bytes, bytes]]
+    Pair = tuple[bytes, bytes]
+    RawHeaders = Iterable[Pair]
+    Leaving = Callable[[asyncio.Task[Any]], None]
 
 JSON = b"application/json"
 # The extension by which our servers tell that a client has left: without it, that takes a task of its own
-# that waits for `http.disconnect`. Its value is called with what is to be called then.
+# that waits for `http.disconnect`. Its value is called with what is to be called then, with the task that
+# answers the request.
 CLIENT_LEFT = "olla.client_left"
+# The extension by which they say that a head has come before: a dict, the same one for all requests whose
+# heads are the same but for Content-Length. Who answers keeps there what follows from such a head alone.
+SAME_HEAD = "olla.same_head"
 
 
 class ClientDisconnected(Exception):

@@ -22,7 +22,7 @@ PAIRS = st.lists(st.tuples(NAME, VALUE), max_size=15)
 def test_no_credential_and_nothing_of_this_hop_reaches_the_backend(
     pairs: list[tuple[bytes, bytes]], kind: str
 ) -> None:
-    names = {name for name, _ in headers.to_backend(pairs, stream=kind == "stream", forwarded=[])}
+    names = {name for name, _ in headers.to_backend(pairs, stream=kind == "stream")}
 
     assert not names & headers.NOT_TO_BACKEND
     assert not any(name.startswith(b"proxy-") for name in names)
@@ -33,7 +33,7 @@ def test_no_credential_and_nothing_of_this_hop_reaches_the_backend(
 def test_what_connection_names_ends_here(pairs: list[tuple[bytes, bytes]], named: list[bytes]) -> None:
     given_pairs = [*pairs, (b"connection", b", ".join([b"close", *named]).upper())]
 
-    sent = {name for name, _ in headers.to_backend(given_pairs, stream=False, forwarded=[])}
+    sent = {name for name, _ in headers.to_backend(given_pairs, stream=False)}
     back = {name for name, _ in headers.to_client(given_pairs, stream=False)}
 
     assert not (sent | back) & set(named)
@@ -42,7 +42,7 @@ def test_what_connection_names_ends_here(pairs: list[tuple[bytes, bytes]], named
 @given(pairs=PAIRS)
 def test_the_order_and_values_of_what_passes_stay(pairs: list[tuple[bytes, bytes]]) -> None:
     for result in (
-        headers.to_backend(pairs, stream=False, forwarded=[]),
+        headers.to_backend(pairs, stream=False),
         headers.to_client(pairs, stream=False),
     ):
         rest = iter(pairs)
@@ -88,11 +88,11 @@ def test_plain_text_stands_as_it_is() -> None:
 
 
 def forwarding(*pairs: tuple[bytes, bytes], trusted: bool = False) -> dict[bytes, bytes]:
-    return dict(
-        headers.forwarding(
-            pairs, request_id=b"req_1", peer="10.0.0.1", trusted=trusted, scheme="http", client="1.2.3.4"
-        )
-    )
+    return dict(headers.forwarding(pairs, peer="10.0.0.1", trusted=trusted, scheme="http", client="1.2.3.4"))
+
+
+def identifying(*pairs: tuple[bytes, bytes]) -> dict[bytes, bytes]:
+    return dict(headers.identifying(dict(pairs), b"req_1"))
 
 
 def test_an_inbound_via_is_continued() -> None:
@@ -101,7 +101,7 @@ def test_an_inbound_via_is_continued() -> None:
 
 def test_a_trace_is_continued_with_a_span_of_our_own() -> None:
     trace = b"4bf92f3577b34da6a3ce929d0e0e4736"
-    sent = forwarding((b"traceparent", b"00-" + trace + b"-00f067aa0ba902b7-01"), (b"tracestate", b"a=1"))
+    sent = identifying((b"traceparent", b"00-" + trace + b"-00f067aa0ba902b7-01"), (b"tracestate", b"a=1"))
 
     version, trace_id, span, flags = sent[b"traceparent"].split(b"-")
     assert (version, trace_id, flags) == (b"00", trace, b"01")
@@ -110,13 +110,13 @@ def test_a_trace_is_continued_with_a_span_of_our_own() -> None:
 
 
 def test_a_broken_trace_is_dropped() -> None:
-    sent = forwarding((b"traceparent", b"00-zz-00f067aa0ba902b7-01"), (b"tracestate", b"a=1"))
+    sent = identifying((b"traceparent", b"00-zz-00f067aa0ba902b7-01"), (b"tracestate", b"a=1"))
 
     assert b"traceparent" not in sent
     assert b"tracestate" not in sent
 
 
 def test_a_stream_asks_for_no_compression_once() -> None:
-    sent = headers.to_backend([(b"accept-encoding", b"gzip, br")], stream=True, forwarded=[])
+    sent = headers.to_backend([(b"accept-encoding", b"gzip, br")], stream=True)
 
     assert sent == [(b"accept-encoding", b"identity")]

@@ -1,0 +1,65 @@
+"""The head of an endpoint's answer, and what follows from it. Endpoints send the same one again and again."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ollaproject.wire.heads import CONTENT_LENGTH, place_of_length, taken_apart, with_length
+from proxy.headers import is_event_stream, to_client
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.headers import Pair
+
+NO_BODY_STATUSES = frozenset({204, 304})
+
+
+class AnswerHead:
+    """Of one answer, or of all that begin alike but for Content-Length (see ollaproject.wire.heads)."""
+
+    def __init__(self, status: int, pairs: list[Pair]) -> None:
+        self.status = status
+        self._pairs = pairs
+
+    @cached_property
+    def is_stream(self) -> bool:
+        return is_event_stream(self._pairs)
+
+    def pairs(self, digits: bytes) -> list[Pair]:
+        """The headers as they came, with an answer's own length."""
+        return with_length(self._pairs, self._length_at, digits)
+
+    def for_client(self, digits: bytes) -> list[Pair]:
+        """What the client gets of them."""
+        return with_length(self._shown, self._shown_length_at, digits)
+
+    @cached_property
+    def _length_at(self) -> int:
+        return _place(self._pairs)
+
+    @cached_property
+    def _shown(self) -> list[Pair]:
+        shown = to_client(self._pairs, stream=self.is_stream)
+        if self.status in NO_BODY_STATUSES:
+            return [pair for pair in shown if pair[0] != CONTENT_LENGTH]
+        return shown
+
+    @cached_property
+    def _shown_length_at(self) -> int:
+        return _place(self._shown)
+
+    @classmethod
+    def worth_keeping(cls, data: bytes, status: int, pairs: list[Pair]) -> tuple[bytes, AnswerHead] | None:
+        """By what it is to be known again, when a whole answer with a length came in one piece."""
+        head, digits, _ = taken_apart(data) or (b"", b"", b"")
+        if not digits or not head.startswith(b"HTTP/1.1 %d" % status):
+            return None
+        if place_of_length(pairs, digits) is None or status in NO_BODY_STATUSES:
+            return None
+        return head, cls(status, pairs)
+
+
+def _place(pairs: Sequence[Pair]) -> int:
+    return next((place for place, (name, _) in enumerate(pairs) if name == CONTENT_LENGTH), -1)
