@@ -15,7 +15,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from endpoints.models import Revision
 from ollaproject.wire import roles
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
-START_SECONDS = 30
+START_SECONDS = 90
+PATIENTLY_MS = 30_000  # what is expected comes in a moment; the machine may be busy
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -62,11 +63,11 @@ class WebServer:
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(15)
+            self._process.wait(START_SECONDS)
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/login/", timeout=5, trust_env=False).is_success
+            return httpx.get(f"{self.url}/login/", timeout=START_SECONDS, trust_env=False).is_success
         except httpx.TransportError:
             return False
 
@@ -81,6 +82,7 @@ def chromium() -> Iterator[Browser]:
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     try:
         with sync_playwright() as playwright:
+            expect.set_options(timeout=PATIENTLY_MS)
             browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
             yield browser
             browser.close()
@@ -169,7 +171,7 @@ def open_page(chromium: Browser, web: WebServer, console: Console) -> Iterator[C
             color_scheme="dark" if scheme == "dark" else "light",
         )
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENTLY_MS)
         if user is not None:
             client = Client()
             client.force_login(user)

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-PROMPTLY_MS = 2000
-PATIENTLY_MS = 20_000
+# It takes half a second, more on a busy machine. Nothing but the push tells a page that is live.
+PUSHED_MS = 15_000
+PATIENTLY_MS = 60_000
 # How a stopped server sounds in the console.
 UNREACHABLE = (
     "ERR_CONNECTION_REFUSED",
@@ -48,12 +49,12 @@ def test_a_card_follows_its_endpoint_without_a_reload(open_page: OpenPage, membe
     watch_fleet(page)
     expect(page.locator(".card .pill")).to_have_text("Healthy")
     set_health(endpoint, status=Status.OFFLINE, reason="connection refused")
-    expect(page.locator(".card .pill")).to_have_text("Offline", timeout=PROMPTLY_MS)
+    expect(page.locator(".card .pill")).to_have_text("Offline", timeout=PUSHED_MS)
     expect(page.locator(".card")).to_contain_text("Connection refused")
     expect(page).to_have_title("(1 down) Fleet · ollaproject")
     assert (page.get_attribute("link[rel=icon]", "href") or "").startswith("data:image/svg+xml")
     set_health(endpoint, status=Status.HEALTHY, reason="")
-    expect(page.locator(".card .pill")).to_have_text("Healthy", timeout=PROMPTLY_MS)
+    expect(page.locator(".card .pill")).to_have_text("Healthy", timeout=PUSHED_MS)
     expect(page).to_have_title("Fleet · ollaproject")
     assert page.evaluate("window.sameDocument")
 
@@ -63,10 +64,10 @@ def test_an_endpoint_that_is_added_and_deleted_comes_and_goes(open_page: OpenPag
     watch_fleet(page)
     expect(page.locator(".sentence")).to_have_text("No endpoint yet.")
     endpoint = add_endpoint("mini-1")
-    expect(page.locator(".card h2")).to_have_text("mini-1", timeout=PROMPTLY_MS)
+    expect(page.locator(".card h2")).to_have_text("mini-1", timeout=PUSHED_MS)
     expect(page.locator("#figures")).to_be_visible()
     endpoint.delete()
-    expect(page.locator(".card")).to_have_count(0, timeout=PROMPTLY_MS)
+    expect(page.locator(".card")).to_have_count(0, timeout=PUSHED_MS)
     expect(page.locator("#figures")).to_be_hidden()
 
 
@@ -78,7 +79,7 @@ def test_an_update_keeps_what_was_opened_and_where_the_focus_was(open_page: Open
     page.locator(f"#endpoint-{first.pk} .more summary").click()
     page.locator(f"#endpoint-{second.pk}-check").focus()
     set_health(second, status=Status.OFFLINE)  # moves the second card in front of the first
-    expect(page.locator(".card h2").first).to_have_text("b", timeout=PROMPTLY_MS)
+    expect(page.locator(".card h2").first).to_have_text("b", timeout=PUSHED_MS)
     expect(page.locator(f"#endpoint-{second.pk}-check")).to_be_focused()
     assert page.evaluate(f"document.getElementById('endpoint-{first.pk}-models').open")
 
@@ -89,7 +90,7 @@ def test_times_go_on_between_updates(open_page: OpenPage, member: User) -> None:
     watch_fleet(page)
     since = page.locator(".state time")
     first = since.inner_text()
-    expect(since).not_to_have_text(first, timeout=3000)
+    expect(since).not_to_have_text(first, timeout=PUSHED_MS)
     assert "20" in (since.get_attribute("title") or "")
 
 
@@ -122,7 +123,7 @@ def test_without_a_socket_it_asks_every_two_seconds(open_page: OpenPage, member:
     page.goto("/")
     expect(page.locator("#live")).to_have_text("Every 2 s")
     set_health(endpoint, status=Status.UNHEALTHY)
-    expect(page.locator(".card .pill")).to_have_text("Unhealthy", timeout=5000)
+    expect(page.locator(".card .pill")).to_have_text("Unhealthy", timeout=PUSHED_MS)
 
 
 def test_a_hidden_page_fetches_nothing_and_catches_up_when_it_is_seen(
@@ -138,10 +139,10 @@ def test_a_hidden_page_fetches_nothing_and_catches_up_when_it_is_seen(
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url))
     set_health(endpoint, status=Status.OFFLINE)
-    expect(page).to_have_title("(1 down) Fleet · ollaproject", timeout=PROMPTLY_MS)
+    expect(page).to_have_title("(1 down) Fleet · ollaproject", timeout=PUSHED_MS)
     assert fetched == []
     page.evaluate(hide, False)  # noqa: FBT003 - the argument of the script
-    expect(page.locator(".card .pill")).to_have_text("Offline", timeout=PROMPTLY_MS)
+    expect(page.locator(".card .pill")).to_have_text("Offline", timeout=PUSHED_MS)
 
 
 def test_someone_who_was_signed_out_elsewhere_comes_to_the_sign_in_page(
@@ -150,7 +151,7 @@ def test_someone_who_was_signed_out_elsewhere_comes_to_the_sign_in_page(
     page = open_page(member)
     watch_fleet(page)
     Session.objects.all().delete()
-    page.wait_for_url("**/login/?next=/", timeout=5000)
+    page.wait_for_url("**/login/?next=/", timeout=PUSHED_MS)
 
 
 def test_pausing_a_serving_endpoint_is_asked_about_first(open_page: OpenPage, operator: User) -> None:

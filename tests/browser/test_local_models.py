@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import TELL_VIOLATIONS, Console
-from tests.e2e.gateway import CHAT_MODEL, EMBEDDING_MODEL, ROOT, Gateway, eventually
+from tests.e2e.gateway import CHAT_MODEL, EMBEDDING_MODEL, READY_SECONDS, ROOT, Gateway, eventually
 from tests.inference.local.hub import Hub
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def gateway(hub: Hub, tmp_path: Path) -> Iterator[Gateway]:
     with Gateway(environment=environment, options=("--without-model",)) as running:
         command = [sys.executable, "-c", WRITE_MODELS, os.environ["OLLA_MODELS_DIR"], str(hub.folder)]
         subprocess.run(command, cwd=ROOT, check=True)
-        eventually(lambda: "Add your servers" in running.output, within=60, what=lambda: running.output)
+        eventually(
+            lambda: "Add your servers" in running.output, within=READY_SECONDS, what=lambda: running.output
+        )
         yield running
         running.stop()
     shutil.rmtree(running.home, ignore_errors=True)
@@ -66,7 +68,7 @@ def gateway(hub: Hub, tmp_path: Path) -> Iterator[Gateway]:
 def page(chromium: Browser, gateway: Gateway) -> Iterator[Page]:
     console = Console()
     context = chromium.new_context(base_url=gateway.url)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENTLY_MS)
     page = context.new_page()
     page.add_init_script(TELL_VIOLATIONS)
     console.listen_to(page)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-PATIENTLY_MS = 15_000
-ROUTED_SECONDS = 10
+PATIENTLY_MS = 60_000
+ROUTED_SECONDS = 60
 # What would be executed, sent or shown as a form, were it ever taken for HTML.
 HOSTILE = """<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>
 [click](javascript:window.hacked=1) ![x](https://evil.example/x.png) <iframe src="//evil.example">

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("checks")]
 
-WITHIN_SECONDS = 10.0
+WITHIN_SECONDS = 30.0
 POLL_SECONDS = 0.02
 
 

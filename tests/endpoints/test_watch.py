@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from endpoints.watch import Change
     from tests.endpoints.conftest import MakeEndpoint
 
-SEEN_WITHIN_SECONDS = 1.0
+SEEN_WITHIN_SECONDS = 5.0  # it takes a quarter of one, and a few times as long on a busy machine
 
 
 class Changes:
@@ -258,7 +258,7 @@ def test_it_outlives_a_database_that_fails(
 
 
 def wait_for_log(caplog: pytest.LogCaptureFixture, words: str) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while words not in caplog.text:
         assert time.monotonic() < deadline, f"{words!r} was not logged"
         time.sleep(0.02)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.fakes.answers import Answer, Step
     from tests.fakes.servers import FakeServer
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 LINGER_ZERO = struct.pack("ii", 1, 0)
 
 

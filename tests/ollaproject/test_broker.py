@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SENDERS = 4
 MESSAGES_EACH = 150
-GET_SECONDS = 10
+GET_SECONDS = 60
 
 
 def connection(folder: Path) -> Connection:

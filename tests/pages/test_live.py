@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SOON_SECONDS = 5
+SOON_SECONDS = 30
 ROUTES = routes()  # as in a web process: all open pages are at one hub
 PUSHED = "calm=&fleet=&lang="
 DENIAL = "websocket.http.response"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     TargetOf = Callable[..., Target]
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 @dataclass(slots=True)

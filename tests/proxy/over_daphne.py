@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 class DaphneServer:

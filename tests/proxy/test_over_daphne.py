@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # Of requests that follow one another, each but the first would wait for Daphne's own loop, which looks once a
 # second for applications that have failed. The quickest of ours does not, however busy the machine is.
 PROMPT_SECONDS, TRIES = 0.5, 5
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Upstreams = Callable[..., FakeUpstream]
 
 PATH = "/v1/chat/completions"
-WAIT_SECONDS = 10
+WAIT_SECONDS = 30
 
 
 class Clock:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 def wait_for(true: Callable[[], object]) -> None:
-    """Until `true()` is; fail after ten seconds."""
+    """Until `true()` is; fail after thirty seconds."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not true():
         assert time.monotonic() < deadline

@@ -12,7 +12,7 @@ from tests.proxy.conftest import CHAT, chat_body
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 class RawClient:
