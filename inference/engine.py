@@ -37,8 +37,8 @@ LOADING = "The model is being loaded. Try again in a moment."
 STOPPING = "The server is shutting down. Try again in a moment, or on another one."
 BEGUN_ANEW = "The engine failed while it was working on this request, and has begun anew. Try again."
 GATHER_SECONDS = 0.01
-"""How long the engine, when it has been idle, waits for requests that are being tokenised already. Rows that
-begin together share every step."""
+"""How long the engine, when it has been idle, waits at the most for requests that are being tokenised. Rows
+that begin together share every step."""
 LOOK_SECONDS = 0.001
 MOST_FAILURES = 3
 """So many steps that fail one after the other, and the engine gives up: /health says so, and why."""
@@ -66,12 +66,14 @@ class Engine:
         model_name: str,
         max_waiting: int,
         stuck_after_seconds: float,
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
         self._build = build
         self._leave = leave
         self.model_name = model_name
         self._max_waiting = max_waiting
         self._stuck_after_seconds = stuck_after_seconds
+        self._gather_seconds = gather_seconds
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._open: set[Work] = set()  # touched by the loop only
         self._coming = 0  # written by the loop only
@@ -255,7 +257,7 @@ class Engine:
 
     def _gather(self, backend: Backend) -> None:
         """What is about to come in, too."""
-        until = time.monotonic() + GATHER_SECONDS
+        until = time.monotonic() + self._gather_seconds
         while self._coming and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 work = self._inbox.get(timeout=min(left, LOOK_SECONDS))

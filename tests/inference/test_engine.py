@@ -37,8 +37,10 @@ class Troubled:
         self._model = tiny_model()
         self._trouble = trouble
         self.layers = self._model.layers
+        self.widths: list[int] = []  # how many rows each of its passes had
 
     def __call__(self, inputs: Any, cache: Any = None) -> Any:
+        self.widths.append(inputs.shape[0])
         if (inputs == TROUBLE).any().item():
             self._trouble()
         return self._model(inputs, cache=cache)
@@ -46,7 +48,7 @@ class Troubled:
 
 @asynccontextmanager
 async def engine_of(
-    tokenizer: PreTrainedTokenizerFast, trouble: Callable[[], None] = lambda: None
+    tokenizer: PreTrainedTokenizerFast, trouble: Callable[[], None] = lambda: None, **options: Any
 ) -> AsyncIterator[Engine]:
     def build() -> Backend:
         model = Troubled(trouble)
@@ -66,7 +68,12 @@ async def engine_of(
         )
 
     engine = Engine(
-        build, leave_thread, model_name="troubled", max_waiting=4, stuck_after_seconds=STUCK_AFTER_SECONDS
+        build,
+        leave_thread,
+        model_name="troubled",
+        max_waiting=4,
+        stuck_after_seconds=STUCK_AFTER_SECONDS,
+        **options,
     )
     engine.start()
     try:
@@ -262,3 +269,34 @@ async def test_a_model_that_does_not_load_is_the_reason_of_the_health() -> None:
     assert engine.health().reason == "There is no model at /nowhere."
     assert isinstance(engine.failure, ModelNotFound)
     assert engine.join(timeout_seconds=20)
+
+
+def until_taken(engine: Engine) -> None:
+    """Until the engine has seen everything that was submitted."""
+    deadline = time.monotonic() + 20
+    while not engine._inbox.empty():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+async def test_rows_that_come_together_begin_together(demo_tokenizer: PreTrainedTokenizerFast) -> None:
+    async with engine_of(demo_tokenizer, gather_seconds=60) as engine:
+        rows = [make_row([1, 2, 3, 4]), make_row([5, 6, 7, 8])]
+        with engine.expecting():
+            engine.submit([rows[0][0]])
+            await asyncio.to_thread(until_taken, engine)
+            engine.submit([rows[1][0]])
+        for _, steps in rows:
+            assert (await last(steps)).finish_reason == "length"
+        model: Any = engine.backend.chat.model
+        assert set(model.widths) == {2}
+
+
+async def test_a_row_does_not_wait_long_for_one_that_never_comes(
+    demo_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    async with engine_of(demo_tokenizer) as engine:
+        row, steps = make_row([1, 2, 3])
+        with engine.expecting():
+            engine.submit([row])
+            assert (await last(steps)).finish_reason == "length"
