@@ -58,6 +58,8 @@ class Choice:
         self._speech = Speech(manner) if manner is not None else None
         self._detokenizer = backend.vocabulary.detokenizer()
         self._stops = StopMatcher(generating.stops)
+        self._stop_tokens = generating.stop_tokens
+        self._stop_token: int | None = None
         self._with_tokens = generating.top_logprobs is not None
         self._pending: list[ShownToken] = []
         self._read = 0  # characters that the tokens have said
@@ -68,6 +70,8 @@ class Choice:
         if step.error is not None:
             raise step.error
         self.completion_tokens += step.token is not None or step.stop_token is not None
+        if step.stop_token in self._stop_tokens:
+            self._stop_token = step.stop_token
         text = self._say(step.token) if step.token is not None else ""
         if step.finish_reason is not None:
             text += self._detokenizer.flush()
@@ -86,6 +90,11 @@ class Choice:
     def stop_string(self) -> str | None:
         """The one that has ended it."""
         return self._stops.matched
+
+    @property
+    def stop_reason(self) -> str | int | None:
+        """Which of the request's stop strings or stop tokens has ended it."""
+        return self._stop_token if self.stop_string is None else self.stop_string
 
     def _understand(self, text: str, step: Step) -> Said:
         if self._speech is None:

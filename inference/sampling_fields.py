@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 MAX_LOGIT_BIASES = 1024
 LARGEST_SEED = 2**63 - 1
+LARGEST_TOP_K = 2**31 - 1  # more than any vocabulary has; what is larger is no number for MLX
 ADVICE_FILE = "generation_config.json"
 # What such a file may say of sampling; the rest of it is about other things.
 ADVICE_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -36,7 +37,7 @@ def read_sampling(fields: Fields, usual: Sampling = OPENAI) -> Sampling:
     return Sampling(
         temperature=fields.number("temperature", default=usual.temperature, low=0, high=2),
         top_p=fields.number("top_p", default=usual.top_p, low=0, high=1),
-        top_k=usual.top_k if top_k is None else max(top_k, 0),
+        top_k=usual.top_k if top_k is None else min(max(top_k, 0), LARGEST_TOP_K),
         min_p=fields.number("min_p", default=usual.min_p, low=0, high=1),
         seed=fields.integer("seed", low=-LARGEST_SEED, high=LARGEST_SEED),
         frequency_penalty=fields.number("frequency_penalty", default=usual.frequency_penalty, low=-2, high=2),

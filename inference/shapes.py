@@ -185,9 +185,9 @@ class ChatShape(Shape):
         }
 
 
-def _stop_reason(piece: Piece) -> dict[str, str]:
-    """Which stop string ended a choice, as vLLM says it; nothing when none did."""
-    matched = piece.choice.stop_string if piece.finish_reason else None
+def _stop_reason(piece: Piece) -> dict[str, str | int]:
+    """Which stop string or token ended a choice, as vLLM says it; nothing when none did."""
+    matched = piece.choice.stop_reason if piece.finish_reason else None
     return {} if matched is None else {"stop_reason": matched}
 
 

@@ -271,8 +271,7 @@ async def test_a_model_that_does_not_load_is_the_reason_of_the_health() -> None:
     assert engine.join(timeout_seconds=20)
 
 
-def until_taken(engine: Engine) -> None:
-    """Until the engine has seen everything that was submitted."""
+def wait_until_taken(engine: Engine) -> None:
     deadline = time.monotonic() + 20
     while not engine._inbox.empty():
         assert time.monotonic() < deadline
@@ -284,7 +283,7 @@ async def test_rows_that_come_together_begin_together(demo_tokenizer: PreTrained
         rows = [make_row([1, 2, 3, 4]), make_row([5, 6, 7, 8])]
         with engine.expecting():
             engine.submit([rows[0][0]])
-            await asyncio.to_thread(until_taken, engine)
+            await asyncio.to_thread(wait_until_taken, engine)
             engine.submit([rows[1][0]])
         for _, steps in rows:
             assert (await last(steps)).finish_reason == "length"
@@ -292,11 +291,9 @@ async def test_rows_that_come_together_begin_together(demo_tokenizer: PreTrained
         assert set(model.widths) == {2}
 
 
-async def test_a_row_does_not_wait_long_for_one_that_never_comes(
-    demo_tokenizer: PreTrainedTokenizerFast,
-) -> None:
+async def test_a_row_does_not_wait_for_one_that_never_comes(demo_tokenizer: PreTrainedTokenizerFast) -> None:
+    row, steps = make_row([1, 2, 3])
     async with engine_of(demo_tokenizer) as engine:
-        row, steps = make_row([1, 2, 3])
         with engine.expecting():
             engine.submit([row])
             assert (await last(steps)).finish_reason == "length"

@@ -54,6 +54,10 @@ def is_greedy(with_it: Json, without: Json) -> bool:
     return text(with_it) == GREEDY["text"] and differs(with_it, without)
 
 
+def stops_at_once(with_it: Json, _: Json) -> bool:
+    return (text(with_it), end(with_it), with_it["choices"][0]["stop_reason"]) == ("", "stop", ONE)
+
+
 def scores(with_it: Json, without: Json) -> bool:
     """It says nothing, and judges the prompt as it does when it goes on."""
     odds, longer = (answer["choices"][0]["logprobs"] for answer in (with_it, without))
@@ -68,6 +72,7 @@ HONOURED = [
     Case("max_tokens", {"max_tokens": 3}, lambda a, b: (tokens(a), tokens(b)) == (3, TOKENS)),
     Case("temperature", {"temperature": 0}, is_greedy, HOT),
     Case("top_k", {"top_k": 1}, is_greedy, HOT),
+    Case("a large top_k", {"top_k": 2**70}, lambda a, _: tokens(a) == TOKENS, HOT),
     Case("top_p", {"top_p": 1e-6}, is_greedy, HOT),
     Case("min_p", {"min_p": 1}, is_greedy, HOT),
     Case("seed", {"seed": 8}, differs, HOT),
@@ -79,7 +84,7 @@ HONOURED = [
     Case("n", {"n": 3}, lambda a, b: (len(a["choices"]), tokens(a)) == (3, 3 * tokens(b))),
     Case("ignore_eos", {"ignore_eos": True}, lambda a, b: (end(a), end(b)) == ("length", "stop"), ENDING),
     Case("min_tokens", {"min_tokens": 4}, lambda a, b: tokens(a) == 5 and tokens(b) == 1, ENDING),
-    Case("stop_token_ids", {"stop_token_ids": [ONE]}, lambda a, _: (text(a), end(a)) == ("", "stop"), PUSHED),
+    Case("stop_token_ids", {"stop_token_ids": [ONE]}, stops_at_once, PUSHED),
     Case("logprobs", {"logprobs": 2}, lambda a, _: len(a["choices"][0]["logprobs"]["tokens"]) == TOKENS),
     Case("echo", {"echo": True}, lambda a, b: text(a) == PROMPT + text(b)),
     Case("echo alone", {"echo": True, "max_tokens": 0}, lambda a, _: (text(a), tokens(a)) == (PROMPT, 0)),
