@@ -41,7 +41,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return list(State.choices)
+        return [(value, str(label)) for value, label in State.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[LocalModel]) -> QuerySet[LocalModel]:  # noqa: ARG002
         return queryset.filter(status__state=self.value()) if self.value() else queryset

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from inference.local import files, wishes, words
 from inference.local.choices import State, Wanted
 from inference.local.sizes import size
@@ -16,6 +19,8 @@ from inference.model_folder import DEMO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from django.utils.functional import _StrPromise as StrPromise
 
     from inference.models import LocalModel, LocalModelStatus
 
@@ -27,10 +32,10 @@ if TYPE_CHECKING:
 class Button:
     """`says` is what happens, with the model's name; `asks` what a person should know before, if anything."""
 
-    label: str
+    label: StrPromise
     icon: str
     press: Callable[[LocalModel], None]
-    says: str
+    says: StrPromise
     fits: Fits
     asks: Question = lambda _model, _status: ""
 
@@ -72,54 +77,66 @@ def ask_before_stop(model: LocalModel, status: LocalModelStatus) -> str:
         return ""  # what has come stays
     if status.state != State.READY:
         return ""
-    return f"Stop {model.name}? Running answers have 20 s to finish, new requests for it are refused."
+    said = gettext("Stop {name}? Running answers have 20 s to finish, new requests for it are refused.")
+    return said.format(name=model.name)
 
 
 def ask_before_restart(model: LocalModel, status: LocalModelStatus) -> str:
     if status.state != State.READY:
         return ""
-    took = f", about {words.span(status.load_seconds)}" if status.load_seconds else ""
-    return (
-        f"Restart {model.name}? It serves until its successor is loaded{took}. Where memory does not allow "
+    if not status.load_seconds:
+        return gettext(
+            "Restart {name}? It serves until its successor is loaded. Where memory does not allow two of it, "
+            "requests for it wait meanwhile."
+        ).format(name=model.name)
+    return gettext(
+        "Restart {name}? It serves until its successor is loaded, about {time}. Where memory does not allow "
         "two of it, requests for it wait meanwhile."
-    )
+    ).format(name=model.name, time=words.span(status.load_seconds))
 
 
 def ask_before_deletion(model: LocalModel, status: LocalModelStatus) -> str:
     weights = sum(each["weight_bytes"] for each in status.facts.values())
-    amount = f"{size(weights)} have" if weights else "They have"
-    return (
-        f"Delete the files of {model.name}? It is stopped, and its settings stay. "
-        f"{amount} to be downloaded again before it can run. Files that another model uses are kept."
-    )
+    parts = [
+        gettext("Delete the files of {name}? It is stopped, and its settings stay.").format(name=model.name),
+        gettext("{size} have to be downloaded again before it can run.").format(size=size(weights))
+        if weights
+        else gettext("They have to be downloaded again before it can run."),
+        gettext("Files that another model uses are kept."),
+    ]
+    return " ".join(parts)
 
 
 def may_update(model: LocalModel, status: LocalModelStatus) -> bool:
     return status.state == State.READY and is_hub_id(model.source)
 
 
-UPDATING = "Looking for what is new of {}. What runs now serves until the new one does."
+UPDATING = _("Looking for what is new of {}. What runs now serves until the new one does.")
 
 BUTTONS = {
-    "start": Button("Start", "active", wishes.start, "Starting {}.", may_start),
+    "start": Button(_("Start"), "active", wishes.start, _("Starting {}."), may_start),
     "download": Button(
-        "Download", "download", wishes.download, "Downloading {}. It is not started.", may_download
+        _("Download"),
+        "download",
+        wishes.download,
+        _("Downloading {}. It is not started."),
+        may_download,
     ),
-    "stop": Button("Stop", "stop", wishes.stop, "Stopping {}.", may_stop, ask_before_stop),
-    "restart": Button("Restart", "check", wishes.restart, "Restarting {}.", is_up, ask_before_restart),
+    "stop": Button(_("Stop"), "stop", wishes.stop, _("Stopping {}."), may_stop, ask_before_stop),
+    "restart": Button(_("Restart"), "check", wishes.restart, _("Restarting {}."), is_up, ask_before_restart),
     "unload": Button(
-        "Unload",
+        _("Unload"),
         "asleep",
         wishes.unload,
-        "Unloading {}. It stays listed, and is loaded when it is asked for.",
+        _("Unloading {}. It stays listed, and is loaded when it is asked for."),
         is_loaded,
     ),
-    "update": Button("Update", "download", wishes.update, UPDATING, may_update),
+    "update": Button(_("Update"), "download", wishes.update, UPDATING, may_update),
     "delete-files": Button(
-        "Delete files",
+        _("Delete files"),
         "delete",
         wishes.delete_files,
-        "Deleting the files of {}.",
+        _("Deleting the files of {}."),
         has_files,
         ask_before_deletion,
     ),
@@ -141,6 +158,7 @@ def press(name: str, pairs: Iterable[tuple[LocalModel, LocalModelStatus]]) -> st
     for model in pressed:
         button.press(model)
     left = [model.name for model, _ in chosen if model not in pressed]
-    said = [button.says.format(model.name) for model in pressed]
-    said += [f"Nothing to do for {name_left}: it stays as it is." for name_left in left]
+    said = [str(button.says).format(model.name) for model in pressed]
+    nothing = gettext("Nothing to do for {name}: it stays as it is.")
+    said += [nothing.format(name=name_left) for name_left in left]
     return " ".join(said)

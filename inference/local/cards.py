@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
 from inference.local import buttons, hosts, record, words
 from inference.local.choices import ON_THE_MOVE, Kind, State, Wanted
 from inference.local.estimate import Estimate, estimate
@@ -18,8 +21,17 @@ if TYPE_CHECKING:
 
     from inference.models import LocalModelStatus, ModelHost
 
-KIND_WORDS = {Kind.CHAT: "chat", Kind.EMBEDDING: "embeddings", Kind.BOTH: "chat and embeddings"}
-WAITS = "It waits for a supervisor{}: manage.py serve_models is one."
+KIND_WORDS = {Kind.CHAT: _("chat"), Kind.EMBEDDING: _("embeddings"), Kind.BOTH: _("chat and embeddings")}
+SENTENCES = {
+    State.STOPPED: _("{name} is stopped."),
+    State.DOWNLOADING: _("{name} is being downloaded."),
+    State.VERIFYING: _("{name} is being verified."),
+    State.LOADING: _("{name} is being loaded."),
+    State.READY: _("{name} is ready."),
+    State.UNLOADED: _("{name} is unloaded."),
+    State.STOPPING: _("{name} is being stopped."),
+    State.FAILED: _("{name} has failed."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +70,15 @@ class Card:
     @property
     def sentence(self) -> str:
         """`small is ready.`"""
-        word = self.state.label.lower()
-        return f"{self.name} has failed." if self.failed else f"{self.name} is {word}."
+        return str(SENTENCES[self.state]).format(name=self.name)
 
     @property
     def where(self) -> str:
         """`house/small · on mini-2`, without what its name says already."""
         parts = [self.source] if self.source != self.name else []
-        return " · ".join([*parts, f"on {self.host}"] if self.host else parts)
+        if self.host:
+            parts.append(gettext("on {host}").format(host=self.host))
+        return " · ".join(parts)
 
     @property
     def moves(self) -> bool:
@@ -95,7 +108,7 @@ def card_of(model: LocalModel, status: LocalModelStatus, machines: Sequence[Mode
         state=State(status.state),
         said=said_of(model, status, machines),
         source=source_words(model),
-        kind=KIND_WORDS[Kind(model.kind)],
+        kind=str(KIND_WORDS[Kind(model.kind)]),
         host=status.host or model.host,
         since=status.since,
         last_used_at=status.last_used_at,
@@ -108,7 +121,7 @@ def card_of(model: LocalModel, status: LocalModelStatus, machines: Sequence[Mode
         endpoint_id=status.endpoint_id,
         estimate=estimate(model, status.facts, machines) if rests else None,
         actions=tuple(
-            Action(name, each.label, each.icon, each.asks(model, status))
+            Action(name, str(each.label), each.icon, each.asks(model, status))
             for name, each in buttons.fitting(model, status)
         ),
     )
@@ -122,23 +135,30 @@ def said_of(model: LocalModel, status: LocalModelStatus, machines: Sequence[Mode
     )
     if (waits or model.files_unwanted) and not any(model.host in ("", each.name) for each in machines):
         return waits_for(model)
-    return words.progress(status) or status.reason
+    return words.progress(status) or words.reason(status)
 
 
 def waits_for(model: LocalModel) -> str:
     """What there is to do for a model that no machine looks after."""
-    return WAITS.format(f" on {model.host}" if model.host else "")
+    if model.host:
+        said = gettext("It waits for a supervisor on {host}: manage.py serve_models is one.")
+        return said.format(host=model.host)
+    return gettext("It waits for a supervisor: manage.py serve_models is one.")
 
 
 def source_words(model: LocalModel) -> str:
     """Where its files come from: `mlx-community/X, revision 3f2a`, with the embedding model beside it."""
-    demo = "the demo embedding model" if model.kind == Kind.EMBEDDING else "the demo model"
-    source = demo if model.source == DEMO else model.source
-    revision = f", revision {model.revision}" if model.revision else ""
-    named = f"{model.embedding_source} for embeddings"
-    second = "the demo embedding model" if model.embedding_source == DEMO else named
-    beside = f", with {second}" if model.kind == Kind.BOTH else ""
-    return f"{source}{revision}{beside}"
+    demo = gettext("the demo embedding model")
+    source = model.source
+    if source == DEMO:
+        source = demo if model.kind == Kind.EMBEDDING else gettext("the demo model")
+    if model.revision:
+        source += gettext(", revision {revision}").format(revision=model.revision)
+    if model.kind != Kind.BOTH:
+        return source
+    if model.embedding_source == DEMO:
+        return source + gettext(", with {model}").format(model=demo)
+    return source + gettext(", with {model} for embeddings").format(model=model.embedding_source)
 
 
 def for_dashboard() -> list[Card]:
@@ -153,5 +173,8 @@ def summary(cards: Sequence[Card]) -> str:
     if len(cards) == 1:
         return cards[0].sentence
     if ready == len(cards):
-        return f"All {ready} local models are ready."
-    return f"{ready} of {len(cards)} local models {'is' if ready == 1 else 'are'} ready."
+        return gettext("All {number} local models are ready.").format(number=ready)
+    said = ngettext(
+        "{ready} of {number} local models is ready.", "{ready} of {number} local models are ready.", ready
+    )
+    return said.format(ready=ready, number=len(cards))

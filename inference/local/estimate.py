@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext
+
 from inference.local import room
 from inference.local.sizes import size
 
@@ -29,13 +31,16 @@ class Estimate:
     @property
     def words(self) -> str:
         """`needs 5.1 GB, 9.3 GB free on mini-2`."""
-        return self.short if self.free is None else f"{self.short} on {self.host}"
+        if self.free is None:
+            return self.short
+        return gettext("{sizes} on {host}").format(sizes=self.short, host=self.host)
 
     @property
     def short(self) -> str:
         """`needs 5.1 GB, 9.3 GB free`, where the machine is named beside it."""
-        needs = f"needs {size(self.needed)}"
-        return needs if self.free is None else f"{needs}, {size(self.free)} free"
+        if self.free is None:
+            return gettext("needs {needed}").format(needed=size(self.needed))
+        return gettext("needs {needed}, {free} free").format(needed=size(self.needed), free=size(self.free))
 
 
 def estimate(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext_noop
+
 from inference.local import files, record, setbacks, site, wishes
 from inference.local.choices import State, Wanted
 from inference.local.fetch_words import CHAT, DRAFT, EMBEDDING
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from inference.local.fleet import Fleet
     from inference.models import LocalModel, LocalModelStatus
 
-BROKEN_TOKEN = "Its Hugging Face token cannot be opened with OLLA_ENCRYPTION_KEYS. Enter it again."  # noqa: S105
-LOOKING = "Looking for what is new of it."
+BROKEN_TOKEN = gettext_noop(
+    "Its Hugging Face token cannot be opened with OLLA_ENCRYPTION_KEYS. Enter it again."
+)
+LOOKING = gettext_noop("Looking for what is new of it.")
 NO_FILES: dict[str, Any] = {"fetched_for": "", "folder": "", "embedding_folder": "", "draft_folder": ""}
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from inference.local import files, lifecycle, log_view, offers, record, room, setbacks, site, wishes
 from inference.local.choices import State, Wanted
@@ -32,8 +33,8 @@ LOADING_SECONDS = 0.5
 MILLISECONDS = 1000
 KEY_BYTES = 32
 STOPPED = "its model is stopped"  # why its endpoint is out of service
-RENEWING = "A new server of it is being loaded; this one serves until then."
-ONE_BY_ONE = "Memory does not allow two of it. Requests wait until its next server is loaded."
+RENEWING = gettext_noop("A new server of it is being loaded; this one serves until then.")
+ONE_BY_ONE = gettext_noop("Memory does not allow two of it. Requests wait until its next server is loaded.")
 
 
 class Keeper:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext_lazy as _
+
 from inference.local import logs, record, site
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from inference.models import LocalModelStatus
 
 OVERLAP_LINES = 5
-ELSEWHERE = "These are its last lines. All of it is on {host}: logs/{file} in its OLLA_HOME."
+ELSEWHERE = _("These are its last lines. All of it is on {host}: logs/{file} in its OLLA_HOME.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ def of(status: LocalModelStatus, *, lines: int = logs.TAIL_LINES) -> ShownLog:
         return ShownLog(logs.tail(newest, lines=lines))
     kept = "\n".join(status.log_tail.splitlines()[-lines:])
     if status.host and status.host != site.this_host():
-        return ShownLog(kept, ELSEWHERE.format(host=status.host, file=site.log_of(status.pk).name))
+        return ShownLog(kept, str(ELSEWHERE).format(host=status.host, file=site.log_of(status.pk).name))
     return ShownLog(kept)
 
 

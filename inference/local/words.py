@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext
+
 from inference.local.choices import FETCHING, State
 from inference.local.sizes import size
 
@@ -42,17 +44,22 @@ def progress(status: LocalModelStatus) -> str:
     """`45 of 93 MB, 12 MB/s, 4 s left`; empty when there is nothing to say."""
     parts: list[str] = []
     if status.state in FETCHING and status.total:
-        parts.append(f"{size(status.done)} of {size(status.total)}")
+        parts.append(gettext("{done} of {total}").format(done=size(status.done), total=size(status.total)))
         if status.bytes_per_second:
             parts.append(f"{size(status.bytes_per_second)}/s")
     left = seconds_left(status)
     if left is not None:
-        parts.append(f"{span(left)} left")
+        parts.append(gettext("{time} left").format(time=span(left)))
     return ", ".join(parts)
 
 
 def line(status: LocalModelStatus) -> str:
     """`Downloading: 45 of 93 MB, 12 MB/s, 4 s left`, or `Failed: ` with its sentence."""
-    said = progress(status) or status.reason
-    label = State(status.state).label
+    said = progress(status) or reason(status)
+    label = str(State(status.state).label)
     return f"{label}: {said}" if said else label
+
+
+def reason(status: LocalModelStatus) -> str:
+    """Why it is as it is. Sentences with figures or names in them stay as they were written down."""
+    return gettext(status.reason) if status.reason else ""
