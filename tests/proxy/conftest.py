@@ -75,7 +75,7 @@ class _Server(uvicorn.Server):
         self.listening = threading.Event()
         self._gateway: Gateway | None = None
         self._routes: URLRouter | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._routes is not None
@@ -92,14 +92,14 @@ class _Server(uvicorn.Server):
         self._gateway = gateway
         self._routes = URLRouter(routes(gateway))
         yield self.port
-        if self.should_exit or self._loop is None:
+        if self.should_exit or self.loop is None:
             return
-        closing = asyncio.run_coroutine_threadsafe(gateway.upstream.aclose(), self._loop)
+        closing = asyncio.run_coroutine_threadsafe(gateway.upstream.aclose(), self.loop)
         closing.result(START_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -51,10 +51,14 @@ class DaphneServer:
             yield port
         self.run(gateway.upstream.aclose())
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
+        return loop
+
     def run(self, work: Coroutine[None, None, Value]) -> Value:
         """What `work` gives in the server's own thread."""
-        loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
-        return asyncio.run_coroutine_threadsafe(work, loop).result(WAIT_SECONDS)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(WAIT_SECONDS)
 
     @contextmanager
     def serving_application(self, application: Application) -> Iterator[int]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tests.fakes.upstream import FakeUpstream
-    from tests.proxy.conftest import Served
+    from tests.proxy.conftest import Served, _Server
+    from tests.proxy.over_daphne import DaphneServer
 
     Table = Callable[..., None]
 
@@ -134,21 +135,25 @@ def open_files() -> int:
 
 
 def test_ten_thousand_requests_add_up_and_leave_nothing_behind(
-    request: pytest.FixtureRequest, served: Served, upstream: FakeUpstream, table: Table
+    request: pytest.FixtureRequest,
+    server: _Server | DaphneServer,
+    served: Served,
+    upstream: FakeUpstream,
+    table: Table,
 ) -> None:
     upstream.answer(PATH, answer)
     table(target_for(upstream, max_concurrent=10 * AT_ONCE))
-    server = request.node.callspec.params["server"]
-    count = REQUESTS[server]
+    name = request.node.callspec.params["server"]
+    count = REQUESTS[name]
     kinds = random.Random(count).choices(list(KINDS), weights=list(KINDS.values()), k=count)  # noqa: S311
-    files = open_files()
+    files, tasks = open_files(), asyncio.all_tasks(server.loop)
 
     asyncio.run(crowd(served.port, kinds))
 
     records, transport = served.gateway.records, served.gateway.upstream.transport
     by_kind = Counter(kinds)
     # Daphne reads a whole request before it tells of one.
-    unseen = by_kind["leaves while uploading"] if server == "daphne" else 0
+    unseen = by_kind["leaves while uploading"] if name == "daphne" else 0
     wait_for(lambda: not records.in_flight() and records._meter.pending.requests == count - unseen)
     counts, tally = records.take(), records.of(1)
     assert counts.requests == count - unseen
@@ -166,3 +171,4 @@ def test_ten_thousand_requests_add_up_and_leave_nothing_behind(
     wait_for(lambda: transport.open_connections == upstream.open_connections)
     assert transport.open_connections <= AT_ONCE
     wait_for(lambda: open_files() <= files + 2 * transport.open_connections)
+    wait_for(lambda: asyncio.all_tasks(server.loop) <= tasks)
