@@ -16,7 +16,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ollaproject.exchange import Exchange
 from ollaproject.known_heads import KnownHeads
-from ollaproject.no_request import MAX_HEAD_BYTES, MAX_HEADERS, HeadTooLargeError, refusal_of
+from ollaproject.no_request import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    HeadTooLargeError,
+    UnknownVersionError,
+    refusal_of,
+)
 from ollaproject.wire.asgi import CLIENT_LEFT, SAME_HEAD
 from ollaproject.wire.outlet import Outlet, Turn
 
@@ -35,6 +41,7 @@ MAX_PIPELINED = 16
 # at once would reset the connection, and the client might lose the answer.
 LINGER_SECONDS = 2.0
 
+VERSIONS = ("1.1", "1.0")
 ASGI_VERSION = {"version": "3.0", "spec_version": "2.4"}
 
 
@@ -133,6 +140,8 @@ class ClientConnection(HttpToolsProtocol):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._latest is not None:
+            return  # a trailer: as a header it would mean something else (RFC 9110, 6.5.1)
         name = name.lower()
         self._count(len(name) + len(value))
         self.headers.append((name, value))
@@ -147,6 +156,8 @@ class ClientConnection(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         version = parser.get_http_version()
+        if version not in VERSIONS:
+            raise UnknownVersionError
         scope: dict[str, Any] = {
             "type": "http",
             "asgi": ASGI_VERSION,

@@ -20,6 +20,10 @@ class HeadTooLargeError(Exception):
     """Request line and headers are larger than they may be."""
 
 
+class UnknownVersionError(Exception):
+    """A request line without a version, as before HTTP/1.0, or with another one."""
+
+
 def refusal_of(error: httptools.HttpParserError) -> bytes:
     if isinstance(error.__context__, HeadTooLargeError):
         message = f"Request line and headers are larger than {MAX_HEAD_BYTES} bytes, or too many. Send fewer."

@@ -95,6 +95,8 @@ class Call:
 
     async def read_body(self, spool: Spool, limit: int) -> Body:
         """Raises ApiError, 413 for a body over `limit`, ClientDisconnected when the client leaves."""
+        if self.head.unknown_coding:
+            raise errors.unknown_transfer_coding()
         if self.head.ambiguous_length:
             raise errors.ambiguous_length()
         if int(headers.value(self.headers, b"content-length") or b"0") > limit:

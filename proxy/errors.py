@@ -88,6 +88,13 @@ def request_too_large(limit: int) -> ApiError:
     return ApiError(413, "request_too_large", message, headers={"Connection": "close"})
 
 
+def unknown_transfer_coding() -> ApiError:
+    message = (
+        "The only transfer coding that is understood is chunked. Say what else was done in Content-Encoding."
+    )
+    return ApiError(501, "unknown_transfer_coding", message, headers={"Connection": "close"})
+
+
 def ambiguous_length() -> ApiError:
     message = (
         "The request gives its length in more than one way, or not as a number. Send one Content-Length."

@@ -83,6 +83,14 @@ class Head:
             return False
         return len(lengths) > 1 or not LENGTH.fullmatch(lengths[0]) or b"transfer-encoding" in self.named
 
+    @cached_property
+    def unknown_coding(self) -> bool:
+        """Only chunks are undone here: what is done beside them would be taken for the body itself."""
+        if b"transfer-encoding" not in self.named:
+            return False
+        codings = [value.lower() for name, value in self._pairs if name == b"transfer-encoding"]
+        return codings != [b"chunked"]
+
     def passed_on(self, *, stream: bool, peer: str, trusted: bool, client: str, scheme: str) -> SharedHeaders:
         """What an endpoint gets of it, and of the way it came (see `headers.forwarding`)."""
         way = (stream, peer, trusted, client, scheme)
