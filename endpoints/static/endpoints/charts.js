@@ -34,13 +34,13 @@ const ofYear = new Intl.DateTimeFormat(language, { day: "numeric", month: "short
 function optionsFor(box) {
   const [grid, text, first, second] = ["--line", "--muted", "--accent", "--warn"].map(colour);
   const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font: "12px system-ui, sans-serif" };
-  const line = (label, stroke, dash) => ({ label, stroke, dash, width: 1.6, spanGaps: false, points: { show: true, size: 4, filter: alone }, value: (_, value) => ms(value) });
+  const line = (label, stroke, dash) => ({ label, stroke, dash, width: 1.6, spanGaps: false, points: { show: true, size: 7, fill: stroke, filter: alone }, value: (_, value) => ms(value) });
   return {
     width: box.clientWidth,
     height: HEIGHT,
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, Math.max(1, high ?? 1) * 1.1] } },
-    axes: [{ ...axis, values: (_, ticks) => ticks.map((at) => (shown.get(box).span === "24h" ? ofDay : ofYear).format(at * 1000)) }, { ...axis, size: 62, values: (_, values) => values.map(ms) }],
+    axes: [{ ...axis, size: 32, values: (_, ticks) => ticks.map((at) => (shown.get(box).span === "24h" ? ofDay : ofYear).format(at * 1000)) }, { ...axis, size: 62, values: (_, values) => values.map(ms) }],
     series: [{ value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" })) }, line(box.dataset.first, first), line(box.dataset.second, second, [4, 3])],
   };
 }
