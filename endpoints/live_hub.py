@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import json
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHORTEST_PAUSE_SECONDS: Final = 0.5
-# A round that took long is followed by a pause of this many times that: the gateway's work goes first.
+# A round is followed by a pause of so many times the CPU that it took: the gateway's work goes first.
 REST: Final = 3.0
 # A page that has heard nothing for three of these says that it is stale.
 HEARTBEAT_SECONDS: Final = 2.0
@@ -134,9 +135,7 @@ class Hub:
         everybody, proofs = True, Proofs()
         try:
             while True:
-                began = loop.time()
-                await self._round(thread, proofs, everybody=everybody)
-                took = loop.time() - began
+                took = await self._round(thread, proofs, everybody=everybody)
                 await asyncio.sleep(max(SHORTEST_PAUSE_SECONDS, REST * took))
                 everybody = await self._wait()
         finally:
@@ -163,14 +162,15 @@ class Hub:
             self._urgent.clear()
         return due
 
-    async def _round(self, thread: ThreadPoolExecutor, proofs: Proofs, *, everybody: bool) -> None:
+    async def _round(self, thread: ThreadPoolExecutor, proofs: Proofs, *, everybody: bool) -> float:
+        """Returns how many seconds of CPU it took."""
         seats = [seat for seat in self._seats if seat.is_free and (everybody or not seat.calm)]
         if not seats:
-            return
+            return 0.0
         change = self._now
         compose = partial(self._compose, seats, change, proofs)
         try:
-            said = await asyncio.get_running_loop().run_in_executor(thread, compose)
+            said, took = await asyncio.get_running_loop().run_in_executor(thread, compose)
         except Exception as error:
             # Without a heartbeat the pages say by themselves that they are stale.
             if not self._failing:
@@ -179,19 +179,23 @@ class Hub:
                     "Open pages are not updated for now, it is tried again: %r", error, exc_info=unforeseen
                 )
             self._failing = True
-            return
+            return 0.0
         self._failing = False
+        began = time.thread_time()
         for each in said:
             hand_over(each, change)
-        await asyncio.sleep(0)  # they are written now: that counts as time that the round took
+        await asyncio.sleep(0)  # they are written meanwhile
+        return took + time.thread_time() - began
 
-    def _compose(self, seats: Sequence[Seat], change: Change, proofs: Proofs) -> list[Said]:
-        """In the thread. What each of these is told of `change`."""
+    def _compose(self, seats: Sequence[Seat], change: Change, proofs: Proofs) -> tuple[list[Said], float]:
+        """In the thread. What each of these is told of `change`, and the CPU that it took."""
+        began = time.thread_time()
         try:
             there = people({seat.session_key for seat in seats if seat.session_key}, proofs)
             figures = {} if self._figures is None else {"figures": self._figures()}
             letters = Letters({"at": now().isoformat(), "down": count_down()} | figures, change)
-            return [letters.to(seat, there.get(seat.session_key or "")) for seat in seats]
+            said = [letters.to(seat, there.get(seat.session_key or "")) for seat in seats]
+            return said, time.thread_time() - began
         except DatabaseError:
             connection.close()
             raise
