@@ -97,19 +97,23 @@ class Connection(AnswerReader, asyncio.Protocol):
 
     async def read(self, idle_seconds: float) -> bytes:
         """All that has arrived since the last call, waiting for some; b"" at the end. Raises WireError."""
-        while True:
-            if pieces := self._pieces:
-                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                self._pieces = []
-                self._buffered = 0
-                if self._read_paused and not self.closed:
-                    self._read_paused = False
-                    cast("asyncio.Transport", self._transport).resume_reading()
-                return data
-            if self.complete:
-                return b""
+        while not self._pieces and not self.complete:
             self._raise_fault()
             await self._wait(idle_seconds)
+        return self.take()
+
+    def take(self) -> bytes:
+        """All that has arrived since the last call, without waiting."""
+        pieces = self._pieces
+        if not pieces:
+            return b""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces = []
+        self._buffered = 0
+        if self._read_paused and not self.closed:
+            self._read_paused = False
+            cast("asyncio.Transport", self._transport).resume_reading()
+        return data
 
     @property
     def reusable(self) -> bool:

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from channels.generic.http import AsyncHttpConsumer
 
+from endpoints.snapshot import snapshot
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
 from proxy import (
@@ -122,7 +123,8 @@ class ApiConsumer(GatewayConsumer):
 
     async def answer(self, call: Call) -> None:
         self.gateway.guard.check_host(call.scope)
-        await routing_table_loaded()
+        if snapshot().revision < 0:
+            await routing_table_loaded()
         call.caller = self.gateway.guard.authenticate(call.scope)
         if self.gateway.revocations is not None and call.holder is not None:
             self.gateway.revocations.began(call)

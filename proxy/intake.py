@@ -48,7 +48,7 @@ class _Fields(Prompt):
     stream_options: msgspec.Raw = NOTHING_SAID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen it would take four times as long to make
 class Asked:
     """`model` is None when the body names none, `prompt` when it cannot be read.
 

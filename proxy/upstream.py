@@ -86,10 +86,9 @@ class Answer:
 
     async def gather(self) -> bytes:
         """The whole body. Raises as `read` does."""
-        first = await self.read()
-        if self.whole and not self.buffered:
-            return first
-        pieces = [first]
+        if self.whole:
+            return self._connection.take()
+        pieces = []
         while piece := await self.read():
             pieces.append(piece)
         return b"".join(pieces)

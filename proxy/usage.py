@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -45,8 +44,7 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _json = json.JSONDecoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(msgspec.Struct, frozen=True, gc=False):
     """What an endpoint counted. None is what it did not say; `cached` is a part of `prompt`."""
 
     prompt: int | None

@@ -135,3 +135,17 @@ def test_after_a_client_has_left_the_next_one_is_served(served: Served, upstream
     with raw_client(served.port) as client:
         client.post()
         assert b" 200 OK" in client.read_until(b"MLX is fast.")
+
+
+@pytest.mark.parametrize("size", [70_000, 200_000])
+def test_leaving_after_a_long_prompt_frees_the_upstream(
+    served: Served, upstream: FakeUpstream, size: int
+) -> None:
+    upstream.answer(PATH, answers.raw(HANG))
+    with raw_client(served.port) as client:
+        client.post(messages=[{"role": "user", "content": "x" * size}])
+        upstream.wait_for_requests(1)
+        left_at = time.monotonic()
+        client.leave()
+
+    assert departed(upstream, left_at) < PROMPT_SECONDS
