@@ -9,6 +9,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import JsonResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from inference.local import buttons, cards, configuring, hosts, record
 from inference.local.choices import State
@@ -30,7 +33,7 @@ else:
     LocalModelModelAdmin = admin.ModelAdmin  # generic for the type checker only
 
 NOTHING = "-"
-FROM_SETTINGS = (
+FROM_SETTINGS = _(
     "OLLA_MODEL names this model: the next start of manage.py serve makes it again. Set OLLA_MODEL to "
     "another one, or OLLA_WITHOUT_MODEL=true."
 )
@@ -50,7 +53,12 @@ class StateFilter(admin.SimpleListFilter):
 def bulk_action(name: str) -> Callable[..., None]:
     """The admin action of a button, for the models that are ticked."""
 
-    @admin.action(description=f"{buttons.BUTTONS[name].label}: selected models", permissions=["change"])
+    @admin.action(
+        description=format_lazy(
+            "{button}: {chosen}", button=buttons.BUTTONS[name].label, chosen=_("selected models")
+        ),
+        permissions=["change"],
+    )
     def act(model_admin: LocalModelAdmin, request: HttpRequest, queryset: QuerySet[LocalModel]) -> None:
         pairs = [(model, record.status_of(model)) for model in queryset]
         model_admin.message_user(request, buttons.press(name, pairs), messages.SUCCESS)
@@ -76,45 +84,48 @@ class LocalModelAdmin(LocalModelModelAdmin):
             {"fields": ["origin", "source", "revision", "kind", "embedding_source", "name", "start_now"]},
         ),
         (
-            "When it runs",
+            _("When it runs"),
             {
                 "fields": ["host", "autostart", "keep_alive_seconds", "pinned"],
-                "description": "An unloaded model takes no memory, stays listed, and is loaded when it is "
-                "asked for.",
+                "description": _(
+                    "An unloaded model takes no memory, stays listed, and is loaded when it is asked for."
+                ),
             },
         ),
         (
-            "What it may use",
+            _("What it may use"),
             {
                 "fields": [
                     ("memory_megabytes", "max_concurrent"),
                     ("context_limit", "prompt_cache_megabytes", "disk_cache_megabytes"),
                 ],
-                "description": "All optional. Empty: what suits the model and the machine.",
+                "description": _("All optional. Empty: what suits the model and the machine."),
             },
         ),
         (
-            "Answers",
+            _("Answers"),
             {"fields": ["draft_source", "adapter_path", "chat_template_options", "aliases"]},
         ),
         (
-            "Access to its files",
+            _("Access to its files"),
             {
                 "fields": ["new_token", "remove_token", "runs_own_code"],
-                "description": "Only weights in safetensors are read, whoever offers them.",
+                "description": _("Only weights in safetensors are read, whoever offers them."),
             },
         ),
         (
-            "Server",
+            _("Server"),
             {"fields": ["port", "server_options"], "classes": ["collapse"]},
         ),
         (
-            "Over several machines",
+            _("Over several machines"),
             {
                 "fields": ["spread_over", "spread_through", "spread_hostfile"],
                 "classes": ["collapse"],
-                "description": "For a model that is too large for any one of them: MLX's own launcher runs "
-                "it on all of them together, as one endpoint.",
+                "description": _(
+                    "For a model that is too large for any one of them: MLX's own launcher runs "
+                    "it on all of them together, as one endpoint."
+                ),
             },
         ),
     ]
@@ -125,38 +136,38 @@ class LocalModelAdmin(LocalModelModelAdmin):
 
     # --- The list
 
-    @admin.display(description="model", ordering="name")
+    @admin.display(description=_("model"), ordering="name")
     def called(self, model: LocalModel) -> SafeString:
         source = cards.source_words(model)
         return format_html(
             '{}<span class="where">{}</span>', model.name, source if source != model.name else ""
         )
 
-    @admin.display(description="state", ordering="status__state")
+    @admin.display(description=_("state"), ordering="status__state")
     def state(self, model: LocalModel) -> SafeString:
         return state_pill(record.status_of(model).state)
 
-    @admin.display(description="how it is")
+    @admin.display(description=_("how it is"))
     def how(self, model: LocalModel) -> str:
         return cards.said_of(model, record.status_of(model), hosts.alive()) or NOTHING
 
-    @admin.display(description="memory", ordering="status__memory_bytes")
+    @admin.display(description=_("memory"), ordering="status__memory_bytes")
     def memory(self, model: LocalModel) -> str:
         card = cards.card_of(model, record.status_of(model), hosts.alive())
         return card.memory or (card.estimate.words if card.estimate else NOTHING)
 
-    @admin.display(description="machine")
+    @admin.display(description=_("machine"))
     def machine(self, model: LocalModel) -> str:
-        return record.status_of(model).host or model.host or "any"
+        return record.status_of(model).host or model.host or gettext("any")
 
-    @admin.display(description="with the gateway", boolean=True, ordering="autostart")
+    @admin.display(description=_("with the gateway"), boolean=True, ordering="autostart")
     def starts(self, model: LocalModel) -> bool:
         return model.autostart
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Local models", **(extra_context or {})})
+        return super().changelist_view(request, {"title": _("Local models"), **(extra_context or {})})
 
     # --- The form
 
@@ -211,11 +222,11 @@ class LocalModelAdmin(LocalModelModelAdmin):
         """In words: what becomes of its process, its endpoint and its files is no row."""
         chosen = list(objs)
         number = {"local models": len(chosen)}
-        told = [
-            f"{model.name}: it is stopped, and its endpoint and its history go. Its files stay on the disk; "
+        says = gettext(
+            "{name}: it is stopped, and its endpoint and its history go. Its files stay on the disk; "
             "to be rid of them, press “Delete files” before."
-            for model in chosen
-        ]
+        )
+        told = [says.format(name=model.name) for model in chosen]
         missing = set() if self.has_delete_permission(request) else {"local model"}
         return told, number, missing, []
 

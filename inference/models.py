@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from inference.local import validation
 from inference.local.choices import Kind, Link, State, Wanted
@@ -27,127 +28,149 @@ class LocalModel(models.Model):
         max_length=MAX_NAME_LENGTH,
         unique=True,
         validators=[validation.validate_name],
-        help_text="What clients ask for.",
-        error_messages={"unique": "Another local model has this name. Clients tell them apart by it."},
+        help_text=_("What clients ask for."),
+        error_messages={"unique": _("Another local model has this name. Clients tell them apart by it.")},
     )
     source = models.CharField(
         max_length=500,
-        help_text="A Hugging Face id such as mlx-community/Llama-3.2-3B-Instruct-4bit, the path of a folder, "
-        "or demo.",
+        help_text=_(
+            "A Hugging Face id such as mlx-community/Llama-3.2-3B-Instruct-4bit, the path of a folder, "
+            "or demo."
+        ),
     )
     revision = models.CharField(
-        max_length=100, blank=True, help_text="A branch, tag or commit of a Hugging Face model; empty: main."
+        max_length=100,
+        blank=True,
+        help_text=_("A branch, tag or commit of a Hugging Face model; empty: main."),
     )
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.CHAT)
     embedding_source = models.CharField(
-        "embedding model",
+        _("embedding model"),
         max_length=500,
         blank=True,
-        help_text="The one beside a chat model, named likewise.",
+        help_text=_("The one beside a chat model, named likewise."),
     )
     host = models.CharField(
-        max_length=100, blank=True, help_text="The machine that runs it; empty: any that has room for it."
+        max_length=100, blank=True, help_text=_("The machine that runs it; empty: any that has room for it.")
     )
     port = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(FIRST_FREE_PORT), MaxValueValidator(LAST_PORT)],
-        help_text="The port of its own server; empty: any that is free.",
+        help_text=_("The port of its own server; empty: any that is free."),
     )
     autostart = models.BooleanField(
-        "start with the gateway", default=True, help_text="Whether it is started when the gateway is."
+        _("start with the gateway"), default=True, help_text=_("Whether it is started when the gateway is.")
     )
     keep_alive_seconds = models.PositiveIntegerField(
-        "unload after",
+        _("unload after"),
         null=True,
         blank=True,
-        help_text="Seconds without a request after which it is unloaded. "
-        "The next request loads it again. Empty: it stays.",
+        help_text=_(
+            "Seconds without a request after which it is unloaded. "
+            "The next request loads it again. Empty: it stays."
+        ),
     )
     pinned = models.BooleanField(
-        default=False, help_text="Never unloaded, neither when idle nor to make room for another model."
+        default=False, help_text=_("Never unloaded, neither when idle nor to make room for another model.")
     )
     max_concurrent = models.PositiveSmallIntegerField(
-        "answers at once",
+        _("answers at once"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(1024)],
-        help_text="How many are generated side by side; empty: 16.",
+        help_text=_("How many are generated side by side; empty: 16."),
     )
     prompt_cache_megabytes = models.PositiveIntegerField(
-        "prompt cache (MB)",
+        _("prompt cache (MB)"),
         null=True,
         blank=True,
-        help_text="Memory for prompts that were read before; 0 keeps none, empty: what suits the machine.",
+        help_text=_("Memory for prompts that were read before; 0 keeps none, empty: what suits the machine."),
     )
     disk_cache_megabytes = models.PositiveIntegerField(
-        "prompt cache on disk (MB)",
+        _("prompt cache on disk (MB)"),
         null=True,
         blank=True,
-        help_text="Disk for prompts that were read before, so that a restart does not forget them. "
-        "Prompts can be read out of these files. Empty or 0: none.",
+        help_text=_(
+            "Disk for prompts that were read before, so that a restart does not forget them. "
+            "Prompts can be read out of these files. Empty or 0: none."
+        ),
     )
     context_limit = models.PositiveIntegerField(
-        "longest context (tokens)",
+        _("longest context (tokens)"),
         null=True,
         blank=True,
         validators=[MinValueValidator(16)],
-        help_text="Prompt and answer together; longer ones are refused. Empty: what the model was made for.",
+        help_text=_(
+            "Prompt and answer together; longer ones are refused. Empty: what the model was made for."
+        ),
     )
     draft_source = models.CharField(
-        "draft model",
+        _("draft model"),
         max_length=500,
         blank=True,
-        help_text="A smaller model with the same vocabulary, named like the source, which guesses what this "
-        "one will say to a caller who is alone. The answers stay the same.",
+        help_text=_(
+            "A smaller model with the same vocabulary, named like the source, which guesses what this "
+            "one will say to a caller who is alone. The answers stay the same."
+        ),
     )
     adapter_path = models.CharField(
-        "adapter (LoRA)",
+        _("adapter (LoRA)"),
         max_length=500,
         blank=True,
-        help_text="The folder of an adapter that mlx-lm has trained for this model, by its whole path.",
+        help_text=_("The folder of an adapter that mlx-lm has trained for this model, by its whole path."),
     )
     chat_template_options = models.JSONField(
         default=dict,
         blank=True,
-        help_text="What the chat template is given when a request says nothing else, such as "
-        '{"enable_thinking": false}.',
+        help_text=_(
+            "What the chat template is given when a request says nothing else, such as "
+            '{"enable_thinking": false}.'
+        ),
     )
     runs_own_code = models.BooleanField(
-        "run the model's own code",
+        _("run the model's own code"),
         default=False,
-        help_text="Let Python code that comes with the model's files run, with all rights of this program. "
-        "Only for code that you have read.",
+        help_text=_(
+            "Let Python code that comes with the model's files run, with all rights of this program. "
+            "Only for code that you have read."
+        ),
     )
     spread_over = models.JSONField(
-        "machines together",
+        _("machines together"),
         default=list,
         blank=True,
-        help_text="For a model that is too large for one machine: the addresses of all that run it together, "
-        "the one that answers first. Empty: one machine.",
+        help_text=_(
+            "For a model that is too large for one machine: the addresses of all that run it together, "
+            "the one that answers first. Empty: one machine."
+        ),
     )
     spread_through = models.CharField(
-        "connected by", max_length=5, choices=Link, default=Link.RING, help_text="How those machines talk."
+        _("connected by"),
+        max_length=5,
+        choices=Link,
+        default=Link.RING,
+        help_text=_("How those machines talk."),
     )
     spread_hostfile = models.CharField(
-        "host file",
+        _("host file"),
         max_length=500,
         blank=True,
-        help_text="The file that mlx.distributed_config has written for these machines. JACCL needs one.",
+        help_text=_("The file that mlx.distributed_config has written for these machines. JACCL needs one."),
     )
     memory_megabytes = models.PositiveIntegerField(
-        "memory budget (MB)",
+        _("memory budget (MB)"),
         null=True,
         blank=True,
-        help_text="What it is taken to need, in place of the estimate from its files.",
+        help_text=_("What it is taken to need, in place of the estimate from its files."),
     )
     server_options = models.CharField(
         max_length=500,
         blank=True,
         validators=[validation.validate_server_options],
-        help_text="More options of manage.py serve_model, as on its command line.",
+        help_text=_("More options of manage.py serve_model, as on its command line."),
     )
-    aliases = models.JSONField(default=list, blank=True, help_text="Other names that clients may use.")
+    aliases = models.JSONField(default=list, blank=True, help_text=_("Other names that clients may use."))
     encrypted_token = models.TextField(blank=True, editable=False)
     from_settings = models.BooleanField(default=False, editable=False)
     wanted = models.CharField(max_length=12, choices=Wanted, default=Wanted.STOPPED, editable=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from inference.demo_names import EMBEDDING_NAME
 from inference.local import hosts, record, wishes
@@ -54,7 +55,8 @@ def store(model: LocalModel, look: Look, *, start: bool = False) -> Stored:
     stale = before is not None and runs and differs(before, model)
     said = look.words(model, hosts.alive())
     if stale:
-        said = f"{said} What was changed takes effect when it is restarted.".strip()
+        restart = gettext("What was changed takes effect when it is restarted.")
+        said = f"{said} {restart}".strip()
     return Stored(said, needs_restart=stale)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from inference.local import configuring, hosts, looking, suggestions
 from inference.local.validation import is_hub_id
@@ -27,9 +29,9 @@ else:
 HUB, FOLDER = "hub", "folder"
 NEVER = ("off", "never")
 ORIGINS = (
-    (HUB, "Hugging Face"),
-    (FOLDER, "A folder of the machine that runs it"),
-    (DEMO, "The demo model: small, real, and there at once"),
+    (HUB, _("Hugging Face")),
+    (FOLDER, _("A folder of the machine that runs it")),
+    (DEMO, _("The demo model: small, real, and there at once")),
 )
 STORED = "A token is stored. Type a new one to replace it."
 NOT_STORED = "Only for private or gated models. Stored encrypted, and never shown again."
@@ -68,39 +70,43 @@ class LocalModelForm(LocalModelModelForm):
     """Add or edit a local model. Its files are looked at before anything is stored."""
 
     origin = forms.ChoiceField(
-        label="Where its files are", choices=ORIGINS, initial=HUB, widget=forms.RadioSelect
+        label=_("Where its files are"), choices=ORIGINS, initial=HUB, widget=forms.RadioSelect
     )
     source = forms.CharField(
         required=False,
         max_length=500,
         widget=Suggesting((*suggestions.CHAT, *suggestions.EMBEDDING)),
-        help_text="A Hugging Face id such as mlx-community/Llama-3.2-3B-Instruct-4bit, or the whole path of "
-        "a folder.",
+        help_text=_(
+            "A Hugging Face id such as mlx-community/Llama-3.2-3B-Instruct-4bit, or the whole path of "
+            "a folder."
+        ),
     )
     keep_alive_seconds = KeepAliveField(
-        label="Unload after",
+        label=_("Unload after"),
         required=False,
-        help_text="How long without a request, such as 10m or 1h30m. The next request loads it again. Empty, "
-        "or off: it stays.",
+        help_text=_(
+            "How long without a request, such as 10m or 1h30m. The next request loads it again. Empty, "
+            "or off: it stays."
+        ),
     )
-    aliases = LinesField(required=False, help_text="Other names that clients may use, one per line.")
+    aliases = LinesField(required=False, help_text=_("Other names that clients may use, one per line."))
     spread_over = LinesField(
-        label="Machines together",
+        label=_("Machines together"),
         required=False,
         help_text=LocalModel._meta.get_field("spread_over").help_text,
     )
     # Not called after the model's own: the admin would show what it holds to those who may only look.
     new_token = forms.CharField(
-        label="Hugging Face token",
+        label=_("Hugging Face token"),
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "size": 50}, render_value=False),
     )
-    remove_token = forms.BooleanField(label="Remove the stored token", required=False)
+    remove_token = forms.BooleanField(label=_("Remove the stored token"), required=False)
     start_now = forms.BooleanField(
-        label="Start it now",
+        label=_("Start it now"),
         required=False,
         initial=True,
-        help_text="It is downloaded, loaded, and then everyone finds it in /v1/models.",
+        help_text=_("It is downloaded, loaded, and then everyone finds it in /v1/models."),
     )
 
     class Meta:
@@ -146,11 +152,18 @@ class LocalModelForm(LocalModelModelForm):
         if origin == DEMO:
             cleaned["source"] = DEMO
         elif not source:
-            self.add_error("source", "Say which model: its Hugging Face id, or the whole path of its folder.")
+            self.add_error(
+                "source", _("Say which model: its Hugging Face id, or the whole path of its folder.")
+            )
         elif origin == HUB and not is_hub_id(source):
-            self.add_error("source", f"{source!r} is no Hugging Face id: those look like owner/name.")
+            self.add_error(
+                "source",
+                gettext("{source!r} is no Hugging Face id: those look like owner/name.").format(
+                    source=source
+                ),
+            )
         elif origin == FOLDER and is_hub_id(source):
-            self.add_error("source", "Give the whole path of the folder, from the root on.")
+            self.add_error("source", _("Give the whole path of the folder, from the root on."))
         if not cleaned.get("name") and cleaned.get("source"):
             named = LocalModel(source=cleaned["source"], kind=cleaned.get("kind", ""))
             cleaned["name"] = configuring.suggested_name(named)
@@ -191,4 +204,4 @@ def machines_to_choose(chosen: str) -> list[tuple[str, str]]:
     """Anywhere, the machines that are known, and the one that was chosen though it is not known any more."""
     known = hosts.known()
     names = [*known, *([chosen] if chosen and chosen not in known else [])]
-    return [("", "Any machine that has room for it"), *((name, name) for name in names)]
+    return [("", gettext("Any machine that has room for it")), *((name, name) for name in names)]

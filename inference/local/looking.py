@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext, gettext_noop
 
 from inference import footprint, model_folder
 from inference.demo_names import CHAT_NAME, EMBEDDING_NAME
@@ -30,7 +31,7 @@ FIELDS = {CHAT: "source", EMBEDDING: "embedding_source"}
 # What is downloaded once for a demo model; see inference.demo.
 DEMO_DOWNLOAD_BYTES = {CHAT: 93_000_000, EMBEDDING: 84_000_000}
 LOST = "Its Hugging Face token cannot be opened with OLLA_ENCRYPTION_KEYS. Enter it again."
-OWN_CODE = "It comes with code of its own, which does not run unless you tick that."
+OWN_CODE = gettext_noop("It comes with code of its own, which does not run unless you tick that.")
 ADAPTER_CONFIG = "adapter_config.json"
 
 
@@ -46,12 +47,13 @@ class Look:
     def words(self, model: LocalModel, machines: list[ModelHost]) -> str:
         """`SmolLM needs 5.1 GB, 9.3 GB free on mini-2; 1.9 GB are to be downloaded.`"""
         expected = estimate(model, self.facts, machines)
-        parts = [f"It {expected.words}"] if expected else []
+        parts = [gettext("It {needs}").format(needs=expected.words)] if expected else []
         if self.missing_bytes:
-            parts.append(f"{size(self.missing_bytes)} are to be downloaded")
+            parts.append(gettext("{size} are to be downloaded").format(size=size(self.missing_bytes)))
         said = f"{'; '.join(parts)}." if parts else ""
         if expected and not expected.fits:
-            said += " That is more than is free: unload another model, or choose a smaller one."
+            more = gettext("That is more than is free: unload another model, or choose a smaller one.")
+            said = f"{said} {more}"
         return " ".join([said, *self.remarks]).strip()
 
 
@@ -64,13 +66,14 @@ def look_at(model: LocalModel) -> Look:
         try:
             _look_at(model, role, source, found)
         except DownloadInterrupted as error:
-            found.remarks.append(f"{error} It is looked at again when it starts.")
+            found.remarks.append(f"{error} {gettext('It is looked at again when it starts.')}")
         except ModelError as error:
             mistakes[name] = [str(error)]
     if problem := _problem_of_adapter(model):
         mistakes["adapter_path"] = [problem]
     if model.context_limit and found.context_length and model.context_limit > found.context_length:
-        mistakes["context_limit"] = [f"The model was made for {found.context_length} tokens at most."]
+        most = gettext("The model was made for {number} tokens at most.")
+        mistakes["context_limit"] = [most.format(number=found.context_length)]
     if mistakes:
         raise ValidationError(mistakes)
     return found
@@ -87,7 +90,8 @@ def _look_at(model: LocalModel, role: str, source: str, found: Look) -> None:
     path = Path(source).expanduser()
     if path.is_absolute():
         if not _is_on_this_machine(model, path):
-            found.remarks.append(f"{source} is looked at on its machine when it starts.")
+            later = gettext("{source} is looked at on its machine when it starts.")
+            found.remarks.append(later.format(source=source))
             return
         _take_config(model, role, model_folder.read_config(path), found)
         model_folder.check_tokenizer(path)
@@ -106,7 +110,7 @@ def _look_at_hub(model: LocalModel, role: str, source: str, found: Look) -> None
     try:
         token = model.token()
     except SealBroken:
-        raise ValidationError({"source": [LOST]}) from None
+        raise ValidationError({"source": [gettext(LOST)]}) from None
     seen = hub_look.look(source, revision=model.revision if first else "", token=token)
     _take_config(model, role, seen.config, found)
     found.facts[role] = seen.footprint.as_json()
@@ -134,7 +138,7 @@ def _is_on_this_machine(model: LocalModel, path: Path) -> bool:
 def _take_config(model: LocalModel, role: str, config: dict[str, Any], found: Look) -> None:
     model_folder.check_role(config, embeds=role == EMBEDDING, name=files.sources(model)[role])
     if "auto_map" in config and not model.runs_own_code:
-        found.remarks.append(OWN_CODE)
+        found.remarks.append(gettext(OWN_CODE))
     if role == CHAT:
         text = config.get("text_config") or config
         found.context_length = int(text.get("max_position_embeddings") or 0)

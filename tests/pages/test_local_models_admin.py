@@ -150,4 +150,4 @@ def test_several_models_are_started_and_deleted_at_once(admin: Client) -> None:
     form = {"action": "delete_selected", "_selected_action": ids, "post": "yes"}
     deleted = admin.post(LIST, form, follow=True).content.decode()
     assert "OLLA_MODEL names this model" in deleted
-    assert "There is no local model yet." in deleted
+    assert "No local model yet." in deleted
