@@ -136,7 +136,9 @@ def ask_all_at_once(gateway: Gateway) -> None:
     """None of the three is held up or led astray by the others."""
     numbers = range(len(CALLS))
     with gateway.client() as client, ThreadPoolExecutor(len(CALLS) * ROUNDS) as pool:
-        eventually(lambda: not any(isinstance(ask(client, number), int) for number in numbers), within=30)
+        eventually(
+            lambda: not any(isinstance(ask(client, number), int) for number in numbers), within=READY_SECONDS
+        )
         alone = [ask(client, number) for number in numbers]
         together = list(pool.map(partial(ask, client), [*numbers] * ROUNDS))
     for said, expected in zip(together, alone * ROUNDS, strict=True):

@@ -47,8 +47,13 @@ class Gateway:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        try:
             self.stop()
+        except subprocess.TimeoutExpired:  # or it would go on beside all tests that follow
+            self.process.kill()
+            raise
 
     @property
     def url(self) -> str:
