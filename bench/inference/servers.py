@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-READY_SECONDS = 120
+READY_SECONDS = 300
 STOP_SECONDS = 15
 MAKE_DENSE = """
 import sys
