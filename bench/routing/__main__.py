@@ -27,6 +27,11 @@ def main() -> int:
         help="measure on three real model servers; without it: costs, and a model",
     )
     parser.add_argument(
+        "--fakes",
+        action="store_true",
+        help="the same on servers that only take a model's time, which costs no CPU",
+    )
+    parser.add_argument(
         "--rounds",
         type=int,
         default=1,
@@ -43,8 +48,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
-    if options.engines:
-        engines.report(options.model, options.rounds, options.loads)
+    if options.engines or options.fakes:
+        engines.report(None if options.fakes else options.model, options.rounds, options.loads)
         return 0
     cost.report()
     print()

@@ -26,6 +26,7 @@ import httpx
 from bench.inference.load import words
 from bench.inference.servers import ours
 from bench.ports import free_port
+from bench.routing.fakes import fakes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -60,20 +61,22 @@ class Seen:
         self.seconds += other.seconds
 
 
-def report(model: Path, rounds: int, loads: Sequence[str]) -> None:
-    """Prints a table after each round, of all rounds so far."""
+def report(model: Path | None, rounds: int, loads: Sequence[str]) -> None:
+    """Prints a table after each round, of all rounds so far. Without a model the servers are fakes."""
     found = {(name, strategy): Seen() for name in loads for strategy in STRATEGIES}
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(ours(model, {})) for _ in range(ENGINES)]
+        if model is None:
+            servers = stack.enter_context(fakes(ENGINES))
+        else:
+            servers = [stack.enter_context(ours(model, {})) for _ in range(ENGINES)]
         for number in range(rounds):
             for name in loads:
                 for strategy in STRATEGIES[:: 1 if number % 2 == 0 else -1]:
                     with gateway(strategy, servers) as url:
                         seen = asyncio.run(_measured(url, LOADS[name](f"{number} {name} {strategy}")))
                     found[name, strategy].add(seen)
-            print(
-                f"\n{ENGINES} processes with {model.name}, {CLIENTS} requests at once, {number + 1} rounds:"
-            )
+            served = model.name if model else "a modelled cache"
+            print(f"\n{ENGINES} servers with {served}, {CLIENTS} requests at once, {number + 1} rounds:")
             head = f"{'load':22} {'strategy':14} {'cached':>7} {'first token p50':>16} {'mean':>8} {'p95':>8}"
             print(f"{head} {'tok/s':>7} {'took':>8}")
             for (name, strategy), so_far in found.items():
