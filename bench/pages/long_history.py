@@ -33,11 +33,14 @@ PEOPLE: Final = 40
 TEAMS: Final = 8
 REQUEST_DAYS: Final = 30
 DAY: Final = 86_400
-# What is kept besides, of each endpoint: transitions of a year, and changes that people made.
-TRANSITIONS: Final = 20_000
-CHANGES: Final = 50_000
-ALERTS: Final = 20_000
-NOTICES: Final = 5_000
+HOURS: Final = 30 * 24
+DAYS: Final = 365
+# What is kept besides, for so many checks one: transitions and changes of a year, alerts of 90 days, notices.
+PER_TRANSITION: Final = 50
+PER_CHANGE: Final = 20
+PER_ALERT: Final = 50
+PER_NOTICE: Final = 200
+ENOUGH_ROWS: Final = 100_000  # for sums of as many hours and days as are kept
 
 TIME = "strftime('%Y-%m-%d %H:%M:%f', {}, 'unixepoch')"
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :rows - 1)"
@@ -109,10 +112,11 @@ SELECT {TIME.format(f":now - 365.0 * {DAY} * (:rows - i) / :rows")}, 'person-' |
 FROM n
 """  # noqa: S608
 SENT = f"""
-INSERT INTO endpoints_alertdelivery (channel_id, at, kind, subject, text, state, due_at, attempts, error)
+INSERT INTO endpoints_alertdelivery (channel_id, at, kind, subject, text, path, state, due_at, attempts,
+    error)
 {NUMBERS}
 SELECT :channel, {TIME.format(f":now - 90.0 * {DAY} * (:rows - i) / :rows")}, 'down',
-    'mini-' || (i % {ENDPOINTS}), 'mini-' || (i % {ENDPOINTS}) || ' is down: connection refused', 'sent',
+    'mini-' || (i % {ENDPOINTS}), 'mini-' || (i % {ENDPOINTS}) || ' is down: connection refused', '', 'sent',
     {TIME.format(f":now - 90.0 * {DAY} * (:rows - i) / :rows")}, 1, ''
 FROM n
 """  # noqa: S608
@@ -140,12 +144,13 @@ def fill(path: Path, rows: int) -> None:
         write(CHECKS, rows)
         write(REQUESTS, rows)
         database.execute(TOTALS)
-        for span, periods, skipped in ((3600, 30 * 24, 24), (DAY, 365, 1)):
-            write(SUMMARIES, periods * ENDPOINTS, span=span, skipped=skipped)
-        write(FLIPS, TRANSITIONS)
-        write(EDITS, CHANGES)
-        write(SENT, ALERTS)
-        write(REACHED, NOTICES)
+        part = min(1.0, rows / ENOUGH_ROWS)
+        for span, periods, skipped in ((3600, HOURS, 24), (DAY, DAYS, 1)):
+            write(SUMMARIES, int(periods * part) * ENDPOINTS, span=span, skipped=skipped)
+        write(FLIPS, rows // PER_TRANSITION)
+        write(EDITS, rows // PER_CHANGE)
+        write(SENT, rows // PER_ALERT)
+        write(REACHED, rows // PER_NOTICE)
     rollup.roll_up(now())
 
 
