@@ -127,6 +127,7 @@ def measure(name: str, ask: Callable[[], int]) -> Measured:
     for _ in range(MORE_ROUNDS):
         ask()
     rounds = [timed(ask) for _ in range(ROUNDS)]
+    forget_moments()
     with CaptureQueriesContext(connection) as asked:
         size = ask()
     wall, cpu = (statistics.median(each[place] for each in rounds) for place in (0, 1))
@@ -134,15 +135,20 @@ def measure(name: str, ask: Callable[[], int]) -> Measured:
 
 
 def timed(ask: Callable[[], int]) -> tuple[float, float]:
-    """Milliseconds by the clock, and of CPU. What is kept for a moment only is not there any more."""
+    """Milliseconds by the clock, and of CPU."""
+    forget_moments()
+    wall, cpu = time.perf_counter(), time.process_time()
+    ask()
+    return (time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000
+
+
+def forget_moments() -> None:
+    """What is kept for a moment only is not there any more."""
     from endpoints import fleet_view  # noqa: PLC0415
     from proxy import pulse  # noqa: PLC0415
 
     pulse.forget()
     fleet_view.forget()
-    wall, cpu = time.perf_counter(), time.process_time()
-    ask()
-    return (time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000
 
 
 def forget_all() -> None:

@@ -108,7 +108,7 @@ INSERT INTO endpoints_change (at, actor, via, kind, subject_id, name, action, di
 {NUMBERS}
 SELECT {TIME.format(f":now - 365.0 * {DAY} * (:rows - i) / :rows")}, 'person-' || (i % {PEOPLE}), 'admin',
     'endpoint', :first_endpoint + i % {ENDPOINTS}, 'mini-' || (i % {ENDPOINTS}), 'changed',
-    '[["priority", "50", "60"]]'
+    '["priority: 50 → 60"]'
 FROM n
 """  # noqa: S608
 SENT = f"""
