@@ -10,11 +10,14 @@ from playwright.sync_api import expect
 
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
+from endpoints.status_page_row import StatusPage
 from inference.local.choices import State
 from inference.models import LocalModel
 from ollaproject.wire import roles
+from tests.fakes.upstream import FakeUpstream
 from tests.pages.fleet import PASSWORD, add_endpoint
 from tests.pages.test_local_models import add_machine, add_model
+from tests.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 NARROW_PIXELS = 360
+IMPORTED = """
+endpoints:
+  - name: mini-7
+    url: http://192.168.1.37:8000
+    type: vllm-mlx
+"""
 LONG = "a-very-long-name-without-any-place-to-break-it-0123456789-abcdef"
 # What is wider than the box that cuts it off. (A table may be moved sideways in its own box.)
 CUT_OFF = """() => [...document.querySelectorAll("main *")]
@@ -123,12 +132,59 @@ def test_an_endpoint_is_added_after_a_mistake_was_explained(
     expect(page.locator(".field-check_interval_seconds .errorlist").first).to_contain_text(
         "shorter than the check"
     )
-    page.get_by_label("URL:", exact=True).fill("http://192.168.1.31:8000")
     page.get_by_label("Check interval:", exact=True).fill("10s")
     page.get_by_label("Token").fill("sk-secret")
+    test, outcome = page.get_by_role("button", name="Test connection"), page.locator("#test-outcome")
+    with FakeUpstream(models=("mlx-community/Qwen3-8B-4bit",)) as upstream:
+        page.get_by_label("URL:", exact=True).fill(f"http://127.0.0.1:{free_port()}")
+        test.click()
+        expect(outcome).to_contain_text("Connection refused")
+        page.get_by_label("URL:", exact=True).fill(upstream.url)
+        test.click()
+        expect(outcome).to_contain_text("Models: mlx-community/Qwen3-8B-4bit")
+    assert not Endpoint.objects.exists()
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#result_list .field-endpoint a")).to_contain_text("mini-1")
     assert Endpoint.objects.get().credential() == "sk-secret"
+
+
+def test_endpoints_are_imported_from_a_file_once_its_changes_were_shown(
+    open_page: OpenPage, operator: User
+) -> None:
+    page = open_page(operator)
+    page.goto("/admin/endpoints/endpoint/")
+    page.get_by_role("link", name="Import a file").click()
+    page.get_by_label("Endpoint file").set_input_files(
+        {"name": "olla.yaml", "mimeType": "application/yaml", "buffer": IMPORTED.encode()}
+    )
+    page.get_by_role("button", name="See what it would change").click()
+    expect(page.get_by_role("row", name="mini-7")).to_contain_text("added")
+    assert not Endpoint.objects.exists()
+    page.get_by_role("button", name="Import this").click()
+    expect(page.locator("#result_list .field-endpoint a")).to_contain_text("mini-7")
+
+
+def test_the_status_page_is_seen_by_its_link_alone_until_that_is_made_anew(
+    open_page: OpenPage, operator: User, console: Console
+) -> None:
+    add_endpoint("mini-1", models=("org/model",))
+    StatusPage.objects.update_or_create(
+        pk=StatusPage.SINGLETON, defaults={"enabled": True, "shows_models": True}
+    )
+    page = open_page(operator)
+    page.goto("/admin/endpoints/statuspage/")
+    link = page.locator(".field-link a").get_attribute("href") or ""
+    somebody = open_page()
+    somebody.goto(link)
+    expect(somebody.locator(".sentence")).to_have_text("All is well.")
+    expect(somebody.get_by_role("listitem").first).to_contain_text("org/model")
+    assert "mini-1" not in somebody.content()
+    page.get_by_role("button", name="New link").click()
+    page.get_by_role("button", name="Go ahead").click()
+    expect(page.locator(".messagelist")).to_contain_text("The old link leads nowhere any more")
+    console.expect("404")
+    somebody.reload()
+    expect(somebody.locator("h1")).to_have_text("There is no such page")
 
 
 def test_the_form_shows_the_defaults_of_the_chosen_type(open_page: OpenPage, operator: User) -> None:
