@@ -46,6 +46,16 @@ class AlertChannelForm(ChannelModelForm):
     class Meta:
         model = AlertChannel
         exclude = ()
+        labels = {
+            "name": _("Name"),
+            "kind": _("Kind"),
+            "enabled": _("Enabled"),
+            "recipients": _("Recipients"),
+            "group_seconds": _("Grouped within"),
+            "quiet_from": _("Quiet from"),
+            "quiet_until": _("Quiet until"),
+            "time_zone": _("Time zone"),
+        }
         widgets = {
             "recipients": forms.Textarea(attrs={"rows": 2, "cols": 60, "spellcheck": "false"}),
         }

@@ -37,6 +37,19 @@ class ApiKeyForm(KeyModelForm):
 
     class Meta:
         model = ApiKey
+        labels: ClassVar = {
+            "name": _("Name"),
+            "owner": _("Owner"),
+            "team": _("Team"),
+            "enabled": _("Enabled"),
+            "expires_at": _("Expires"),
+            "requests_per_minute": _("Requests per minute"),
+            "tokens_per_minute": _("Tokens per minute"),
+            "tokens_per_day": _("Tokens per day"),
+            "tokens_per_month": _("Tokens per month"),
+            "priority": _("Priority"),
+            "notes": _("Notes"),
+        }
         fields: ClassVar = [
             "name",
             "owner",
