@@ -10,7 +10,6 @@ import argparse
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -49,16 +48,11 @@ START_SECONDS = 30
 STATUS_TOKEN = "the-link-in-the-pictures"  # noqa: S105 - of a server that lives for a minute
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
-
-
 @contextmanager
 def server() -> Iterator[str]:
     """The web process alone: no worker, no model."""
+    from bench.ports import free_port  # noqa: PLC0415 - after the root is on the path
+
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen([sys.executable, "-m", "ollaproject.web", "--port", str(port)], cwd=ROOT)

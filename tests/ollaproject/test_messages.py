@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from django.test import Client
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# What is not the template's own text: what is translated, filled in, code or drawn.
+NO_TEXT: Final = re.compile(
+    r"{%\s*blocktranslate.*?{%\s*endblocktranslate\s*%}|{%.*?%}|{{.*?}}|{#.*?#}"
+    r"|<(code|pre|svg|script)\b.*?</\1>|<!doctype[^>]*>|&\w+;",
+    re.DOTALL,
+)
+SPOKEN: Final = re.compile(r'\b(?:aria-label|placeholder|title|alt|data-confirm|data-empty)="([^"]*)"')
+TAG: Final = re.compile(r"<[^>]*>|\b[\w-]+=(?:\"[^\"]*\"|'[^']*')")
+WORD: Final = re.compile(r"[A-Za-z]{3}")
+THE_SAME_EVERYWHERE: Final = re.compile(
+    r"\b(?:ollaproject|UTC|JSON|HTTP|API|REST|tok/s|top_p|sk-olla|X-Olla-Session-ID|req_)|-laptop\b"
+)
+# The pages of local models, and a page of another program.
+NOT_YET: Final = ("inference/", "drf_spectacular/")
 
 
 def test_the_words_of_the_pages_are_translated_but_for_a_few() -> None:
@@ -39,3 +54,21 @@ def test_pages_and_their_scripts_speak_the_readers_language(admin_user: User) ->
     assert "Kopiert." in client.get("/words.js").content.decode()
     client.post("/language/", {"language": "en", "next": "/"})
     assert "mini-1 serves." in client.get("/").content.decode()
+
+
+def test_no_template_has_words_that_are_not_to_be_translated() -> None:
+    templates = ROOT / "templates"
+    found = [
+        (path.relative_to(templates).as_posix(), bare)
+        for path in sorted(templates.rglob("*.html"))
+        if not any(part in path.as_posix() for part in NOT_YET)
+        for bare in bare_words(path.read_text())
+    ]
+    assert found == []
+    assert bare_words('<p title="Said">{% translate "x" %} <b>bare</b> text</p>') == ["Said", "bare", "text"]
+
+
+def bare_words(template: str) -> list[str]:
+    text = NO_TEXT.sub(" ", template)
+    pieces = [*SPOKEN.findall(text), *TAG.sub("\n", text).split("\n")]
+    return [piece.strip() for piece in pieces if WORD.search(THE_SAME_EVERYWHERE.sub("", piece))]
