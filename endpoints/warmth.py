@@ -78,12 +78,10 @@ class CacheAware:
         placing = keys[min(PLACING_BLOCK, len(keys) - 1)]
         near = tier.neighbours(placing)
         usual = UNEVENNESS * least_under_way(near)
-        best = cheapest(near, usual, placing)
-        for each, known in warm:
-            if each.has_room:
-                cost = each.load.unread + BYTES_A_REQUEST * max(0.0, each.busyness - usual) - counts * known
-                if best is None or cost < best.bytes:
-                    best = Cost(each, cost)
+        best = _cheapest_warm(warm, usual, counts)
+        if best is None or best.bytes > 0:  # where it is not warm, nothing costs less than 0
+            cold = cheapest(near, usual, placing)
+            best = min((each for each in (best, cold) if each is not None), key=_bytes, default=None)
         return best.candidate if best is not None else least_busy(tier.candidates)
 
     def placed(self, candidate: Candidate, prefix: Prefix) -> int:
@@ -149,6 +147,20 @@ def _is_clear(warm: Sequence[tuple[Candidate, int]], counts: int) -> bool:
     if len(warm) == 1:
         return load.unread + BYTES_A_REQUEST * warmest.busyness < counts * known
     return load.in_flight == 0
+
+
+def _cheapest_warm(warm: Iterable[tuple[Candidate, int]], usual: float, counts: int) -> Cost | None:
+    """The one with the least cost of those that know a part of the prompt, its own share counted off."""
+    costs = (
+        Cost(each, each.load.unread + BYTES_A_REQUEST * max(0.0, each.busyness - usual) - counts * known)
+        for each, known in warm
+        if each.has_room
+    )
+    return min(costs, key=_bytes, default=None)
+
+
+def _bytes(cost: Cost) -> float:
+    return cost.bytes
 
 
 # These two are the most of what a choice costs: hence loops that look up no property they need not.
