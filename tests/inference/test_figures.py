@@ -32,10 +32,11 @@ def test_the_version_is_that_of_the_project(tiny_http: httpx.Client) -> None:
 
 def test_status_counts_the_tokens_of_an_answer(tiny_http: httpx.Client) -> None:
     before = tiny_http.get("/v1/status").json()
-    tiny_http.post("/v1/completions", json=COMPLETION)
+    prompt = list(range(5, 25))  # long enough to be kept
+    tiny_http.post("/v1/completions", json={**COMPLETION, "prompt": prompt})
     after = tiny_http.get("/v1/status").json()
     assert after["total_completion_tokens"] - before["total_completion_tokens"] == 9
-    assert after["total_prompt_tokens"] - before["total_prompt_tokens"] == 3
+    assert after["total_prompt_tokens"] - before["total_prompt_tokens"] == len(prompt)
     assert after["generation_tps"] > 0
     assert (after["status"], after["reason"], after["model"]) == ("healthy", None, TINY)
     assert (after["num_running"], after["num_waiting"]) == (0, 0)

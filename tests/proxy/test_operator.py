@@ -156,7 +156,9 @@ def test_a_wrong_method_is_told_the_right_ones(client: httpx.Client) -> None:
     assert answer.json()["error"]["code"] == "method_not_allowed"
 
 
-def test_an_unknown_internal_path_is_a_json_404(client: httpx.Client) -> None:
+def test_an_unknown_internal_path_is_a_json_404(client: httpx.Client, table: Table) -> None:
+    table()
+
     answer = client.get("/internal/nothing")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
