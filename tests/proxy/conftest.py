@@ -19,7 +19,7 @@ from endpoints.choices import Mode, Status
 from endpoints.snapshot import ServedModel, Snapshot, Target, install, snapshot
 from ollaproject.client_connection import ClientConnection
 from ollaproject.web import KEEP_ALIVE_SECONDS
-from proxy import request_log
+from proxy import key_table, request_log
 from proxy.auth import Guard
 from proxy.bodies import Spool
 from proxy.gateway import Gateway
@@ -161,6 +161,13 @@ def open_guard(
     return Guard(
         api_auth=api_auth, allowed_hosts=allowed_hosts, trusted_proxies=trusted_proxies, origins=origins
     )
+
+
+@pytest.fixture
+def no_keys_left() -> Iterator[None]:
+    """After a test that has made keys: this process knows none of them any more."""
+    yield
+    key_table.install(key_table.KeyTable())
 
 
 PLACING = (

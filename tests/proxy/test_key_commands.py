@@ -15,9 +15,10 @@ from ollaproject.wire import clock
 from proxy import key_table, keys
 from proxy.expiry import parse_expiry
 from proxy.models import ApiKey
+from tests.proxy.key_making import judged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from proxy.gateway import Gateway
     from tests.proxy.conftest import Served
@@ -25,15 +26,8 @@ if TYPE_CHECKING:
     Serve = Callable[[Gateway], Served]
     Table = Callable[..., None]
     Settings = Any
-from tests.proxy.test_keys import judged
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def no_keys_left() -> Iterator[None]:
-    yield
-    key_table.install(key_table.KeyTable())
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_keys_left")]
 
 
 def run(name: str, *arguments: str) -> tuple[str, str]:

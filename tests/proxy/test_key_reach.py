@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from proxy import key_table
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
+from tests.proxy.key_making import made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,15 +20,8 @@ if TYPE_CHECKING:
     Serve = Callable[[Gateway], Served]
     Table = Callable[..., None]
     Settings = Any
-from tests.proxy.test_keys import made
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def no_keys_left() -> Iterator[None]:
-    yield
-    key_table.install(key_table.KeyTable())
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_keys_left")]
 
 
 @pytest.fixture

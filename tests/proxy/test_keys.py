@@ -19,10 +19,11 @@ from ollaproject.wire.openai_errors import ApiError
 from proxy import key_table, keys
 from proxy.models import ApiKey, UsageTotal
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, target_for
+from tests.proxy.key_making import REMOTE, judged, made
 from tests.proxy.test_access import FORWARDED, request_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from proxy.gateway import Gateway
     from tests.fakes.upstream import FakeUpstream
@@ -32,33 +33,9 @@ if TYPE_CHECKING:
     Table = Callable[..., None]
     Settings = Any
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_keys_left")]
 
-REMOTE = "192.168.0.7"
 PROMPT_SECONDS = 5.0  # it takes a quarter of one, and a few times as long on a busy machine
-
-
-@pytest.fixture(autouse=True)
-def no_keys_left() -> Iterator[None]:
-    yield
-    key_table.install(key_table.KeyTable())
-
-
-def made(name: str = "ann", **fields: Any) -> str:
-    """A key as its holder sends it, known to this process."""
-    plain = keys.create(name=name, **fields).plain
-    key_table.rebuild()
-    return plain
-
-
-def judged(plain: str, *, peer: str = REMOTE, header: str = "bearer", **rules: Any) -> str:
-    """The name of the holder, "nobody", or the error."""
-    sent = ("authorization", f"Bearer {plain}") if header == "bearer" else ("x-api-key", plain)
-    try:
-        caller = open_guard(**rules).authenticate(request_from(peer, sent))
-    except ApiError as error:
-        return f"{error.status} {error.code}"
-    return caller.holder.name if caller.holder else "nobody"
 
 
 # --- Whose key it is ---
