@@ -59,6 +59,7 @@ class Announcement:
         while not await asyncio.to_thread(_answers, self.address.url):  # noqa: ASYNC110 - another process
             await asyncio.sleep(POLL_SECONDS)
         out.write(self._where())
+        out.flush()  # a file or a journal is otherwise told of it when the gateway stops
         if self.local_model is None:
             url = self.address.url
             out.write(f"Add your servers at {url}/admin/endpoints/endpoint/\n")
@@ -68,6 +69,7 @@ class Announcement:
         names = await self._names_when_served(self.local_model.pk, out)
         if names:
             out.write(self._try_it(names))
+            out.flush()
 
     async def _names_when_served(self, model_id: int, out: OutputWrapper) -> list[str]:
         """Tell how the model comes along, until it is served. Empty when nobody waits for that any more."""
