@@ -20,6 +20,6 @@ def make_application(serving: Serving, allowed_origins: Sequence[str] = ()) -> A
     """`allowed_origins`: whose pages may call the model from a browser."""
     http: Application = URLRouter(url_patterns(serving))
     if allowed_origins:
-        http = AllowingOrigins(http, Cors(allowed_origins))
+        http = AllowingOrigins(http, Cors(allowed_origins, setting="--allowed-origins"))
     application: Application = ProtocolTypeRouter({"http": http})
     return application

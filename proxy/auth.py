@@ -57,10 +57,10 @@ class Guard:
         api_auth: str,
         allowed_hosts: Sequence[str],
         trusted_proxies: Iterable[str],
-        origins: Iterable[str] = (),
+        cors_origins: Iterable[str] = (),
     ) -> None:
+        self.cors = Cors(cors_origins, setting="OLLA_CORS_ORIGINS")
         self._api_auth = api_auth
-        self._origins = Cors(origins)
         self._allowed_hosts = tuple(allowed_hosts)
         self._proxies = TrustedProxies(trusted_proxies)
         self._judge_host = lru_cache(MAX_REMEMBERED)(self._host_verdict)
@@ -120,11 +120,11 @@ class Guard:
         if method in SAFE_METHODS:
             return
         origin = head.named.get(b"origin")
-        if not origin or self._origins.allows(origin):
+        if not origin or self.cors.allows(origin):
             return
         scheme, _, host = origin.partition(b"://")
         if origin == b"null" or (scheme in WEB_SCHEMES and host != head.named.get(b"host")):
-            raise errors.page_not_allowed(origin.decode("latin-1"))
+            raise self.cors.refusal(origin)
 
     def _host_verdict(self, host: str | None) -> bool | None:
         """True: allowed, False: not, None: no host name at all."""

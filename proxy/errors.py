@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FIRST_SERVER_STATUS = 500
 MAX_LISTED_MODELS = 10
-MAX_ORIGIN_SHOWN = 100
 # What a client is asked to wait while no endpoint can serve: the usual interval between two checks.
 RETRY_AFTER_SECONDS = 5
 
@@ -120,14 +119,6 @@ def missing_key() -> ApiError:
         "OLLA_API_AUTH says who needs one."
     )
     return ApiError(401, "invalid_api_key", message, headers={"WWW-Authenticate": "Bearer"})
-
-
-def page_not_allowed(origin: str) -> ApiError:
-    message = (
-        f"A page of {origin[:MAX_ORIGIN_SHOWN]!r} has sent this without an API key. Name its origin in "
-        "OLLA_CORS_ORIGINS if it may call this gateway."
-    )
-    return ApiError(403, "origin_not_allowed", message)
 
 
 def key_in_url() -> ApiError:

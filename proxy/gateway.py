@@ -12,7 +12,6 @@ from django.utils.crypto import salted_hmac
 from endpoints import feedback
 from endpoints.doubts import Doubts
 from endpoints.strategies import STRATEGIES
-from ollaproject.wire.cors import Cors
 from proxy.admission import Admission
 from proxy.auth import Guard
 from proxy.bodies import Spool
@@ -59,7 +58,6 @@ class Gateway:
     revocations: Revocations | None = None
     share_counts: bool = False
     tracing: Tracing | None = None
-    cors: Cors | None = None
     upstream: Upstream = field(default_factory=Upstream)
     records: Records = field(init=False)
     router: Router = field(init=False)
@@ -111,7 +109,7 @@ class Gateway:
                 api_auth=settings.OLLA_API_AUTH,
                 allowed_hosts=settings.OLLA_ALLOWED_HOSTS,
                 trusted_proxies=settings.OLLA_TRUSTED_PROXIES,
-                origins=settings.OLLA_CORS_ORIGINS,
+                cors_origins=settings.OLLA_CORS_ORIGINS,
             ),
             max_body_size=settings.OLLA_MAX_BODY_SIZE,
             spool=Spool(
@@ -133,7 +131,6 @@ class Gateway:
             ledger=Ledger(addresses=settings.OLLA_REQUEST_ADDRESSES, rows=rows) if written else None,
             share_counts=settings.OLLA_SHARED_COUNTS,
             tracing=tracing_from_settings(),
-            cors=Cors(settings.OLLA_CORS_ORIGINS) if settings.OLLA_CORS_ORIGINS else None,
             ask_for_usage=settings.OLLA_STREAM_USAGE,
             embedding_batch_size=settings.OLLA_EMBEDDING_BATCH_SIZE,
             revocations=Revocations() if settings.OLLA_REVOKED_STREAMS == "cut" else None,

@@ -41,7 +41,8 @@ def routes(gateway: Gateway) -> list[URLPattern]:
 
 def _for_pages(gateway: Gateway, application: asgi.Application) -> Any:
     """`application`, for pages of other origins too where some are named."""
-    return application if gateway.cors is None else AllowingOrigins(application, gateway.cors)
+    cors = gateway.guard.cors
+    return AllowingOrigins(application, cors) if cors else application
 
 
 gateway = Gateway.from_settings()

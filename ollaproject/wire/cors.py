@@ -33,12 +33,17 @@ def is_origin(text: str) -> bool:
 
 
 class Cors:
-    """The origins that may call: those that `origins` names, or any."""
+    """The origins that may call: those that `origins` names, or any. An operator named them in `setting`."""
 
-    def __init__(self, origins: Iterable[str]) -> None:
+    def __init__(self, origins: Iterable[str], *, setting: str) -> None:
         named = {origin.lower().encode("latin-1") for origin in origins}
         self._any = ANY.encode() in named
         self._named = frozenset(named)
+        self._setting = setting
+
+    def __bool__(self) -> bool:
+        """Whether any origin is named at all."""
+        return bool(self._named)
 
     def allows(self, origin: bytes) -> bool:
         return self._any or origin.lower() in self._named
@@ -52,6 +57,12 @@ class Cors:
             (b"access-control-expose-headers", b"*"),
             (b"vary", b"Origin"),
         ]
+
+    def refusal(self, origin: bytes) -> ApiError:
+        """What a page of `origin` is told, which is not allowed."""
+        shown = origin[:MAX_SHOWN].decode("ascii", "replace")
+        message = f"Pages of {shown!r} may not call this server: {self._setting} does not name their origin."
+        return ApiError(403, "origin_not_allowed", message)
 
 
 class AllowingOrigins:
@@ -81,7 +92,7 @@ class AllowingOrigins:
 
     async def _answer_preflight(self, scope: Scope, origin: bytes, send: Send) -> None:
         if not self._cors.allows(origin):
-            error = _refusal(origin)
+            error = self._cors.refusal(origin)
             await _answer(send, error.status, [(b"content-type", asgi.JSON)], asgi.encode_json(error.body()))
             return
         pairs = [
@@ -101,14 +112,6 @@ def is_preflight(scope: Scope) -> bool:
     """A browser asks beforehand whether a page may send a request."""
     asked = asgi.raw_header(scope, b"access-control-request-method")
     return scope["method"] == "OPTIONS" and bool(asked)
-
-
-def _refusal(origin: bytes) -> ApiError:
-    shown = origin[:MAX_SHOWN].decode("ascii", "replace")
-    message = (
-        f"Pages of {shown!r} may not call this server: it names those that may, and that is none of them."
-    )
-    return ApiError(403, "origin_not_allowed", message)
 
 
 async def _answer(send: Send, status: int, pairs: list[Pair], body: bytes = b"") -> None:

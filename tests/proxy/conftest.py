@@ -159,7 +159,10 @@ def open_guard(
     origins: Sequence[str] = (),
 ) -> Guard:
     return Guard(
-        api_auth=api_auth, allowed_hosts=allowed_hosts, trusted_proxies=trusted_proxies, origins=origins
+        api_auth=api_auth,
+        allowed_hosts=allowed_hosts,
+        trusted_proxies=trusted_proxies,
+        cors_origins=origins,
     )
 
 

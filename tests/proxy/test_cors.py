@@ -8,7 +8,6 @@ import httpx
 import pytest
 from django.core.checks import run_checks
 
-from ollaproject.wire.cors import Cors
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 
@@ -35,9 +34,7 @@ def client(
 ) -> Iterator[httpx.Client]:
     """For the origins that the test is parametrised with."""
     table()
-    origins = getattr(request, "param", (PAGE,))
-    gateway = gateway_with(api_auth="always")
-    gateway.cors = Cors(origins) if origins else None
+    gateway = gateway_with(api_auth="always", origins=getattr(request, "param", (PAGE,)))
     with httpx.Client(base_url=serve(gateway).url, trust_env=False) as made:
         yield made
 
@@ -68,6 +65,7 @@ def test_pages_of_other_origins_are_told_so_before_they_ask(client: httpx.Client
 
     assert answer.status_code == 403
     assert answer.json()["error"]["code"] == "origin_not_allowed"
+    assert "OLLA_CORS_ORIGINS" in answer.json()["error"]["message"]
     assert "access-control-allow-origin" not in answer.headers
     told = client.post(CHAT, headers={"Origin": "https://evil.example"}, json=chat_body())
     assert "access-control-allow-origin" not in told.headers
