@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
 SOURCES := manage.py ollaproject endpoints proxy inference tests scripts bench
 # More than CI's two cores: the tests wait for other processes half of their time.
 PYTEST_WORKERS ?= 3
@@ -38,8 +39,11 @@ check: setup-dev ## Django's own checks, as for a deployment, and missing migrat
 services: ## install what the tests need beside Python: Redis, PostgreSQL, Chromium, Node
 	@scripts/install_test_services.sh
 
+# What fails beside other tests is run once more by itself, and named: what is broken fails there again.
 pytest: setup-dev ## the tests alone
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder || { test $$? -eq 1 && \
+		echo "Once more, alone, what failed beside others:" && \
+		$(PYTEST) --last-failed --last-failed-no-failures none --maxfail 3 -n 0 --verbose; }
 
 format: setup-dev ## format everything
 	$(BIN)/ruff format $(SOURCES)

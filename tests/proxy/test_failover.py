@@ -270,7 +270,7 @@ def test_who_asks_is_told_where_the_time_went(
     spent = {name: float(took) for name, took in re.findall(r"(\w+);dur=([0-9.]+)", told)}
 
     assert list(spent) == ["queue", "failed", "upstream", "gateway", "total"]
-    assert spent["failed"] >= 200  # milliseconds
+    assert spent["failed"] > 190  # milliseconds; a loop's timer may fire a moment early
     assert spent["total"] == pytest.approx(sum(spent.values()) - spent["total"], abs=0.5)
     assert "server-timing" not in client.post(CHAT, json=chat_body()).headers
 
