@@ -20,8 +20,8 @@ from endpoints.models import Endpoint, HealthCheck
 from endpoints.overview import card_of, counted
 from ollaproject.wire import roles
 from ollaproject.wire.clock import now
-from ollaproject.wire.durations import duration_words
 from ollaproject.wire.roles import needs, sees_fleet
+from ollaproject.wire.time_words import exact_span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,8 +146,8 @@ def uptimes(flips: Sequence[Flip], *, at: datetime) -> list[tuple[str, str]]:
 
 def settings_of(endpoint: Endpoint, *, priority: int) -> list[tuple[str, str]]:
     """What was configured, without secrets: headers by their names alone. Empty fields are left out."""
-    interval = duration_words(endpoint.check_interval_seconds)
-    timeout = duration_words(endpoint.check_timeout_seconds)
+    interval = exact_span(endpoint.check_interval_seconds)
+    timeout = exact_span(endpoint.check_timeout_seconds)
     deep = endpoint.deep_check_interval_seconds
     pairs = [
         ("URL", endpoint.url),
@@ -158,7 +158,7 @@ def settings_of(endpoint: Endpoint, *, priority: int) -> list[tuple[str, str]]:
             gettext("Checked every"),
             gettext("{interval}, for at most {timeout}").format(interval=interval, timeout=timeout),
         ),
-        (gettext("Deep check every"), duration_words(deep) if deep else ""),
+        (gettext("Deep check every"), exact_span(deep) if deep else ""),
         (gettext("Health check"), endpoint.health_check_url.partition("?")[0]),
         (gettext("List of models"), endpoint.model_url.partition("?")[0]),
         (gettext("Only models"), ", ".join(endpoint.model_include)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from django import template
 from django.templatetags.static import static
@@ -14,6 +14,7 @@ from endpoints.choices import Mode, Status
 from endpoints.live import SIGNED_OUT
 from endpoints.overview import MODE_WORDS, latency_ms
 from ollaproject.wire.clock import now
+from ollaproject.wire.time_words import span
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from endpoints.history import Incident
 
 register = template.Library()
-
-MINUTE: Final = 60
-HOUR: Final = 60 * MINUTE
-DAY: Final = 24 * HOUR
 
 Wording = Literal["for", "ago", "in"]
 
@@ -117,20 +114,4 @@ def in_words(seconds_gone: float, wording: Wording) -> str:
         if seconds_gone < 1:
             return gettext("just now")
         return gettext("{time} ago").format(time=span(seconds_gone))
-    return span(max(0.0, seconds_gone))
-
-
-def span(seconds: float) -> str:
-    """A length of time in its two largest units: `8 s`, `4 min`, `3 h 5 min`, `2 d 4 h`."""
-    whole = int(seconds)
-    if whole < MINUTE:
-        return f"{whole} s"
-    if whole < HOUR:
-        return f"{whole // MINUTE} min"
-    if whole < DAY:
-        return two_units(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
-    return two_units(whole // DAY, gettext("d"), whole % DAY // HOUR, "h")
-
-
-def two_units(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"
+    return span(seconds_gone)

@@ -5,17 +5,19 @@ The page, the admin, the REST API and `manage.py models` press the same ones.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from inference.local import files, wishes, words
+from inference.local import files, wishes
 from inference.local.choices import State, Wanted
 from inference.local.sizes import size
 from inference.local.validation import is_hub_id
 from inference.model_folder import DEMO
+from ollaproject.wire.time_words import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,7 +94,7 @@ def ask_before_restart(model: LocalModel, status: LocalModelStatus) -> str:
     return gettext(
         "Restart {name}? It serves until its successor is loaded, about {time}. Where memory does not allow "
         "two of it, requests for it wait meanwhile."
-    ).format(name=model.name, time=words.span(status.load_seconds))
+    ).format(name=model.name, time=span(math.ceil(status.load_seconds)))
 
 
 def ask_before_deletion(model: LocalModel, status: LocalModelStatus) -> str:

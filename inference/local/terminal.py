@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from inference.local import cards, hosts, record, words
+from inference.local import cards, hosts, record
 from inference.local.choices import State
 from inference.models import LocalModel
+from ollaproject.wire.time_words import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ def follow(pk: int, done: Done, screen: Screen, *, within_seconds: float | None)
         if not any(model.host in ("", each.name) for each in machines):
             raise Failed(cards.waits_for(model))
         if within_seconds is not None and time.monotonic() - began > within_seconds:
-            raise Failed(f"It took longer than {words.span(within_seconds)}, and goes on.")
+            raise Failed(f"It took longer than {span(within_seconds)}, and goes on.")
         time.sleep(LOOK_SECONDS)
 
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext
 
 from inference.local.choices import FETCHING, State
 from inference.local.sizes import size
+from ollaproject.wire.time_words import span
 
 if TYPE_CHECKING:
     from inference.models import LocalModelStatus
 
 MILLISECONDS = 1000
-MINUTE, HOUR = 60, 3600
 WHOLE = 100
-
-
-def span(seconds: float) -> str:
-    whole = max(0, round(seconds))
-    if whole < MINUTE:
-        return f"{whole} s"
-    return f"{whole // MINUTE} min" if whole < HOUR else f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
 
 
 def percent(status: LocalModelStatus) -> int | None:
@@ -49,7 +43,7 @@ def progress(status: LocalModelStatus) -> str:
             parts.append(f"{size(status.bytes_per_second)}/s")
     left = seconds_left(status)
     if left is not None:
-        parts.append(gettext("{time} left").format(time=span(left)))
+        parts.append(gettext("{time} left").format(time=span(math.ceil(left))))
     return ", ".join(parts)
 
 

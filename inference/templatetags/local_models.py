@@ -10,7 +10,7 @@ from django.utils.html import format_html
 
 from inference.local import sizes
 from inference.local.choices import State
-from ollaproject.wire.durations import format_duration
+from ollaproject.wire.time_words import exact_span
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
@@ -43,8 +43,8 @@ def state_pill(state: str) -> SafeString:
 
 @register.filter
 def duration(seconds: float) -> str:
-    """`1h30m`."""
-    return format_duration(seconds)
+    """`1 h 30 min`."""
+    return exact_span(seconds)
 
 
 @register.filter

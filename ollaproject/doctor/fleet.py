@@ -15,11 +15,11 @@ from inference.local.choices import State
 from inference.models import LocalModelStatus, ModelHost
 from ollaproject.doctor.findings import Finding, ok, problem, warning
 from ollaproject.wire import clock
+from ollaproject.wire.time_words import span
 from proxy import shared_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import timedelta
 
 
 def accounts() -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def health_checks() -> Iterator[Finding]:
     if last is None:
         yield ok("checks", "None yet: there is no endpoint to check")
     else:
-        yield ok("checks", f"In time, the last {_words(clock.now() - last)} ago")
+        yield ok("checks", f"In time, the last {span((clock.now() - last).total_seconds())} ago")
 
 
 def endpoints() -> Iterator[Finding]:
@@ -85,9 +85,8 @@ def local_models() -> Iterator[Finding]:
     alive = {host.name for host in hosts.alive()}
     lost = [host for host in ModelHost.objects.filter(running=True) if host.name not in alive]
     for host in lost:
-        text = (
-            f"The supervisor of {host.name} has not been heard of for {_words(clock.now() - host.seen_at)}."
-        )
+        silent = span((clock.now() - host.seen_at).total_seconds())
+        text = f"The supervisor of {host.name} has not been heard of for {silent}."
         yield problem("local models", text, f"Run there: manage.py serve, or serve_models ({host.name})")
     if statuses and not alive and not lost:
         hint = "Run: manage.py serve, or manage.py serve_models"
@@ -99,10 +98,3 @@ def local_models() -> Iterator[Finding]:
     if not (lost or failed) and (alive or not statuses):
         ready = sum(status.state == State.READY for status in statuses)
         yield ok("local models", f"{ready} of {len(statuses)} ready" if statuses else "None")
-
-
-def _words(time: timedelta) -> str:
-    seconds = int(time.total_seconds())
-    if seconds < 120:  # noqa: PLR2004 -- two minutes, from where minutes say enough
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 2 * 3600 else f"{seconds // 3600} h"

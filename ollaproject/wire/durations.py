@@ -52,23 +52,21 @@ def parse_until(text: str, *, now: datetime) -> datetime:
 
 def format_duration(seconds: float) -> str:
     """The text that `parse_duration` reads as the same number of seconds: `1m30s` for 90, `500ms` for 0.5."""
+    return "".join(f"{number}{unit}" for number, unit in parts_of(seconds))
+
+
+def parts_of(seconds: float) -> list[tuple[str, str]]:
+    """Numbers and their units, exact to the microsecond: 90 are `1` `m` and `30` `s`."""
     total = round(seconds * MICROSECONDS)
     if total < 0:
         raise ValueError("A duration cannot be negative.")
     if total < MICROSECONDS:
-        return f"{_plain(total / 1000)}ms" if total else "0s"
+        return [(_plain(total / 1000), "ms")] if total else [("0", "s")]
     whole, micro = divmod(total, MICROSECONDS)
     hours, rest = divmod(whole, 3600)
     minutes, rest = divmod(rest, 60)
-    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else ""]
-    if rest or micro:
-        parts.append(f"{_plain(rest + micro / MICROSECONDS)}s")
-    return "".join(parts)
-
-
-def duration_words(seconds: float) -> str:
-    """The same for people: `1 m 30 s`, `500 ms`."""
-    return " ".join(f"{number} {unit}" for number, unit in PART.findall(format_duration(seconds)))
+    parts = [(str(hours), "h"), (str(minutes), "m"), (_plain(rest + micro / MICROSECONDS), "s")]
+    return [(number, unit) for number, unit in parts if number != "0"]
 
 
 def _plain(number: float) -> str:

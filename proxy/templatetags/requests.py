@@ -8,7 +8,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
-from endpoints.templatetags.fleet import icon, span
+from endpoints.templatetags.fleet import icon
+from ollaproject.wire.time_words import span
 from proxy import figures
 from proxy.models import Came
 

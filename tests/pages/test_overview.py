@@ -9,7 +9,7 @@ import pytest
 
 from endpoints.choices import Mode, Status
 from endpoints.overview import Card, by_attention, summary
-from endpoints.templatetags.fleet import in_words, span
+from endpoints.templatetags.fleet import in_words
 
 SINCE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CARD = Card(
@@ -91,23 +91,6 @@ def test_every_status_has_an_order_and_words_of_its_own(status: Status) -> None:
     assert by_attention([card]) == [card]
     assert said(card, CARD) != ""
     assert card.status_word
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"),
-        (59.9, "59 s"),
-        (60, "1 min"),
-        (3599, "59 min"),
-        (3600, "1 h"),
-        (3 * 3600 + 5 * 60, "3 h 5 min"),
-        (86400, "1 d"),
-        (2 * 86400 + 4 * 3600 + 59 * 60, "2 d 4 h"),
-    ],
-)
-def test_a_length_of_time_is_said_in_its_two_largest_units(seconds: float, words: str) -> None:
-    assert span(seconds) == words
 
 
 def test_times_past_and_to_come_are_said_as_people_say_them() -> None:

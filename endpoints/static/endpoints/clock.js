@@ -1,4 +1,4 @@
-/** Keeps the times of a page going: `<time datetime data-clock="for|ago|in|at|brief">`. The words are those of templatetags/fleet.py. */
+/** Keeps the times of a page going: `<time datetime data-clock="for|ago|in|at|brief">`. The words are those of templatetags/fleet.py and time_words.py. */
 import { fill, gettext } from "./words.js";
 
 /** Of the page; its region (24 hours, order of the day) is the reader's where that fits. */
