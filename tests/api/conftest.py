@@ -14,6 +14,8 @@ from tests.pages.conftest import member, onlooker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    SignIn = Callable[[User | None], APIClient]
+
 __all__ = ["member", "onlooker", "upstream"]
 
 
@@ -27,7 +29,7 @@ def operator(db: None) -> User:
 
 
 @pytest.fixture
-def signed_in() -> Callable[[User | None], APIClient]:
+def signed_in() -> SignIn:
     """A client in which this person has signed in, or nobody. CSRF is checked, as it is for a browser."""
 
     def sign_in(user: User | None) -> APIClient:
@@ -41,5 +43,5 @@ def signed_in() -> Callable[[User | None], APIClient]:
 
 
 @pytest.fixture
-def client(signed_in: Callable[[User | None], APIClient], operator: User) -> APIClient:
+def client(signed_in: SignIn, operator: User) -> APIClient:
     return signed_in(operator)

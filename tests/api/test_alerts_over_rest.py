@@ -14,13 +14,10 @@ from tests.fakes import answers
 from tests.pages.fleet import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rest_framework.test import APIClient
 
+    from tests.api.conftest import SignIn
     from tests.fakes.upstream import FakeUpstream
-
-    SignIn = Callable[[User | None], APIClient]
 
 pytestmark = pytest.mark.django_db
 

@@ -16,12 +16,10 @@ from ollaproject.wire.clock import now
 from tests.pages.fleet import SECRET, add_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.contrib.auth.models import User
     from pytest_django import DjangoAssertNumQueries
 
-    SignIn = Callable[[User | None], APIClient]
+    from tests.api.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -19,9 +19,9 @@ from proxy.models import ApiKey, ModelPrice, UsageTotal
 from tests.pages.fleet import add_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    SignIn = Callable[[User | None], APIClient]
+    from tests.api.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -16,11 +16,9 @@ from tests.pages.test_local_models import add_machine, add_model
 from tests.pages.test_local_models_admin import write_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rest_framework.test import APIClient
 
-    SignIn = Callable[[User | None], APIClient]
+    from tests.api.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

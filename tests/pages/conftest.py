@@ -15,6 +15,8 @@ from ollaproject.wire import roles
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    SignIn = Callable[[User | None], Client]
+
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
@@ -56,7 +58,7 @@ def onlooker(db: None) -> User:
 
 
 @pytest.fixture
-def signed_in() -> Callable[[User | None], Client]:
+def signed_in() -> SignIn:
     """A browser in which this person has signed in, or nobody."""
 
     def sign_in(user: User | None) -> Client:
@@ -66,3 +68,9 @@ def signed_in() -> Callable[[User | None], Client]:
         return client
 
     return sign_in
+
+
+@pytest.fixture
+def client(signed_in: SignIn, operator: User) -> Client:
+    """A browser in which the operator has signed in."""
+    return signed_in(operator)

@@ -15,19 +15,9 @@ from tests.pages.admin_form import ADD, GOOD, change_url
 from tests.pages.fleet import add_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.contrib.auth.models import User
     from django.test import Client
 
-    SignIn = Callable[[User | None], Client]
-
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def client(signed_in: SignIn, operator: User) -> Client:
-    return signed_in(operator)
 
 
 def test_a_name_and_a_url_are_enough(client: Client) -> None:

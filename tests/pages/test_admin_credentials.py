@@ -14,19 +14,12 @@ from tests.pages.admin_form import ADD, BEARER, GOOD, LIST, change_url
 from tests.pages.fleet import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.contrib.auth.models import User
     from django.test import Client
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def client(signed_in: SignIn, operator: User) -> Client:
-    return signed_in(operator)
 
 
 def stored_secret(client: Client) -> Endpoint:

@@ -14,12 +14,11 @@ from tests.pages.fleet import SECRET, add_endpoint
 from tests.services import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from django.contrib.auth.models import User
-    from django.test import Client
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -15,20 +15,10 @@ from tests.pages.admin_form import LIST, change_url
 from tests.pages.fleet import add_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.contrib.auth.models import User
     from django.test import Client
     from pytest_django import DjangoAssertNumQueries
 
-    SignIn = Callable[[User | None], Client]
-
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def client(signed_in: SignIn, operator: User) -> Client:
-    return signed_in(operator)
 
 
 @pytest.mark.parametrize("number", [1, 50])

@@ -12,13 +12,11 @@ from endpoints.models import Change
 from tests.pages.fleet import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.contrib.auth.models import User
     from django.test import Client
     from pytest_django import DjangoCaptureOnCommitCallbacks
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

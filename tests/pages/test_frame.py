@@ -16,13 +16,10 @@ from proxy.models import RequestRecord
 from tests.pages.fleet import add_endpoint, set_health
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.conf import LazySettings
     from django.contrib.auth.models import User
-    from django.test import Client
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

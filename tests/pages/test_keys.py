@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

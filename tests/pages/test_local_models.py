@@ -15,11 +15,7 @@ from inference.models import LocalModel, LocalModelStatus, ModelHost
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.test import Client
-
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -14,13 +14,12 @@ from inference.models import LocalModel, LocalModelStatus
 from tests.pages.test_local_models import add_machine, add_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from django.contrib.auth.models import User
     from django.test import Client
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -19,13 +19,12 @@ from proxy.models import UsageTotal
 from tests.pages.fleet import add_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from django.contrib.auth.models import User
-    from django.test import Client
     from pytest_django import DjangoAssertNumQueries
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

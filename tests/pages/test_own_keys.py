@@ -17,12 +17,9 @@ from proxy.models import ApiKey
 from tests.pages.people import lead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.conf import LazySettings
-    from django.test import Client
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -11,12 +11,9 @@ from endpoints.models import Endpoint
 from tests.pages.fleet import add_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.contrib.auth.models import User
-    from django.test import Client
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

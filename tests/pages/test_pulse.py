@@ -13,14 +13,13 @@ from proxy.models import Came, WebProcess
 from tests.pages.records import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from django.conf import LazySettings
     from django.contrib.auth.models import User
-    from django.test import Client
     from pytest_django import DjangoAssertNumQueries
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -21,12 +21,9 @@ from tests.pages.fleet import add_endpoint
 from tests.pages.records import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.test import Client
     from pytest_django import DjangoAssertNumQueries
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -12,11 +12,9 @@ from ollaproject.wire import roles
 from tests.pages.fleet import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_django import Settings
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 

@@ -19,14 +19,11 @@ from tests.pages.people import lead
 from tests.pages.records import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.conf import LazySettings
     from django.contrib.auth.models import Group, User
-    from django.test import Client
     from pytest_django import DjangoAssertNumQueries
 
-    SignIn = Callable[[User | None], Client]
+    from tests.pages.conftest import SignIn
 
 pytestmark = pytest.mark.django_db
 
