@@ -1,4 +1,4 @@
-"""Ports for what a measurement starts."""
+"""Ports for what a measurement or a test starts."""
 
 from __future__ import annotations
 

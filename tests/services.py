@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from bench.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,12 +33,6 @@ def missing(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

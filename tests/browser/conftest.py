@@ -17,9 +17,10 @@ from django.db import connection
 from django.test import Client
 from playwright.sync_api import expect, sync_playwright
 
+from bench.ports import free_port
 from endpoints.models import Revision
 from ollaproject.wire import roles
-from tests.services import free_port, missing
+from tests.services import missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

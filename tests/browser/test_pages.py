@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import expect
 
+from bench.ports import free_port
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
 from endpoints.status_page_row import StatusPage
@@ -17,7 +18,6 @@ from ollaproject.wire import roles
 from tests.fakes.upstream import FakeUpstream
 from tests.pages.fleet import PASSWORD, add_endpoint
 from tests.pages.test_local_models import add_machine, add_model
-from tests.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.services import free_port
+from bench.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from bench.ports import free_port
 from tests.e2e.gateway import ROOT, eventually
 from tests.fakes.upstream import FakeUpstream
-from tests.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

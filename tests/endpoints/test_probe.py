@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.ports import free_port
 from endpoints import profiles
 from endpoints.checking import check_target
 from endpoints.choices import Status
@@ -20,7 +21,6 @@ from endpoints.models import Endpoint
 from endpoints.probe import MAX_HEALTH_BYTES, Checker
 from tests.fakes import answers
 from tests.fakes.upstream import FakeUpstream
-from tests.services import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

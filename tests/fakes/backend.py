@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.ports import free_port
 from tests.fakes import answers
 from tests.fakes.answers import Pause
 from tests.fakes.upstream import FakeUpstream
-from tests.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

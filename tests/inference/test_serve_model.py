@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from bench.ports import free_port
 from inference.server import listen
 from tests.inference.conftest import TINY
-from tests.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,13 +16,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
+from bench.ports import free_port
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
 from inference.local.choices import State
 from inference.models import LocalModel, LocalModelStatus, ModelHost
 from ollaproject.wire import clock
 from proxy.models import WebProcess
-from tests.services import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from bench.ports import free_port
 from endpoints.models import Endpoint
 from tests.fakes import answers
 from tests.fakes.upstream import FakeUpstream
 from tests.pages.fleet import SECRET, add_endpoint
-from tests.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

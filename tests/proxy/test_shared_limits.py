@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.ports import free_port
 from ollaproject.wire.openai_errors import ApiError
 from proxy.auth import Caller
 from proxy.estimate import Estimate
 from proxy.limiter import Limiter
 from proxy.limits import Limits
 from proxy.shared_limits import SharedLimits
-from tests.services import free_port, redis_server
+from tests.services import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
