@@ -8,10 +8,12 @@ import pytest
 
 from endpoints import prober, watch
 from endpoints.models import Endpoint
+from tests.endpoints.importing import Importer
 from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     MakeEndpoint = Callable[..., Endpoint]
 
@@ -31,6 +33,11 @@ def make_endpoint(db: None) -> MakeEndpoint:
         return endpoint
 
     return make
+
+
+@pytest.fixture
+def importer(tmp_path: Path) -> Importer:
+    return Importer(tmp_path)
 
 
 @pytest.fixture

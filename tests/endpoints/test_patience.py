@@ -20,7 +20,7 @@ from endpoints.selection import Candidate, Load, Tier
 from endpoints.snapshot import FIRST_SHARE, Ramp
 from endpoints.strategies import STRATEGIES
 from ollaproject.wire import clock
-from tests.endpoints.test_selection import no_prompt, target
+from tests.endpoints.choosing import no_prompt, target
 from tests.fakes import answers
 
 if TYPE_CHECKING:

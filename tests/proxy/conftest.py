@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import anthropic
 import httpx
 import pytest
 import uvicorn
@@ -24,20 +25,24 @@ from proxy.auth import Guard
 from proxy.bodies import Spool
 from proxy.gateway import Gateway
 from proxy.routes import routes
+from tests.fakes import anthropic_answers
 from tests.fakes.answers import CREATED
 from tests.fakes.upstream import FakeUpstream
 from tests.proxy.over_daphne import listening_over_daphne
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from endpoints.snapshot import Alias
     from ollaproject.wire.asgi import Receive, Scope, Send
     from tests.proxy.over_daphne import DaphneServer
 
     TargetOf = Callable[..., Target]
 
+PLAIN, SPEAKING = "openai-compatible", "vllm-mlx"  # backend types without Anthropic's API, and with it
 START_SECONDS = 60.0
+CHAT = "/olla/vllm-mlx/v1/chat/completions"
 
 
 @dataclass(slots=True)
@@ -206,6 +211,17 @@ def client(served: Served) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def asked(serve: Callable[[Gateway], Served]) -> Callable[..., httpx.Response]:
+    """Asks a gateway that is made by the given rules."""
+
+    def ask(body: dict[str, Any], *, path: str = CHAT, **rules: Any) -> httpx.Response:
+        with httpx.Client(base_url=serve(gateway_with(**rules)).url, trust_env=False, timeout=20) as client:
+            return client.post(path, json=body)
+
+    return ask
+
+
+@pytest.fixture
 def upstreams() -> Iterator[Callable[..., FakeUpstream]]:
     """Makes fake upstreams that end with the test."""
     with ExitStack() as stack:
@@ -241,20 +257,38 @@ def target_for(upstream: FakeUpstream | str, *, number: int = 1, **changes: Any)
 
 @pytest.fixture
 def table() -> Iterator[Callable[..., None]]:
-    """Installs a routing table of the given targets, in the fleet's order; the old one comes back after."""
+    """Installs a routing table of the given targets, in the fleet's order, and of `aliases` by their names.
+
+    The old one comes back after the test.
+    """
     watch.stop()  # where a test before this one has needed it, it would put the database's own table in
     before = snapshot()
 
-    def use(*targets: Target) -> None:
+    def use(*targets: Target, aliases: Mapping[str, Alias] | None = None) -> None:
         ordered = sorted(targets, key=lambda target: (-target.priority, target.name))
-        install(Snapshot(revision=1, targets=tuple(ordered)))
+        install(Snapshot(1, tuple(ordered), dict(aliases or {})))
 
     yield use
     install(before)
 
 
-CHAT = "/olla/vllm-mlx/v1/chat/completions"
-
-
 def chat_body(model: str = "m1", **more: object) -> dict[str, object]:
     return {"model": model, "messages": [{"role": "user", "content": "What is MLX?"}], **more}
+
+
+@pytest.fixture(params=["/olla/anthropic", ""])
+def anthropic_sdk(request: pytest.FixtureRequest, served: Served) -> Iterator[anthropic.Anthropic]:
+    url = served.url + request.param
+    with anthropic.Anthropic(base_url=url, api_key="not-needed", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(params=[SPEAKING, PLAIN])
+def anthropic_backend(
+    request: pytest.FixtureRequest, table: Callable[..., None], upstream: FakeUpstream
+) -> str:
+    """Its type: one that speaks Anthropic's API, and one that does not."""
+    upstream.answer("/v1/messages", anthropic_answers.message)
+    table(target_for(upstream, type=request.param))
+    kind: str = request.param
+    return kind

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from endpoints.choices import Status
-from endpoints.snapshot import Alias, Snapshot, install, snapshot
+from endpoints.snapshot import Alias
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, target_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import httpx
 
-    from endpoints.snapshot import Target
     from tests.fakes.upstream import FakeUpstream
 
-    Aliases = Callable[..., None]
+    Table = Callable[..., None]
     Upstreams = Callable[..., FakeUpstream]
 
 PATH = "/v1/chat/completions"
 
 
 @pytest.fixture
-def table() -> Iterator[Aliases]:
+def aliased(table: Table) -> Table:
     """Installs targets and `gpt-4o-mini`, which means qwen, else llama."""
-    before = snapshot()
-
-    def use(*targets: Target) -> None:
-        install(Snapshot(2, targets, {"gpt-4o-mini": Alias(("qwen", "llama")), "dead": Alias(("none",))}))
-
-    yield use
-    install(before)
+    return partial(table, aliases={"gpt-4o-mini": Alias(("qwen", "llama")), "dead": Alias(("none",))})
 
 
 def ask(client: httpx.Client, **more: Any) -> httpx.Response:
@@ -42,10 +36,10 @@ def ask(client: httpx.Client, **more: Any) -> httpx.Response:
 
 
 def test_the_first_model_serves_on_any_endpoint(
-    client: httpx.Client, upstreams: Upstreams, table: Aliases
+    client: httpx.Client, upstreams: Upstreams, aliased: Table
 ) -> None:
     qwen = upstreams("qwen")
-    table(target_for(upstreams("llama"), number=1), target_for(qwen, number=2, priority=1))
+    aliased(target_for(upstreams("llama"), number=1), target_for(qwen, number=2, priority=1))
 
     answer = ask(client, temperature=0.5)
 
@@ -58,9 +52,9 @@ def test_the_first_model_serves_on_any_endpoint(
 
 
 def test_the_next_model_serves_when_the_first_cannot(
-    client: httpx.Client, upstreams: Upstreams, table: Aliases
+    client: httpx.Client, upstreams: Upstreams, aliased: Table
 ) -> None:
-    table(
+    aliased(
         target_for(upstreams("llama"), number=1),
         target_for(upstreams("qwen"), number=2, status=Status.OFFLINE),
     )
@@ -73,11 +67,11 @@ def test_the_next_model_serves_when_the_first_cannot(
 
 
 def test_the_next_model_serves_when_the_first_breaks(
-    client: httpx.Client, upstreams: Upstreams, table: Aliases
+    client: httpx.Client, upstreams: Upstreams, aliased: Table
 ) -> None:
     broken = upstreams("qwen")
     broken.answer(PATH, answers.error(503, "loading"))
-    table(target_for(broken, number=1), target_for(upstreams("llama"), number=2))
+    aliased(target_for(broken, number=1), target_for(upstreams("llama"), number=2))
 
     answer = ask(client)
 
@@ -85,9 +79,9 @@ def test_the_next_model_serves_when_the_first_breaks(
 
 
 def test_an_alias_is_listed_while_it_can_be_served(
-    client: httpx.Client, upstreams: Upstreams, table: Aliases
+    client: httpx.Client, upstreams: Upstreams, aliased: Table
 ) -> None:
-    table(target_for(upstreams("llama")))
+    aliased(target_for(upstreams("llama")))
 
     listed = {each["id"]: each["root"] for each in client.get("/v1/models").json()["data"]}
 
@@ -96,9 +90,9 @@ def test_an_alias_is_listed_while_it_can_be_served(
 
 
 def test_an_alias_without_a_healthy_endpoint_is_unavailable(
-    client: httpx.Client, upstreams: Upstreams, table: Aliases
+    client: httpx.Client, upstreams: Upstreams, aliased: Table
 ) -> None:
-    table(target_for(upstreams("llama"), status=Status.OFFLINE))
+    aliased(target_for(upstreams("llama"), status=Status.OFFLINE))
 
     answer = ask(client)
 
@@ -107,8 +101,8 @@ def test_an_alias_without_a_healthy_endpoint_is_unavailable(
 
 
 def test_an_alias_of_unknown_models_is_not_found(
-    client: httpx.Client, upstreams: Upstreams, table: Aliases
+    client: httpx.Client, upstreams: Upstreams, aliased: Table
 ) -> None:
-    table(target_for(upstreams("llama")))
+    aliased(target_for(upstreams("llama")))
 
     assert client.post(CHAT, json=chat_body("dead")).status_code == 404

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,16 +12,15 @@ from endpoints.abilities import abilities_of
 from endpoints.choices import Status
 from endpoints.model_names import parse
 from endpoints.models import Endpoint, EndpointHealth
-from endpoints.snapshot import Alias, ServedModel, Snapshot, install, snapshot
+from endpoints.snapshot import Alias, ServedModel, install, snapshot
 from proxy.rediscovery import Rediscovery
 from tests.fakes import answers
 from tests.fakes.answers import CREATED
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from endpoints.snapshot import Target
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 
@@ -31,30 +29,6 @@ if TYPE_CHECKING:
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 400_000}}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
-
-
-@pytest.fixture
-def asked(serve: Callable[..., Served]) -> Callable[..., httpx.Response]:
-    """Asks a gateway that is made by the given rules."""
-
-    def ask(body: dict[str, Any], *, path: str = CHAT, **rules: Any) -> httpx.Response:
-        with httpx.Client(base_url=serve(gateway_with(**rules)).url, trust_env=False, timeout=20) as client:
-            return client.post(path, json=body)
-
-    return ask
-
-
-@pytest.fixture
-def aliased() -> Iterator[Table]:
-    """Installs targets and what `smart` and `claude-*` mean."""
-    before = snapshot()
-
-    def use(*targets: Target, **aliases: Alias) -> None:
-        named = {name.replace("__", "-*"): alias for name, alias in aliases.items()}
-        install(Snapshot(2, targets, named))
-
-    yield use
-    install(before)
 
 
 def model(name: str, *, context: int | None = None, told: tuple[str, ...] | None = None) -> ServedModel:
@@ -167,15 +141,15 @@ def test_discovery_asks_the_endpoints_for_a_model_that_nobody_knows(
 def test_a_request_goes_to_the_model_that_can(
     asked: Callable[..., httpx.Response],
     upstreams: Upstreams,
-    aliased: Table,
+    table: Table,
     more: dict[str, Any],
     expected: str,
 ) -> None:
-    aliased(
+    table(
         target_for(upstreams("a"), number=1, models=(model("a", told=("chat",)),)),
         target_for(upstreams("b-vl-3b"), number=2, models=(model("b-vl-3b"),)),
         target_for(upstreams("c"), number=3, models=(model("c", told=("chat", "tools")),)),
-        smart=Alias(("a", "b-vl-3b", "c")),
+        aliases={"smart": Alias(("a", "b-vl-3b", "c"))},
     )
 
     assert asked(chat_body("smart", **more)).headers["x-olla-endpoint"] == expected
@@ -266,58 +240,3 @@ def test_a_prompt_that_may_fit_is_left_to_the_server(
     with_escapes = json.loads(json.dumps(body))
 
     assert asked(with_escapes).status_code == 200
-
-
-# --- Aliases ---
-
-
-def test_a_pattern_stands_for_names_that_no_endpoint_has(
-    asked: Callable[..., httpx.Response], upstreams: Upstreams, aliased: Table
-) -> None:
-    own = upstreams("qwen", "claude-own")
-    aliased(target_for(own), claude__=Alias(("qwen",)))
-
-    family = asked(chat_body("Claude-3-5-haiku"))
-    itself = asked(chat_body("claude-own"))
-
-    assert family.headers["x-olla-served-model"] == "qwen"
-    assert family.json()["model"] == "qwen"
-    assert routing(family) == ("alias", "routed", "model_found")
-    assert "x-olla-served-model" not in itself.headers
-
-
-def test_the_pattern_that_leaves_least_open_wins() -> None:
-    loose, tight = Alias(("a",)), Alias(("b",))
-    table = Snapshot(1, (), {"*": loose, "claude-*-haiku*": tight, "claude-*": loose})
-
-    assert table.matching("claude-3-haiku-2024") is tight
-    assert table.matching("claude-3-opus") is loose
-    assert table.matching("gpt") is loose
-
-
-def test_patterns_are_not_listed_but_what_they_match_is_found(
-    client: httpx.Client, upstream: FakeUpstream, aliased: Table
-) -> None:
-    aliased(target_for(upstream), claude__=Alias(("m1",)))
-
-    assert [each["id"] for each in client.get("/v1/models").json()["data"]] == ["m1"]
-    assert client.get("/v1/models/claude-x").json()["root"] == "m1"
-    assert client.get("/v1/models/gpt").status_code == 404
-
-
-def test_an_alias_has_a_strategy_of_its_own(
-    serve: Callable[..., Served], upstreams: Upstreams, aliased: Table
-) -> None:
-    aliased(
-        *(target_for(upstreams(), number=number) for number in (1, 2)),
-        spread=Alias(("m1",), "round-robin"),
-    )
-    counts: Counter[str] = Counter()
-
-    with httpx.Client(base_url=serve(gateway_with(balancer="cache-aware")).url, trust_env=False) as client:
-        for name in ["spread"] * 6 + ["m1"] * 6:
-            answer = client.post(CHAT, json=chat_body(name))
-            counts[f"{name} {answer.headers['x-olla-endpoint']}"] += 1
-
-    assert (counts["spread mini-1"], counts["spread mini-2"]) == (3, 3)
-    assert max(counts["m1 mini-1"], counts["m1 mini-2"]) == 6

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from django.conf import settings
 
+from endpoints.models import Endpoint
 from inference.local import wishes
 from inference.local.site import Site
 from inference.local.supervisor import Supervisor
@@ -55,6 +58,20 @@ class Driven(Supervisor):
 
     def end(self) -> None:
         self._end()
+
+
+def ask(name: str, body: dict[str, Any]) -> str:
+    """What the model of this name says."""
+    text: str = json.loads(post(name, body))["choices"][0]["text"]
+    return text.strip()
+
+
+def post(name: str, body: dict[str, Any]) -> str:
+    """The whole answer of the server that has this model now."""
+    endpoint = Endpoint.objects.get(name=name.rpartition("/")[2])
+    key = {"authorization": f"Bearer {endpoint.credential()}"}
+    url = f"{endpoint.url}/v1/completions"
+    return httpx.post(url, json={**body, "model": name}, headers=key, timeout=60).raise_for_status().text
 
 
 def status_of(model: LocalModel) -> LocalModelStatus:
