@@ -3,8 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.contrib.auth.management import create_permissions
 from django.db.models.signals import post_migrate
+
+from ollaproject import catalogs
 
 
 class OllaprojectConfig(AppConfig):
@@ -12,6 +15,7 @@ class OllaprojectConfig(AppConfig):
     verbose_name = "ollaproject"
 
     def ready(self) -> None:
+        catalogs.keep_compiled(settings.BASE_DIR / "locale", settings.LOCALE_PATHS[0])
         # The Celery app too: a process that does not load it sends its tasks to Celery's default broker.
         from inference.local.record import changed, named, removed  # noqa: PLC0415
         from ollaproject import celery, checks, local_fleet  # noqa: F401, PLC0415

@@ -283,7 +283,7 @@ SPECTACULAR_SETTINGS = {
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # the browser says which; the menu of each page too
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [OLLA_HOME / "locale"]  # compiled from BASE_DIR / "locale" when a process starts (catalogs)
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
