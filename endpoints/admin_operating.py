@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -22,6 +22,7 @@ from endpoints.buttons import BUTTONS, press
 from endpoints.models import Endpoint
 from ollaproject.wire.clock import now
 from ollaproject.wire.durations import DurationError, parse_until
+from ollaproject.wire.socket_urls import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,11 +165,9 @@ def _chosen(ids: str) -> list[Endpoint]:
 
 
 def _others_on_their_hosts(chosen: Sequence[Endpoint]) -> list[Endpoint]:
-    hosts = {urlsplit(each.url).hostname for each in chosen}
+    hosts = {host_of(each.url) for each in chosen}
     ids = {each.pk for each in chosen}
-    return [
-        each for each in Endpoint.objects.all() if each.pk not in ids and urlsplit(each.url).hostname in hosts
-    ]
+    return [each for each in Endpoint.objects.all() if each.pk not in ids and host_of(each.url) in hosts]
 
 
 def _operate(action: str, endpoints: Sequence[Endpoint], *, until: datetime | None) -> None:

@@ -13,6 +13,7 @@ from endpoints import yaml_io
 from endpoints.models import Change, Endpoint
 from ollaproject.wire.acting import actor
 from ollaproject.wire.durations import format_duration
+from ollaproject.wire.socket_urls import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +34,7 @@ def save(endpoint: Endpoint) -> tuple[str, ...]:
         found = differences(before, endpoint) if before else ()
         endpoint.save()
         if before is None:
-            record(endpoint, "added", (endpoint.url,))
+            record(endpoint, "added", (endpoint.shown_url,))
         elif found:
             record(endpoint, "changed", found)
     return found
@@ -43,7 +44,7 @@ def delete(endpoints: Iterable[Endpoint]) -> None:
     """Delete these endpoints. What was known of their health goes with them; who deleted them stays."""
     with transaction.atomic():
         for endpoint in endpoints:
-            record(endpoint, "deleted", (endpoint.url,))
+            record(endpoint, "deleted", (endpoint.shown_url,))
             endpoint.delete()
 
 
@@ -92,7 +93,7 @@ def in_words(name: str, value: Any) -> str:
         return format_duration(value)
     if isinstance(value, bool):
         return str(value).lower()
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return ", ".join(value) if isinstance(value, list) else shown(str(value))
 
 
 def _credential(before: Endpoint, after: Endpoint) -> str:

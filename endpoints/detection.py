@@ -17,8 +17,8 @@ from endpoints.secrets import request_headers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from endpoints.findings import Answer
     from endpoints.models import Endpoint
-    from endpoints.probe import Answer
     from endpoints.profiles.schema import Mark
 
 FIRST_FAILED_STATUS = 300

@@ -21,6 +21,7 @@ from endpoints.overview import card_of, counted
 from ollaproject.wire import roles
 from ollaproject.wire.clock import now
 from ollaproject.wire.roles import needs, sees_fleet
+from ollaproject.wire.socket_urls import shown
 from ollaproject.wire.time_words import exact_span
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def settings_of(endpoint: Endpoint, *, priority: int) -> list[tuple[str, str]]:
     timeout = exact_span(endpoint.check_timeout_seconds)
     deep = endpoint.deep_check_interval_seconds
     pairs = [
-        ("URL", endpoint.url),
+        ("URL", endpoint.shown_url),
         (gettext("Backend type"), endpoint.type),
         (gettext("Priority"), str(priority)),
         (gettext("Weight"), str(endpoint.weight)),
@@ -159,8 +160,8 @@ def settings_of(endpoint: Endpoint, *, priority: int) -> list[tuple[str, str]]:
             gettext("{interval}, for at most {timeout}").format(interval=interval, timeout=timeout),
         ),
         (gettext("Deep check every"), exact_span(deep) if deep else ""),
-        (gettext("Health check"), endpoint.health_check_url.partition("?")[0]),
-        (gettext("List of models"), endpoint.model_url.partition("?")[0]),
+        (gettext("Health check"), shown(endpoint.health_check_url.partition("?")[0])),
+        (gettext("List of models"), shown(endpoint.model_url.partition("?")[0])),
         (gettext("Only models"), ", ".join(endpoint.model_include)),
         (gettext("Not models"), ", ".join(endpoint.model_exclude)),
         (gettext("Requests at once"), str(endpoint.max_concurrent or "")),

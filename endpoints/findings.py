@@ -6,8 +6,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from endpoints.choices import Status
     from endpoints.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint sent when it was asked for something."""
+
+    status: int
+    body: bytes
+    latency_seconds: float
+    headers: Mapping[str, str]  # whatever the case of a name
+
+    @property
+    def retry_after(self) -> str:
+        return self.headers.get("Retry-After", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from endpoints.models import Endpoint
 from endpoints.profiles import AUTO, Profile, profiles
 from ollaproject.wire.durations import format_duration
 from ollaproject.wire.form_fields import DurationField, LinesField
+from ollaproject.wire.socket_urls import normalised
 
 # Generic for the type checker only.
 if TYPE_CHECKING:
@@ -173,7 +174,10 @@ class EndpointForm(EndpointModelForm):
         }
         help_texts: ClassVar = {
             "name": _("Shown on pages and sent to clients in X-Olla-Endpoint, such as mac-mini-1."),
-            "url": _("Where it listens, such as http://192.168.0.100:8000 (without /v1)."),
+            "url": _(
+                "Where it listens, such as http://192.168.0.100:8000 (without /v1), or, for a Unix socket of "
+                "this machine, unix:/run/mlx/server.sock."
+            ),
             "mode": _("Draining: running requests finish, no new ones. Paused: no requests and no checks."),
             "priority": _("Higher is asked first; the next lower one serves when none above it can."),
             "weight": _("Its share of the requests among endpoints of the same priority."),
@@ -216,6 +220,9 @@ class EndpointForm(EndpointModelForm):
         for name, default in defaults.get(chosen, {}).items():
             if name in self.fields:  # to those who may only look, the admin shows no fields of the model
                 self.fields[name].widget.attrs["placeholder"] = default
+
+    def clean_url(self) -> str:
+        return normalised(self.cleaned_data["url"])
 
     def clean(self) -> dict[str, Any] | None:
         # Before the model's own validation, which asks whether there is a credential.

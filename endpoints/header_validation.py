@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 
 from endpoints.choices import AuthKind
 from endpoints.errors import CredentialError
+from ollaproject.wire import socket_urls
 
 if TYPE_CHECKING:
     from endpoints.models import Endpoint
@@ -80,14 +81,17 @@ def check_destination(endpoint: Endpoint) -> None:
 
 
 def hosts(endpoint: Endpoint) -> set[str]:
-    """Which hosts are asked with its credential."""
+    """Which hosts and sockets are asked with its credential."""
     try:
-        found = {
-            urlsplit(url).hostname for url in (endpoint.url, endpoint.health_check_url, endpoint.model_url)
-        }
+        found = {_host(url) for url in (endpoint.url, endpoint.health_check_url, endpoint.model_url)}
     except ValueError:
         return set()  # a mistake that the field's own rule names
     return {host for host in found if host}
+
+
+def _host(url: str) -> str | None:
+    """A socket counts as a host of its own: who listens at one need not listen at another."""
+    return urlsplit(url).hostname if socket_urls.read(url) is None else socket_urls.server_of(url)
 
 
 def check_auth_header(endpoint: Endpoint) -> None:

@@ -16,6 +16,7 @@ from endpoints.choices import AuthKind, Mode, Retry, Span, Status
 from endpoints.revision_row import Revision
 from endpoints.status_page_row import StatusPage
 from endpoints.strategies import STRATEGIES
+from ollaproject.wire import socket_urls
 
 __all__ = [
     "AlertChannel",
@@ -35,6 +36,7 @@ __all__ = [
 
 MAX_NAME_LENGTH = 64
 MAX_MODEL_NAME_LENGTH = 300
+URLS = ("url", "model_url", "health_check_url")
 
 
 class Endpoint(models.Model):
@@ -86,6 +88,8 @@ class Endpoint(models.Model):
         return self.name
 
     def clean(self) -> None:
+        for name in URLS:
+            setattr(self, name, socket_urls.normalised(getattr(self, name)))
         validation.validate_endpoint(self)
 
     def set_credential(self, plain: str) -> None:
@@ -101,6 +105,11 @@ class Endpoint(models.Model):
     @property
     def has_credential(self) -> bool:
         return bool(self.encrypted_credential)
+
+    @property
+    def shown_url(self) -> str:
+        """As people read it: a Unix socket by its path."""
+        return socket_urls.shown(self.url)
 
 
 class EndpointHealth(models.Model):

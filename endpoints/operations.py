@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from django.db import transaction
 from kombu.exceptions import OperationalError
@@ -13,6 +12,7 @@ from kombu.exceptions import OperationalError
 from endpoints import changes, health, schedule
 from endpoints.choices import SET_ASIDE, Mode
 from endpoints.models import Endpoint
+from ollaproject.wire import socket_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,9 +75,9 @@ def end_maintenance(now: datetime) -> int:
 
 
 def on_host(host: str) -> list[Endpoint]:
-    """The endpoints whose URL names this host, whatever their ports."""
+    """The endpoints whose URL names this host, whatever their ports; at localhost, those on sockets too."""
     wanted = host.lower().strip("[]")
-    return [each for each in Endpoint.objects.all() if urlsplit(each.url).hostname == wanted]
+    return [each for each in Endpoint.objects.all() if socket_urls.host_of(each.url) == wanted]
 
 
 def check_now(endpoints: Iterable[Endpoint]) -> int:

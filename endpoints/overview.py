@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from endpoints.choices import ROUTABLE, SET_ASIDE, Mode, Status
+from ollaproject.wire.socket_urls import server_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -140,7 +140,7 @@ def card_of(
     return Card(
         id=endpoint.pk,
         name=endpoint.name,
-        host=urlsplit(endpoint.url).netloc or endpoint.url,
+        host=server_of(endpoint.url) or endpoint.url,
         type=endpoint.type,
         priority=priority,
         status=Status(health.status) if health else Status.UNKNOWN,

@@ -10,7 +10,7 @@ import errno
 import socket
 import ssl
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,26 +19,29 @@ import httpx
 from endpoints import discovery, model_lists, replies
 from endpoints.choices import Status
 from endpoints.errors import DiscoveryError
-from endpoints.findings import CheckTarget, Finding, FoundModel, ProbeResult, Trial
+from endpoints.findings import Answer, CheckTarget, Finding, FoundModel, ProbeResult, Trial
 from endpoints.health_answers import is_loading, read_health_body, read_retry_after, read_status
 from endpoints.patience import Patience
-from ollaproject.wire import clock
+from ollaproject.wire import clock, socket_urls
 from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
-
 
 MAX_HEALTH_BYTES = 64 * 1024
 MAX_MODEL_LIST_BYTES = 4 * 1024**2
 USER_AGENT = "olla-health-check"
+SOCKET = "ollaproject.socket"
+CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.connect_unix_socket.complete"})
 UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
 WORDS_OF_FAILURE: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "connection refused"),
     (ConnectionResetError, "it reset the connection"),
     (BrokenPipeError, "it reset the connection"),
+    (FileNotFoundError, "there is no socket at its path"),
+    (PermissionError, "this process may not connect to it"),
     (socket.gaierror, "name not known"),
     (ssl.SSLError, "the TLS handshake failed: is it really https?"),
 )
@@ -52,16 +55,24 @@ class AnswerTooLarge(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    body: bytes
-    latency_seconds: float
-    headers: Mapping[str, str]  # whatever the case of a name
+class _Fresh(httpx.AsyncBaseTransport):
+    """A connection for each request: to the Unix socket that its extension names, else to its URL's host."""
 
-    @property
-    def retry_after(self) -> str:
-        return self.headers.get("Retry-After", "")
+    def __init__(self) -> None:
+        self._tls = httpx.create_ssl_context()  # verifies; honours SSL_CERT_FILE, as the upstream side does
+        self._to_hosts = self._transport(None)
+
+    def _transport(self, socket_path: str | None) -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, uds=socket_path)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        path = request.extensions[SOCKET]
+        transport = self._transport(path) if path else self._to_hosts
+        return await transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._to_hosts.aclose()
 
 
 class Checker:
@@ -71,10 +82,9 @@ class Checker:
         self._patience = Patience()
         self._client = httpx.AsyncClient(
             trust_env=False,
-            verify=httpx.create_ssl_context(),  # verifies; honours SSL_CERT_FILE, as the upstream side does
+            transport=_Fresh(),
             follow_redirects=False,
             timeout=None,  # noqa: S113  # one wall-clock limit holds for the whole exchange, see _get
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
         )
 
@@ -216,16 +226,17 @@ class Checker:
         connections: list[Any] = []
 
         async def keep_connection(event: str, info: dict[str, Any]) -> None:
-            if event == "connection.connect_tcp.complete":
+            if event in CONNECTED:
                 connections.append(info["return_value"])
 
         started, lost = time.perf_counter(), self._patience.lost
+        place = socket_urls.read(url)
         request = self._client.build_request(
             "POST" if body else "GET",
-            url,
+            url if place is None else place.http,
             content=body,
             headers=list(headers),
-            extensions={"trace": keep_connection},
+            extensions={"trace": keep_connection, SOCKET: "" if place is None else place.path},
         )
         try:
             async with self._patience.limit(timeout):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from endpoints.probe import Answer
+    from endpoints.findings import Answer
 
 MAX_REPLY_LENGTH: Final = 1000
 HIDDEN: Final = "•••"

@@ -131,6 +131,10 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
         extra_kwargs: ClassVar[dict[str, Any]] = {
             name: {"validators": []} for name in ("name", "url", "priority", "weight", "max_concurrent")
         }
+        extra_kwargs["url"]["help_text"] = (
+            "Where it listens: `http://host:port`, or for a Unix socket `http+unix://%2Frun%2Fmlx.sock`, "
+            "which may be written `unix:/run/mlx.sock`."
+        )
 
     def validate_type(self, value: str) -> str:
         """Olla's other names for a type are taken too."""

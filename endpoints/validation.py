@@ -19,6 +19,8 @@ from endpoints.header_validation import (
     check_destination,
     check_headers,
 )
+from endpoints.socket_validation import check_socket
+from ollaproject.wire import socket_urls
 from ollaproject.wire.durations import format_duration
 
 if TYPE_CHECKING:
@@ -178,10 +180,16 @@ CHECKS: tuple[tuple[str, Callable[[Endpoint], None]], ...] = (
 
 
 def _split(url: str, *, field: str) -> SplitResult:
-    """The parts of an absolute http(s) URL. The messages never repeat it: it may hold a password."""
+    """The parts of an absolute http(s) or http+unix URL.
+
+    The messages never repeat it: it may hold a password.
+    """
     advice = "Write it like http://192.168.0.100:8000."
     if any(character.isspace() or not character.isprintable() for character in url):
         raise ValidationError(f"The {field} must not hold spaces. {advice}")
+    if socket_urls.is_meant(url):
+        check_socket(url)
+        return urlsplit(url)
     try:
         parts = urlsplit(url)
         port = parts.port

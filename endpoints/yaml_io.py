@@ -6,6 +6,7 @@ imports nothing of the file.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from endpoints.yaml_aliases import SECTION as ALIASES
 from endpoints.yaml_aliases import read_aliases
 from endpoints.yaml_entries import EndpointFile, Entry
 from endpoints.yaml_nodes import Mistake, Reader, line_of
+from ollaproject.wire import socket_urls
 from ollaproject.wire.durations import DurationError, parse_duration
 
 if TYPE_CHECKING:
@@ -99,6 +101,11 @@ def _duration(reader: Reader, node: yaml.Node, path: str) -> float | None:
         return None
 
 
+def _url(reader: Reader, node: yaml.Node, path: str) -> str | None:
+    text = reader.text(node, path)
+    return None if text is None else socket_urls.normalised(text)
+
+
 def _type(reader: Reader, node: yaml.Node, path: str) -> str | None:
     text = reader.text(node, path)
     if text is None:
@@ -115,14 +122,14 @@ def _type(reader: Reader, node: yaml.Node, path: str) -> str | None:
 
 # Key of the file → field of Endpoint, and how its value is read.
 PLAIN_KEYS: dict[str, tuple[str, Reading]] = {
-    "url": ("url", Reader.text),
+    "url": ("url", _url),
     "name": ("name", Reader.text),
     "type": ("type", _type),
     "tags": ("tags", Reader.texts),
     "priority": ("priority", Reader.whole_number),
     "weight": ("weight", Reader.whole_number),
-    "model_url": ("model_url", Reader.text),
-    "health_check_url": ("health_check_url", Reader.text),
+    "model_url": ("model_url", _url),
+    "health_check_url": ("health_check_url", _url),
     "check_interval": ("check_interval_seconds", _duration),
     "check_timeout": ("check_timeout_seconds", _duration),
     "deep_check_interval": ("deep_check_interval_seconds", _duration),
@@ -276,8 +283,9 @@ def _pairs(node: yaml.Node) -> list[tuple[str, yaml.Node]]:
 
 
 def _name_from(url: str) -> str:
-    """An endpoint without a name is called by its host and port."""
+    """An endpoint without a name is called by its host and port, or by the file of its socket."""
     try:
-        return urlsplit(url).netloc.rpartition("@")[2]
+        socket = socket_urls.read(url)
+        return urlsplit(url).netloc.rpartition("@")[2] if socket is None else PurePosixPath(socket.path).name
     except ValueError:
         return ""

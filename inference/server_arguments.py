@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +24,9 @@ from ollaproject.env import env_secret
 from ollaproject.wire.cors import is_origin
 from ollaproject.wire.openai_errors import ApiError
 
+DEFAULT_SOCKET_MODE = 0o600
+FILE_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
+
 
 class Unreadable(Exception):
     """Options that `serve_model` does not take. The message is argparse's."""
@@ -42,8 +46,7 @@ def check(words: list[str]) -> None:
 
 def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("model", help="a Hugging Face id, a folder with an MLX model, or demo")
-    parser.add_argument("--port", type=int, required=True, help="port to listen on")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    _add_place(parser)
     parser.add_argument("--served-model-name", metavar="NAME", help="what clients call the model")
     parser.add_argument("--embedding-model", metavar="MODEL", help="an embedding model to serve beside it")
     parser.add_argument(
@@ -66,6 +69,20 @@ def add_to(parser: ArgumentParser) -> None:
     )
     _add_character(parser)
     _add_limits(parser)
+
+
+def _add_place(parser: ArgumentParser) -> None:
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--port", type=int, help="port to listen on")
+    place.add_argument("--uds", type=Path, metavar="PATH", help="or the Unix socket to listen at")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--uds-mode",
+        type=_file_mode,
+        metavar="OCTAL",
+        default=DEFAULT_SOCKET_MODE,
+        help="who may open that socket, such as 660 for its group as well (600: its owner alone)",
+    )
 
 
 def _add_character(parser: ArgumentParser) -> None:
@@ -106,6 +123,12 @@ def _origins(text: str) -> tuple[str, ...]:
         if not is_origin(origin):
             raise ArgumentTypeError(f"{origin} is no origin, such as http://localhost:3000")
     return origins
+
+
+def _file_mode(text: str) -> int:
+    if not FILE_MODE.fullmatch(text):
+        raise ArgumentTypeError(f"{text} are no permissions, such as 660")
+    return int(text, 8)
 
 
 def _sampling_defaults(text: str) -> dict[str, Any]:

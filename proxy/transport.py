@@ -13,6 +13,7 @@ import httpx
 
 from ollaproject.wire.heads import Memory
 from proxy.connection import Connection, Timeouts
+from proxy.unix_sockets import connected
 from proxy.wire_errors import CannotConnectError, ClosedError, StalledError, WireError
 
 if TYPE_CHECKING:
@@ -30,17 +31,18 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
-    """Where connections lead. Requests to one origin share them."""
+    """Where connections lead: to a host and port, or to a Unix socket. Requests to one origin share them."""
 
     scheme: str
     host: str
     port: int
+    socket: str = ""
 
     @classmethod
-    def of(cls, url: httpx.URL) -> Origin:
+    def of(cls, url: httpx.URL, *, socket: str = "") -> Origin:
         if url.scheme not in DEFAULT_PORTS:
             raise httpx.UnsupportedProtocol(f"The URL {url} does not start with http:// or https://.")
-        return cls(url.scheme, url.host, url.port or DEFAULT_PORTS[url.scheme])
+        return cls(url.scheme, url.host, url.port or DEFAULT_PORTS[url.scheme], socket)
 
 
 def timeouts_of(request: httpx.Request) -> Timeouts:
@@ -191,11 +193,17 @@ class Transport(httpx.AsyncBaseTransport):
     async def _connect(self, origin: Origin, seconds: float) -> Connection:
         loop = asyncio.get_running_loop()
         tls = self._tls_context() if origin.scheme == "https" else None
+
+        def made() -> Connection:
+            return Connection(loop, self._closed, self._known)
+
         try:
             async with asyncio.timeout(seconds):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._closed, self._known), origin.host, origin.port, ssl=tls
-                )
+                if origin.socket:
+                    there = await connected(origin.socket)
+                    _, connection = await loop.create_unix_connection(made, sock=there)
+                else:
+                    _, connection = await loop.create_connection(made, origin.host, origin.port, ssl=tls)
         except TimeoutError:
             raise CannotConnectError(f"gave no connection within {seconds:g} s") from None
         except OSError as error:

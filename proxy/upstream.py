@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from ollaproject.wire import socket_urls
 from proxy.connection import Timeouts
 from proxy.errors import (
     BrokenAnswerError,
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 WRITE_TIMEOUT_SECONDS = 30.0
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 LAST_STATUS = 599
+
+NOT_CONNECTED: tuple[tuple[type[OSError], str], ...] = (
+    (ConnectionRefusedError, "refused the connection"),
+    (FileNotFoundError, "has no socket at its path"),
+    (PermissionError, "may not be connected to by this process"),
+    (socket.gaierror, "has a host name that is not known"),
+)
 
 
 @dataclass(slots=True)  # frozen it would take four times as long to make
@@ -133,8 +141,9 @@ class _Destination:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        url = httpx.URL(target.url)
-        self.origin = Origin.of(url)
+        socket = socket_urls.read(target.url)
+        url = httpx.URL(target.url if socket is None else socket.http)
+        self.origin = Origin.of(url, socket="" if socket is None else socket.path)
         self.host = url.netloc
         self.base_path = url.raw_path.partition(b"?")[0].rstrip(b"/") if target.preserve_path else b""
         self.headers = [
@@ -235,13 +244,10 @@ def _mid_answer(error: WireError) -> UpstreamError:
     return BrokenAnswerError(str(error))
 
 
-def _why_not_connected(cause: BaseException | None, otherwise: str) -> str:
-    if isinstance(cause, ConnectionRefusedError):
-        return "refused the connection"
-    if isinstance(cause, socket.gaierror):
-        return "has a host name that is not known"
+def _why_not_connected(cause: BaseException, otherwise: str) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"has a TLS certificate that does not verify ({cause.verify_message})"
     if isinstance(cause, ssl.SSLError):
         return f"does not speak TLS as it should ({cause.reason})"
-    return f"could not be reached ({otherwise})"
+    known = (words for kind, words in NOT_CONNECTED if isinstance(cause, kind))
+    return next(known, f"could not be reached ({otherwise})")

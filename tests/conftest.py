@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def no_routing_table() -> None:
     """A process has none when it starts, whichever tests came before in this one."""
     snapshot.install(snapshot.Snapshot(revision=-1, targets=()))
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """Where a server may listen: short enough for every system, unlike what is below `tmp_path`."""
+    with tempfile.TemporaryDirectory(prefix="olla-", dir="/tmp") as folder:
+        yield Path(folder) / "s.sock"
 
 
 @pytest.fixture(scope="session")

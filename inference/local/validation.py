@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OUR_OPTIONS = {
     "--port": "the field for the port",
     "--host": "the supervisor's own --bind",
+    "--uds": "nothing: its endpoint is at a port",
     "--api-key": "nothing: each start makes a key of its own",
     "--served-model-name": "the field for the name",
     "--embedding-model": "the field for the embedding model",

@@ -71,6 +71,15 @@ def test_changing_one_field_keeps_the_rest_and_the_secret(client: APIClient) -> 
     assert (replaced["priority"], replaced["weight"], replaced["auth"]["has_secret"]) == (None, 1, False)
 
 
+def test_a_unix_socket_is_taken_as_people_write_it_and_read_as_a_url(client: APIClient) -> None:
+    added = client.post(ENDPOINTS, {**GOOD, "url": "unix:/run/mlx/server.sock"}).json()
+    assert added["url"] == "http+unix://%2Frun%2Fmlx%2Fserver.sock"
+    url = f"{ENDPOINTS}{added['id']}/"
+    assert client.patch(url, {"url": added["url"]}).json()["url"] == added["url"]
+    refused = client.patch(url, {"url": "unix:mlx.sock"}).json()["error"]
+    assert (refused["param"], "by its absolute path" in refused["message"]) == ("url", True)
+
+
 @pytest.mark.parametrize(
     ("body", "param", "words"),
     [

@@ -11,8 +11,9 @@ import pytest
 from endpoints import replies, retention
 from endpoints.checking import check, check_target
 from endpoints.choices import AuthKind, Status
+from endpoints.findings import Answer
 from endpoints.models import Endpoint, HealthCheck
-from endpoints.probe import Answer, Checker
+from endpoints.probe import Checker
 from ollaproject.wire.clock import now
 from tests.fakes import answers
 

@@ -1,4 +1,4 @@
-"""A fake vllm-mlx server on a loopback port, in a thread of its own, that can break the wire at will.
+"""A fake vllm-mlx server on a loopback port or Unix socket, in its own thread, that breaks the wire at will.
 
 with FakeUpstream(models=("m1",)) as upstream:
     upstream.answer("/health", answers.health(status="unhealthy"))
@@ -15,6 +15,7 @@ import struct
 import threading
 import time
 from typing import TYPE_CHECKING, Self
+from urllib.parse import quote
 
 from tests.fakes import answers
 from tests.fakes.answers import Act, Gate, Pause, SeenRequest
@@ -22,6 +23,7 @@ from tests.fakes.answers import Act, Gate, Pause, SeenRequest
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from tests.fakes.answers import Answer, Step
@@ -72,9 +74,16 @@ class _Connection(asyncio.StreamReaderProtocol):
 class FakeUpstream:
     """See the top of the file. Every public method may be called from any thread."""
 
-    def __init__(self, *, models: Sequence[str] = ("m1",), tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        models: Sequence[str] = ("m1",),
+        tls: ssl.SSLContext | None = None,
+        socket_path: Path | None = None,
+    ) -> None:
         self.models = tuple(models)
         self.port = 0
+        self.socket_path = socket_path
         self._tls = tls
         self._changed = threading.Condition()
         self._requests: list[SeenRequest] = []
@@ -111,6 +120,8 @@ class FakeUpstream:
 
     @property
     def url(self) -> str:
+        if self.socket_path is not None:
+            return "http+unix://" + quote(str(self.socket_path), safe="")
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def answer(self, path: str, answer: Answer) -> None:
@@ -131,11 +142,11 @@ class FakeUpstream:
             self._on_accept = act
 
     def start(self) -> None:
-        """Listen: on the same port as before when it was stopped."""
+        """Listen: at the same place as before when it was stopped."""
         self._run(self._listen())
 
     def stop(self) -> None:
-        """Play dead: refuse new connections and reset the open ones."""
+        """Play dead: refuse new connections and reset the open ones. A socket's file goes."""
         self._run(self._shut())
 
     def write_to_idle(self, data: bytes) -> None:
@@ -205,6 +216,9 @@ class FakeUpstream:
                 self._connections.add(made)
                 return made
 
+        if self.socket_path is not None:
+            self._server = await self._loop.create_unix_server(connection, self.socket_path)
+            return
         self._server = await self._loop.create_server(
             connection, "127.0.0.1", self.port, ssl=self._tls, reuse_address=True
         )
@@ -215,6 +229,8 @@ class FakeUpstream:
             return
         self._server.close()
         self._server = None
+        if self.socket_path is not None:
+            self.socket_path.unlink(missing_ok=True)  # before Python 3.13, asyncio leaves it
         tasks = [connection.task for connection in self._connections if connection.task]
         for connection in list(self._connections):
             if connection.writer:

@@ -103,7 +103,7 @@ class Command(BaseCommand):
         for one in prepared.endpoints:
             self._show(one)
         for endpoint in prepared.gone:
-            self.stdout.write(f"- {endpoint.name}  {endpoint.url}")
+            self.stdout.write(f"- {endpoint.name}  {endpoint.shown_url}")
         for alias in prepared.aliases:
             self._show_alias(alias)
         for gone in prepared.gone_aliases:
@@ -117,7 +117,7 @@ class Command(BaseCommand):
             self.stdout.write(f"    before: {aliases.in_words(alias.before.models, alias.before.strategy)}")
 
     def _show(self, one: Imported) -> None:
-        self.stdout.write(f"{MARKS[one.outcome]} {one.endpoint.name}  {one.endpoint.url}")
+        self.stdout.write(f"{MARKS[one.outcome]} {one.endpoint.name}  {one.endpoint.shown_url}")
         if one.outcome == Outcome.CHANGED:
             for difference in one.differences:
                 self.stdout.write(f"    {difference}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -10,10 +11,13 @@ from django.core.management.base import BaseCommand, CommandError
 from inference import server_arguments
 from inference.errors import ModelError
 from inference.local import run
+from inference.socket_file import listening_at
 from ollaproject.parent import end_with_parent
 
 if TYPE_CHECKING:
+    import socket
     from argparse import ArgumentParser
+    from collections.abc import Iterator
 
 
 class Command(BaseCommand):
@@ -28,7 +32,7 @@ class Command(BaseCommand):
         server_arguments.add_to(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
-        from inference.server import listen, serve  # noqa: PLC0415 -- only this process needs uvicorn
+        from inference.server import serve  # noqa: PLC0415 -- only this process needs uvicorn
 
         run.announce()
         if not run.end_with_supervisor():
@@ -37,15 +41,11 @@ class Command(BaseCommand):
         if options["together"] and os.environ.get("MLX_RANK", "0") != "0":
             self._serve_along(options)
             return
-        try:
-            listener = listen(options["host"], options["port"])
-        except OSError as error:
-            address = f"{options['host']}:{options['port']}"
-            raise CommandError(f"{address} cannot be listened on: {error.strerror}.") from None
-        try:
-            serve(server_arguments.server_options(options), listener)
-        except ModelError as error:
-            raise CommandError(str(error)) from None
+        with _listening(options) as listener:
+            try:
+                serve(server_arguments.server_options(options), listener)
+            except ModelError as error:
+                raise CommandError(str(error)) from None
 
     def _serve_along(self, options: dict[str, Any]) -> None:
         from inference.server import serve_along  # noqa: PLC0415 -- as above
@@ -54,6 +54,25 @@ class Command(BaseCommand):
             serve_along(server_arguments.server_options(options).models)
         except ModelError as error:
             raise CommandError(str(error)) from None
+
+
+@contextmanager
+def _listening(options: dict[str, Any]) -> Iterator[socket.socket]:
+    """At a port or at a Unix socket. Raises CommandError."""
+    from inference.server import LISTEN_BACKLOG, listen  # noqa: PLC0415 -- as above
+
+    path = options["uds"]
+    with ExitStack() as stack:
+        try:
+            if path is None:
+                listener = stack.enter_context(listen(options["host"], options["port"]))
+            else:
+                opening = listening_at(path, mode=options["uds_mode"], backlog=LISTEN_BACKLOG)
+                listener = stack.enter_context(opening)
+        except OSError as error:
+            place = path or f"{options['host']}:{options['port']}"
+            raise CommandError(f"{place} cannot be listened on: {error.strerror or error}.") from None
+        yield listener
 
 
 def _check(options: dict[str, Any]) -> None:
