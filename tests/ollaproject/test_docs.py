@@ -97,3 +97,18 @@ def test_every_error_that_troubleshooting_explains_is_one_that_is_answered() -> 
 
     assert len(codes) > 5
     assert [code for row in codes for code in row if code and f'"{code}"' not in answered] == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_every_row_of_a_table_stands_below_its_heading(page: Path) -> None:
+    """A row after an empty line is shown as it is written."""
+    lines = page.read_text().split("\n")
+    first = [
+        at for at, line in enumerate(lines) if line.startswith("|") and not lines[at - 1].startswith("|")
+    ]
+
+    assert [lines[at] for at in first if not re.fullmatch(r"\|[ :|-]+", lines[at + 1])] == []
