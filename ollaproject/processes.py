@@ -22,6 +22,8 @@ FIRST_RESTART_DELAY_SECONDS = 0.5
 MAX_RESTART_DELAY_SECONDS = 30.0
 STEADY_SECONDS = 30.0
 STOP_SECONDS = 10.0
+# make, `timeout` and some service managers signal a group and the processes in it: one signal, come twice.
+ONE_SIGNAL_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,13 @@ class Child:
             start_new_session=True,
         )
 
+    def leave(self) -> None:
+        """Start it no more when it ends."""
+        self._stopping.set()
+
     async def stop(self) -> None:
         """SIGTERM, a while to finish, then SIGKILL for the whole session."""
-        self._stopping.set()
+        self.leave()
         if self.process is None or self.process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -102,6 +108,7 @@ class Supervisor:
     def __init__(self, programs: list[Program]) -> None:
         self._children = [Child(program) for program in programs]
         self._stop_requested = asyncio.Event()
+        self._told_at = 0.0
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -109,6 +116,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal)
         keepers = [asyncio.create_task(child.keep_running()) for child in self._children]
         await self._stop_requested.wait()
+        for child in self._children:
+            child.leave()
         for order in sorted({child.program.stop_order for child in self._children}):
             group = [child for child in self._children if child.program.stop_order == order]
             await asyncio.gather(*(child.stop() for child in group))
@@ -117,11 +126,13 @@ class Supervisor:
         await asyncio.gather(*keepers, return_exceptions=True)
 
     def _on_signal(self) -> None:
-        if self._stop_requested.is_set():
+        if not self._stop_requested.is_set():
+            self._told_at = time.monotonic()
+            self._stop_requested.set()
+        elif time.monotonic() - self._told_at > ONE_SIGNAL_SECONDS:
             logger.warning("Told to stop again: killing what still runs.")
             for child in self._children:
                 child.kill()
-        self._stop_requested.set()
 
 
 def _ending(code: int) -> str:

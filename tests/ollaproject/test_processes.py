@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from ollaproject.processes import Program, Supervisor
+from ollaproject.processes import FIRST_RESTART_DELAY_SECONDS, ONE_SIGNAL_SECONDS, Program, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,44 @@ while True: time.sleep(0.05)
     os.kill(os.getpid(), signal.SIGINT)
     await until(lambda: lines(out) == ["started", "no"])
 
-    os.kill(os.getpid(), signal.SIGINT)
+    async with asyncio.timeout(5):
+        while not running.done():
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(ONE_SIGNAL_SECONDS / 2)
+    await running
 
-    await asyncio.wait_for(running, 5)
+
+async def test_a_signal_that_comes_twice_at_once_is_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    running = asyncio.create_task(Supervisor([program("one", STEADY, OUT=str(out))]).run())
+    await until(lambda: len(lines(out)) == 1)
+
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    await asyncio.wait_for(running, WITHIN_SECONDS)
+    assert lines(out)[1:] == ["stopped one"]
+
+
+async def test_what_ends_while_others_are_stopped_is_not_started_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    slow = f"""{APPEND}
+signal.signal(signal.SIGTERM, lambda *_: (say("stopping"), os.kill(int(lines[0]), signal.SIGKILL),
+    time.sleep({3 * FIRST_RESTART_DELAY_SECONDS}), sys.exit(0)))
+while not (lines := [line.split()[1] for line in open(os.environ["OUT"]) if "started" in line]):
+    time.sleep(0.01)
+say("ready")
+while True: time.sleep(0.05)
+"""
+    out.touch()
+    programs = [
+        program("other", STEADY, stop_order=2, OUT=str(out)),
+        program("slow", slow, stop_order=1, OUT=str(out)),
+    ]
+    running = asyncio.create_task(Supervisor(programs).run())
+    await until(lambda: "ready" in lines(out))
+
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    await asyncio.wait_for(running, WITHIN_SECONDS)
+    assert [line.split()[0] for line in lines(out)] == ["started", "ready", "stopping"]
