@@ -114,6 +114,35 @@ def test_charts_give_each_step_its_mean_and_longest_and_gaps_where_nothing_is_kn
     assert client.get(f"/endpoints/{endpoint.pk}/latency/?span=1y").status_code == 404
 
 
+@pytest.mark.parametrize("span", ["24h", "7d", "30d", "90d"])
+def test_charts_show_what_is_not_summed_up_yet_and_count_nothing_twice(
+    signed_in: SignIn, member: User, span: str
+) -> None:
+    endpoint = add_endpoint("mini-1")
+    at = now().replace(second=0, microsecond=0)
+    check = {"endpoint": endpoint, "status": Status.HEALTHY}
+    HealthCheck.objects.create(at=at - timedelta(minutes=5), latency_seconds=0.1, **check)
+    CheckSummary.objects.create(
+        endpoint=endpoint,
+        span=Span.MINUTE,
+        begins_at=at - timedelta(minutes=5),
+        count=1,
+        failures=0,
+        answered=1,
+        latency_sum_seconds=0.1,
+        latency_max_seconds=0.1,
+    )
+    HealthCheck.objects.create(at=at, latency_seconds=0.3, **check)
+    HealthCheck.objects.create(at=at, latency_seconds=None, **check)
+    means, longest = signed_in(member).get(f"/endpoints/{endpoint.pk}/latency/?span={span}").json()["lines"]
+
+    assert [each for each in means if each] in (
+        [200.0],
+        [100.0, 300.0],
+    )  # in one step, or on both sides of its end
+    assert max(each for each in longest if each) == 300.0
+
+
 def test_who_is_on_an_endpoint_is_for_those_who_may_see_everyones_requests(
     signed_in: SignIn, member: User, admin_user: User, settings: LazySettings
 ) -> None:
