@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -233,9 +233,18 @@ class EndpointForm(EndpointModelForm):
             self.add_error("remove_credential", _("A new credential is typed above. Do one or the other."))
         elif plain or remove:
             self.instance.set_credential(plain or "")
-        if self.cleaned_data.get("type") == AUTO and not self.errors:
-            self._detect_type()
+        if self.cleaned_data.get("type") == AUTO:
+            if not self.errors:
+                self._detect_type()
+            if self.cleaned_data.get("type") == AUTO:
+                del self.cleaned_data["type"]  # something else is at fault, and nothing was asked
         return cleaned
+
+    def _post_clean(self) -> None:
+        """What was wrong with a field stands alone: to the model's own validation it is merely empty."""
+        told = {name: errors.copy() for name, errors in self.errors.items() if name != NON_FIELD_ERRORS}
+        super()._post_clean()  # type: ignore[misc]  # not in the stubs
+        self.errors.update(told)
 
     def _detect_type(self) -> None:
         """Ask what runs there, as the endpoint would be asked, and put that in place of the wish."""

@@ -125,3 +125,10 @@ def test_a_type_that_cannot_be_detected_is_to_be_chosen(client: Client) -> None:
     response = client.post(ADD, {**GOOD, "url": "http://127.0.0.1:9", "type": "auto"})
     assert "The type cannot be detected" in response.content.decode()
     assert not Endpoint.objects.exists()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "", "127.0.0.1:9"])
+def test_a_wrong_url_has_one_sentence_also_when_the_type_is_to_be_detected(client: Client, url: str) -> None:
+    form = client.post(ADD, {**GOOD, "url": url, "type": "auto"}).context["adminform"].form
+
+    assert {name: len(told) for name, told in form.errors.items()} == {"url": 1}
