@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 # A plain answer up to this size is complete before any of it is passed on: then it cannot break halfway.
 MAX_GATHERED_BYTES = 256 * 1024
+# Of an attempt that nobody waits for any more: the client has left, or the gateway ends the request.
+BROKEN_OFF = "broken off before it answered"
 
 
 class Begun(NamedTuple):
@@ -68,6 +70,7 @@ class Failover:
                 continue
             except BaseException:
                 running.abandoned()
+                call.tried(target.name, BROKEN_OFF)
                 raise
             if may_repeat and begun.answer.status in RETRY_STATUSES and not plan.exhausted:
                 call.tried(target.name, f"answered {begun.answer.status}")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from proxy.models import Came
+from proxy.failover import BROKEN_OFF
+from proxy.models import FIRST_REFUSED_STATUS, Came
 
 if TYPE_CHECKING:
     from proxy.models import RequestRecord
@@ -42,19 +43,31 @@ STOPPED_BY: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One attempt of a request. Times in milliseconds; None in rows from before these were kept."""
+    """One attempt of a request. Times in milliseconds; None in rows from before these were kept.
+
+    `reason` says why it failed; where it is empty, `status` is what the endpoint answered.
+    """
 
     endpoint: str
     reason: str
     waited_ms: float | None
     lasted_ms: float | None
+    status: int
+
+    @property
+    def broken_off(self) -> bool:
+        return self.reason == BROKEN_OFF
+
+    @property
+    def refused(self) -> bool:
+        return not self.reason and self.status >= FIRST_REFUSED_STATUS
 
 
 def steps(row: RequestRecord) -> list[Step]:
     found = []
     for endpoint, reason, *times in row.attempts:
         waited, lasted = times if len(times) == 2 else (None, None)  # noqa: PLR2004 - waited and lasted
-        found.append(Step(endpoint, reason or "", waited, lasted))
+        found.append(Step(endpoint, reason or "", waited, lasted, row.status))
     return found
 
 
@@ -66,9 +79,16 @@ def sentence(row: RequestRecord) -> str:
         Came.OK: f"{row.endpoint or 'The gateway itself'} answered{after}.",
         Came.LEFT: "The client left before the end.",
         Came.REFUSED: f"It was refused with {row.status}{f' by {row.endpoint}' if row.endpoint else ''}.",
-        Came.FAILED: "The answer was cut." if row.status == HTTPStatus.OK else "No endpoint answered it.",
+        Came.FAILED: _failure(row),
     }
     return words.get(Came(row.outcome), "") if row.outcome else ""
+
+
+def _failure(row: RequestRecord) -> str:
+    if row.status == HTTPStatus.OK:
+        return "The answer was cut."
+    answered = row.endpoint and not row.error_code  # else the error is the gateway's own
+    return f"{row.endpoint} answered with an error, {row.status}." if answered else "No endpoint answered it."
 
 
 def decision(row: RequestRecord) -> str:

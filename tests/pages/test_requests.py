@@ -15,6 +15,7 @@ from django.utils.html import escape
 from ollaproject.sealed import seal
 from ollaproject.wire import roles
 from proxy import keys
+from proxy.failover import BROKEN_OFF
 from proxy.models import Came, KeptBody, RequestRecord
 from proxy.request_search import PER_PAGE, Search, page_of, whose
 from tests.pages.fleet import add_endpoint
@@ -174,6 +175,28 @@ def test_a_request_s_page_tells_its_way(signed_in: SignIn, auditor: User) -> Non
         "research",
     ):
         assert piece in html
+
+
+def test_an_endpoint_s_own_error_is_told_as_its_answer(signed_in: SignIn, auditor: User) -> None:
+    row = record(
+        status=500,
+        outcome=Came.FAILED,
+        error_code="",
+        endpoint="mini-1",
+        attempts=[["mini-1", None, 0, 5]],
+    )
+    html = signed_in(auditor).get(f"{LIST}{row.request_id}/").content.decode()
+
+    assert "mini-1 answered with an error, 500." in html
+    assert "Answered 500" in html
+
+
+def test_where_a_request_was_when_its_client_left_is_told(signed_in: SignIn, auditor: User) -> None:
+    row = record(status=0, outcome=Came.LEFT, endpoint="mini-1", attempts=[["mini-1", BROKEN_OFF, 0, 900]])
+    html = signed_in(auditor).get(f"{LIST}{row.request_id}/").content.decode()
+
+    assert "Broken off before it answered." in html
+    assert "Failed</span>" not in html
 
 
 def test_an_id_that_was_used_again_leads_to_each_of_its_requests(signed_in: SignIn, auditor: User) -> None:

@@ -108,6 +108,22 @@ def test_leaving_counts_neither_as_success_nor_as_failure(served: Served, upstre
     assert (tally.requests, tally.successes, tally.failures, tally.in_flight) == (5, 0, 0, 0)
 
 
+def test_who_leaves_before_the_answer_is_counted_where_the_request_had_gone(
+    served: Served, upstream: FakeUpstream
+) -> None:
+    upstream.answer(PATH, answers.raw(HANG))
+    counts = served.gateway.records._meter.pending
+    with raw_client(served.port) as client:
+        client.post()
+        upstream.wait_for_requests(1)
+    upstream.wait_for_departure()
+
+    wait_for(lambda: counts.requests == 1)
+    (of_model,) = counts.models.values()
+    assert (of_model.requests, of_model.successes, of_model.failures) == (1, 0, 0)
+    assert (counts.disconnects, counts.failovers) == (1, 0)
+
+
 def test_nobody_waits_for_the_prompt_of_a_client_that_has_left(
     serve: Callable[[Gateway], Served], table: Table, upstream: FakeUpstream
 ) -> None:
