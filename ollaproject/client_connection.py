@@ -25,6 +25,7 @@ from ollaproject.no_request import (
 )
 from ollaproject.wire.asgi import CLIENT_LEFT, SAME_HEAD
 from ollaproject.wire.outlet import Outlet, Turn
+from ollaproject.wire.request_target import in_origin_form
 
 if TYPE_CHECKING:
     import asyncio
@@ -153,6 +154,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         parser = self.parser
+        self.url, self.headers = in_origin_form(self.url, self.headers)
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         version = parser.get_http_version()

@@ -17,6 +17,8 @@ from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.defer import Deferred
 
+from ollaproject.wire.request_target import in_origin_form
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,6 +41,24 @@ class Request(WebRequest):  # type: ignore[misc]
 
     _producing = False
     _resumed: asyncio.Future[None] | None = None
+    _has_target = True
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 - Twisted's name
+        """`path` is the request's whole target."""
+        hosts = [(b"host", value) for value in self.requestHeaders.getRawHeaders(b"host", [])]
+        try:
+            path, hosts = in_origin_form(path, hosts)
+        except ValueError:
+            self._has_target = False
+        if hosts:
+            self.requestHeaders.setRawHeaders(b"host", [value for _, value in hosts])
+        super().requestReceived(command, path, version)
+
+    def process(self) -> Any:
+        if self._has_target:
+            return super().process()
+        self.basic_error(400, b"Bad Request", "What was sent is not an HTTP/1.1 request.")
+        return None
 
     # Twisted's interface for producers: the connection calls these as its buffer fills and drains.
 
