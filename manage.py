@@ -15,7 +15,14 @@ def main() -> None:
         raise SystemExit(
             "Django is not installed in this Python. Run `make setup`, then `.venv/bin/python manage.py`."
         ) from error
-    execute_from_command_line(sys.argv)
+    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        if "--traceback" in sys.argv:
+            raise
+        raise SystemExit(f"The settings are wrong: {error}") from None
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from inference.sampling_fields import check_defaults
 from ollaproject.env import env_secret
 from ollaproject.wire.cors import is_origin
 from ollaproject.wire.openai_errors import ApiError
+from ollaproject.wire.ports import port_number
 
 DEFAULT_SOCKET_MODE = 0o600
 FILE_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
@@ -73,7 +74,7 @@ def add_to(parser: ArgumentParser) -> None:
 
 def _add_place(parser: ArgumentParser) -> None:
     place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument("--port", type=int, help="port to listen on")
+    place.add_argument("--port", type=port_number, help="port to listen on")
     place.add_argument("--uds", type=Path, metavar="PATH", help="or the Unix socket to listen at")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(

@@ -10,9 +10,12 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+
+from ollaproject.wire.ports import LAST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,6 +50,13 @@ def env_int(name: str, default: int, *, minimum: int = 0) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {word!r}.") from None
     if number < minimum:
         raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {number}.")
+    return number
+
+
+def env_port(name: str, default: int) -> int:
+    number = env_int(name, default, minimum=1)
+    if number > LAST_PORT:
+        raise ImproperlyConfigured(f"{name} must be a port, at most {LAST_PORT}, not {number}.")
     return number
 
 
@@ -117,6 +127,28 @@ def env_path(name: str, default: Path) -> Path:
     return Path(word).expanduser().resolve() if word else default.resolve()
 
 
+def env_folder(name: str, default: Path) -> Path:
+    """The folder, which is made when it is not there."""
+    path = env_path(name, default)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{name} must be a folder that can be written: {path} cannot be made, {error.strerror}."
+        ) from None
+    return path
+
+
+def env_database(name: str, default: str) -> dict[str, Any]:
+    """What Django is told of the database at a URL, which may hold a password and so is not repeated."""
+    try:
+        return dict(dj_database_url.parse(env_secret(name, default)))
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} must be a URL such as postgresql://user:password@host/name."
+        ) from None
+
+
 def env_secret(name: str, default: str = "") -> str:
     """The value of `name`, or what the file named by `NAME_FILE` holds.
 
@@ -145,14 +177,22 @@ def kept_secret(name: str, path: Path, make: Callable[[], str] = lambda: secrets
     if value := env_secret(name):
         return value
     try:
+        if not path.exists():
+            _keep(path, make())
         return path.read_text().strip()
-    except FileNotFoundError:
-        pass
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{name} must be set, or be kept in {path}, which is not possible: {error.strerror}."
+        ) from None
+
+
+def _keep(path: Path, secret: str) -> None:
+    """Write it where no other process has written one meanwhile."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(make())
+        file.write(secret)
     try:
         # link() fails when the name exists: two processes that start at once both use the first one's.
         os.link(draft, path)
@@ -160,4 +200,3 @@ def kept_secret(name: str, path: Path, make: Callable[[], str] = lambda: secrets
         pass
     finally:
         draft.unlink()
-    return path.read_text().strip()

@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 
@@ -16,9 +15,12 @@ from ollaproject.env import (
     env_bool,
     env_choice,
     env_choices,
+    env_database,
+    env_folder,
     env_int,
     env_list,
     env_path,
+    env_port,
     env_secret,
     env_size,
     env_str,
@@ -32,9 +34,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Where state lives ------------------------------------------------------------------------------------
 
-OLLA_HOME = env_path("OLLA_HOME", BASE_DIR / "var")
+OLLA_HOME = env_folder("OLLA_HOME", BASE_DIR / "var")
 OLLA_MODELS_DIR = env_path("OLLA_MODELS_DIR", OLLA_HOME / "models")
-OLLA_HOME.mkdir(parents=True, exist_ok=True)
 
 # --- Secrets ----------------------------------------------------------------------------------------------
 
@@ -53,7 +54,7 @@ OLLA_KEY_PEPPERS = key_settings.peppers(OLLA_HOME)
 # --- The gateway ------------------------------------------------------------------------------------------
 
 OLLA_HOST = env_str("OLLA_HOST", "127.0.0.1")
-OLLA_PORT = env_int("OLLA_PORT", 40114, minimum=1)
+OLLA_PORT = env_port("OLLA_PORT", 40114)
 OLLA_WORKERS = env_int("OLLA_WORKERS", 1, minimum=1)
 OLLA_API_AUTH = env_choice("OLLA_API_AUTH", ["remote", "always", "never"], "remote")
 # The names that this machine goes by on its network, beside what OLLA_ALLOWED_HOSTS adds. Any other Host is
@@ -114,7 +115,7 @@ OLLA_DAY_HISTORY_DAYS = env_int("OLLA_DAY_HISTORY_DAYS", 366, minimum=1)
 
 OLLA_MODEL = env_str("OLLA_MODEL", "demo")
 OLLA_EMBEDDING_MODEL = env_str("OLLA_EMBEDDING_MODEL", "demo" if OLLA_MODEL == "demo" else "")
-OLLA_MODEL_PORT = env_int("OLLA_MODEL_PORT", 40115, minimum=1)
+OLLA_MODEL_PORT = env_port("OLLA_MODEL_PORT", 40115)
 OLLA_MODEL_MEMORY = env_size("OLLA_MODEL_MEMORY", 0)  # 0: all that the machine has
 OLLA_WAKE_TIMEOUT = env_int("OLLA_WAKE_TIMEOUT", 120)  # seconds
 OLLA_MAKE_ROOM = env_bool("OLLA_MAKE_ROOM", default=True)
@@ -184,10 +185,9 @@ TEMPLATES = [
 
 # --- Database, broker, channel layer: no server needed, PostgreSQL and Redis when their URLs are set ------
 
-DATABASE_URL = env_secret("DATABASE_URL", f"sqlite:///{OLLA_HOME / 'olla.sqlite3'}")
 REDIS_URL = env_secret("REDIS_URL")
 
-DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
+DATABASES = {"default": env_database("DATABASE_URL", f"sqlite:///{OLLA_HOME / 'olla.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Without all four of these, concurrent writers fail with "database is locked". Every atomic() then takes
     # the write lock at once, so reads belong outside of it.

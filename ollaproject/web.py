@@ -16,6 +16,7 @@ import socket
 import uvicorn
 
 from ollaproject.client_connection import ClientConnection
+from ollaproject.wire.ports import port_number
 
 logger = logging.getLogger("ollaproject.web")  # also when run as a program
 
@@ -78,7 +79,7 @@ def allow_many_connections() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ollaproject.web", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=40114, help="the port to listen on (%(default)s)")
+    parser.add_argument("--port", type=port_number, default=40114, help="the port to listen on (%(default)s)")
     parser.add_argument("--fd", type=int, help="an open listening socket to use instead")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")

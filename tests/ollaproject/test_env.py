@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import os
 import stat
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from ollaproject import env
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.parametrize("word", ["true", "1", "YES", "on"])
@@ -31,6 +33,9 @@ def test_it_takes_an_empty_variable_for_an_unset_one(monkeypatch: pytest.MonkeyP
         (lambda: env.env_bool("BAD", default=True), "maybe"),
         (lambda: env.env_int("BAD", 1), "ten"),
         (lambda: env.env_int("BAD", 1, minimum=5), "4"),
+        (lambda: env.env_port("BAD", 1), "99999"),
+        (lambda: env.env_folder("BAD", Path()), "/dev/null/home"),
+        (lambda: env.env_database("BAD", ""), "mainframe://host/name"),
         (lambda: env.env_size("BAD", 1), "10 furlongs"),
         (lambda: env.env_choice("BAD", ["a", "b"], "a"), "c"),
     ],
@@ -94,3 +99,50 @@ def test_it_makes_a_kept_secret_once_and_for_its_owner_only(tmp_path: Path) -> N
     assert env.kept_secret("UNSET_SECRET", path) == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["key"]
+
+
+def test_a_secret_that_can_be_kept_nowhere_is_told_with_its_name() -> None:
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^UNSET_SECRET must be set, or be kept in /proc/none/key"
+    ):
+        env.kept_secret("UNSET_SECRET", Path("/proc/none/key"))
+
+
+def test_settings_that_do_not_parse_are_one_sentence_on_the_terminal(tmp_path: Path) -> None:
+    environment = {**os.environ, "OLLA_HOME": str(tmp_path), "OLLA_PORT": "99999"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "doctor"],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "The settings are wrong: OLLA_PORT must be a port, at most 65535, not 99999.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--port", "99999"], "99999 is not between 1 and 65535"),
+        (["--host", "no-such-host.invalid"], "Say where else with --host and --port."),
+        (["--host", "192.0.2.1"], "That is no address of this machine"),
+    ],
+)
+def test_serve_says_why_it_cannot_listen(tmp_path: Path, words: list[str], told: str) -> None:
+    environment = {**os.environ, "OLLA_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "serve", "--gateway-only", *words],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode != 0
+    assert told in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import socket
@@ -14,7 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from inference.local import from_settings
@@ -22,6 +23,7 @@ from inference.local.site import this_host
 from ollaproject import announce, local_fleet, programs
 from ollaproject.first_run import make_first_admin
 from ollaproject.processes import Supervisor
+from ollaproject.wire.ports import port_number
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 
 LISTEN_BACKLOG = 2048
 MAX_WEB_PROCESSES = 64
+HINTS = {
+    errno.EADDRINUSE: "Another program uses the port; choose another one with --port (or OLLA_PORT).",
+    errno.EACCES: "Ports below 1024 are for the system; choose another one with --port (or OLLA_PORT).",
+    errno.EADDRNOTAVAIL: "That is no address of this machine; choose another one with --host (or OLLA_HOST).",
+}
 
 
 def _process_count(text: str) -> int:
@@ -52,7 +59,10 @@ class Command(BaseCommand):
             "--host", default=settings.OLLA_HOST, help="address to listen on [OLLA_HOST] (%(default)s)"
         )
         parser.add_argument(
-            "--port", type=int, default=settings.OLLA_PORT, help="port to listen on [OLLA_PORT] (%(default)s)"
+            "--port",
+            type=port_number,
+            default=settings.OLLA_PORT,
+            help="port to listen on [OLLA_PORT] (%(default)s)",
         )
         parser.add_argument(
             "--workers",
@@ -74,7 +84,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--model-port",
-            type=int,
+            type=port_number,
             default=settings.OLLA_MODEL_PORT,
             help="loopback port of the model's own server [OLLA_MODEL_PORT] (%(default)s)",
         )
@@ -157,10 +167,8 @@ class Command(BaseCommand):
             listener.bind(address)
             listener.listen(LISTEN_BACKLOG)
         except OSError as error:
-            raise CommandError(
-                f"Cannot listen on {host}:{port}: {error.strerror}. Another program may use the port; "
-                "choose another one with --port (or OLLA_PORT)."
-            ) from None
+            hint = HINTS.get(error.errno or 0, "Say where else with --host and --port.")
+            raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror}. {hint}") from None
         listener.set_inheritable(True)
         return listener
 
@@ -176,7 +184,10 @@ class Command(BaseCommand):
                 ) from None
 
     def _prepare_database(self) -> None:
-        executor = MigrationExecutor(connection)
+        try:
+            executor = MigrationExecutor(connection)
+        except OperationalError as error:
+            raise CommandError(f"The database (DATABASE_URL) cannot be used: {error}") from None
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             self.stdout.write("Preparing the database …")
             call_command("migrate", interactive=False, verbosity=0)
