@@ -158,7 +158,8 @@ class SharedCounts:
         return self._last
 
     def stop(self) -> None:
-        """From any thread, when nothing is counted any more."""
+        """From any thread, when nothing is counted any more. What the last second has counted goes along."""
+        self.gather()
         self._stopping = True
         self._due.set()
         if self._thread is not None:

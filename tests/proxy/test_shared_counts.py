@@ -70,6 +70,17 @@ def _models(table: Table) -> None:
 
 
 @stored
+def test_a_process_that_ends_hands_in_its_last_second() -> None:
+    ending, other = Process(), Process()
+    ending.shared.start()
+    ending.served()
+
+    ending.shared.stop()
+
+    assert other.read().requests == 1
+
+
+@stored
 def test_two_processes_give_the_same_sums() -> None:
     one, other = Process(), Process()
     one.served()
