@@ -29,6 +29,8 @@ def read_status(status: int, *, has_credential: bool) -> tuple[Status, str]:
             "the endpoint refused our credential" if has_credential else "the endpoint asks for a credential"
         )
         return Status.CONFIG_ERROR, f"{what} ({status})"
+    if status == HTTPStatus.LOOP_DETECTED:
+        return Status.CONFIG_ERROR, "it leads back to this gateway (508)"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Status.RATE_LIMITED, "the endpoint limits our requests (429)"
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:

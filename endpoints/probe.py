@@ -24,6 +24,7 @@ from endpoints.health_answers import is_loading, read_health_body, read_retry_af
 from endpoints.patience import Patience
 from ollaproject.wire import clock, socket_urls
 from ollaproject.wire.durations import format_duration
+from ollaproject.wire.itself import CHECK_HEADER, gateway_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,7 +86,12 @@ class Checker:
             transport=_Fresh(),
             follow_redirects=False,
             timeout=None,  # noqa: S113  # one wall-clock limit holds for the whole exchange, see _get
-            headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
+            headers={
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                CHECK_HEADER: gateway_id(),
+            },
         )
 
     async def __aenter__(self) -> Self:

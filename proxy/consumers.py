@@ -134,6 +134,8 @@ class ApiConsumer(GatewayConsumer):
         """Answer a caller who is known, by what `path` asks for."""
         if self.gateway.tracing is not None:  # strangers leave no traces
             call.trace = self.gateway.tracing.request(call)
+        if call.head.is_loop:
+            raise errors.gateway_loop()
         if has_dot_segments(path):
             raise errors.invalid_path()
         if path == CATALOGUE or path.startswith(CATALOGUE + b"/"):

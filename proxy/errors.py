@@ -239,6 +239,14 @@ def all_failed(failures: Sequence[str], *, timed_out: bool) -> ApiError:
     return ApiError(status, code, message, headers={"X-Should-Retry": "false"})
 
 
+def gateway_loop() -> ApiError:
+    message = (
+        "A gateway is among its own endpoints, itself or by way of another one: this request goes round in "
+        "circles. Look at the URLs of the endpoints."
+    )
+    return ApiError(508, "gateway_loop", message, headers={"X-Should-Retry": "false"})
+
+
 def shutting_down() -> ApiError:
     message = "The gateway is shutting down. Try again in a moment."
     return ApiError(503, "shutting_down", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

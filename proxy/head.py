@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ollaproject.wire.asgi import SAME_HEAD
+from ollaproject.wire.itself import CHECK_HEADER, gateway_id
 from proxy import headers
 from proxy.shared_headers import SharedHeaders
 
@@ -27,6 +28,8 @@ KEY_IN_QUERY = re.compile(
 )
 # One head comes from few addresses; without a key from as many as there are clients.
 MAX_WAYS = 4
+# A gateway before another is a way to build things; so many are two that are each other's endpoints.
+MAX_GATEWAYS = 4
 
 
 class Head:
@@ -74,6 +77,14 @@ class Head:
     @cached_property
     def was_forwarded(self) -> bool:
         return not headers.OF_PROXIES.isdisjoint(self.named)
+
+    @cached_property
+    def is_loop(self) -> bool:
+        """Whether it is a check of this gateway's own, or has come through too many."""
+        check = self.named.get(CHECK_HEADER.lower().encode())
+        if check is not None and check == gateway_id().encode():
+            return True
+        return sum(value.count(headers.VIA) for name, value in self._pairs if name == b"via") >= MAX_GATEWAYS
 
     @cached_property
     def ambiguous_length(self) -> bool:

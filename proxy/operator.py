@@ -74,6 +74,8 @@ class OperatorConsumer(GatewayConsumer):
         }
 
     async def _alive(self, call: Call) -> None:
+        if call.head.is_loop:
+            raise errors.gateway_loop()
         await call.respond_json(200, HEALTHY)
 
     async def _ready(self, call: Call) -> None:
