@@ -277,9 +277,9 @@ class EndpointAdmin(EndpointModelAdmin):
         """Counts instead of rows: an endpoint has thousands of checks, and nobody reads them all."""
         chosen = list(objs)
         number = {
-            "endpoints": len(chosen),
-            "stored checks": HealthCheck.objects.filter(endpoint__in=chosen).count(),
-            "transitions": Transition.objects.filter(endpoint__in=chosen).count(),
+            self.opts.verbose_name_plural: len(chosen),
+            HealthCheck._meta.verbose_name_plural: HealthCheck.objects.filter(endpoint__in=chosen).count(),
+            Transition._meta.verbose_name_plural: Transition.objects.filter(endpoint__in=chosen).count(),
         }
-        missing = set() if self.has_delete_permission(request) else {"endpoint"}
+        missing = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
         return [str(endpoint) for endpoint in chosen], number, missing, []

@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from endpoints import alert_channels, alerts
@@ -109,7 +110,9 @@ class AlertChannelAdmin(ChannelAdmin):
             raise PermissionDenied
         channel = get_object_or_404(AlertChannel, pk=channel_id)
         alerts.send_test(channel)
-        said = "A test is on its way. What came of it is shown below within seconds: load this page again."
+        said = gettext(
+            "A test is on its way. What came of it is shown below within seconds: load this page again."
+        )
         self.message_user(request, said, messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:endpoints_alertchannel_change", args=[channel_id]))
 

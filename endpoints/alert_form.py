@@ -75,9 +75,8 @@ class AlertChannelForm(ChannelModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "new_url" in self.fields and self.instance.encrypted_url:
-            self.fields[
-                "new_url"
-            ].help_text = f"{STORED} {gettext('It goes to {host}.').format(host=self.instance.host)}"
+            goes_to = gettext("It goes to {host}.").format(host=self.instance.host)
+            self.fields["new_url"].help_text = f"{STORED} {goes_to}"
         if "new_secret" in self.fields and self.instance.encrypted_secret:
             self.fields["new_secret"].help_text = STORED
 

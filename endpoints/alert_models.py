@@ -54,22 +54,26 @@ def validate_zone(name: str) -> None:
 class AlertChannel(models.Model):
     """One place that alerts go to. Its URL is a secret: whoever has it can write there."""
 
-    name = models.CharField(max_length=64, unique=True)
-    kind = models.CharField(max_length=10, choices=ChannelKind, default=ChannelKind.WEBHOOK)
-    enabled = models.BooleanField(default=True)
+    name = models.CharField(_("name"), max_length=64, unique=True)
+    kind = models.CharField(_("kind"), max_length=10, choices=ChannelKind, default=ChannelKind.WEBHOOK)
+    enabled = models.BooleanField(_("enabled"), default=True)
     encrypted_url = models.TextField(blank=True, editable=False)
     encrypted_secret = models.TextField(blank=True, editable=False)
-    recipients = models.TextField(blank=True)
+    recipients = models.TextField(_("recipients"), blank=True)
     on_down = models.BooleanField(_("an endpoint goes down"), default=True)
     on_back = models.BooleanField(_("it is back"), default=True)
     on_flapping = models.BooleanField(_("it keeps going up and down"), default=True)
     on_budget = models.BooleanField(_("a budget is used up"), default=True)
-    group_seconds = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(MAX_GROUP_SECONDS)])
-    quiet_from = models.TimeField(null=True, blank=True)
-    quiet_until = models.TimeField(null=True, blank=True)
-    time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_zone])
+    group_seconds = models.PositiveIntegerField(
+        _("grouped within"), default=10, validators=[MaxValueValidator(MAX_GROUP_SECONDS)]
+    )
+    quiet_from = models.TimeField(_("quiet from"), null=True, blank=True)
+    quiet_until = models.TimeField(_("quiet until"), null=True, blank=True)
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validate_zone])
 
     class Meta:
+        verbose_name = _("alert channel")
+        verbose_name_plural = _("alert channels")
         ordering = ["name"]
 
     def __str__(self) -> str:
@@ -127,22 +131,27 @@ class AlertChannel(models.Model):
 class AlertDelivery(models.Model):
     """One alert on its way to one channel. Kept for a while as a record: endpoints.retention prunes it."""
 
-    channel = models.ForeignKey(AlertChannel, on_delete=models.CASCADE, related_name="deliveries")
-    at = models.DateTimeField()
-    kind = models.CharField(max_length=10, choices=AlertKind)
-    subject = models.CharField(max_length=MAX_SUBJECT_LENGTH)
-    text = models.CharField(max_length=MAX_TEXT_LENGTH)
-    path = models.CharField(max_length=MAX_PATH_LENGTH, blank=True, default="")  # of the page that says more
-    state = models.CharField(max_length=10, choices=DeliveryState, default=DeliveryState.WAITING)
-    due_at = models.DateTimeField()
-    claimed_at = models.DateTimeField(null=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    sent_at = models.DateTimeField(null=True)
-    error = models.CharField(max_length=300, blank=True)
+    channel = models.ForeignKey(
+        AlertChannel, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("channel")
+    )
+    at = models.DateTimeField(_("time"))
+    kind = models.CharField(_("kind"), max_length=10, choices=AlertKind)
+    subject = models.CharField(_("subject"), max_length=MAX_SUBJECT_LENGTH)
+    text = models.CharField(_("text"), max_length=MAX_TEXT_LENGTH)
+    path = models.CharField(
+        _("page"), max_length=MAX_PATH_LENGTH, blank=True, default=""
+    )  # of the page that says more
+    state = models.CharField(_("state"), max_length=10, choices=DeliveryState, default=DeliveryState.WAITING)
+    due_at = models.DateTimeField(_("due"))
+    claimed_at = models.DateTimeField(_("taken up"), null=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    sent_at = models.DateTimeField(_("sent"), null=True)
+    error = models.CharField(_("error"), max_length=300, blank=True)
 
     class Meta:
-        ordering = ["-at", "-id"]
+        verbose_name = _("alert delivery")
         verbose_name_plural = _("alert deliveries")
+        ordering = ["-at", "-id"]
         indexes = [models.Index(fields=["state", "due_at"], name="alerts_that_are_due")]
 
     def __str__(self) -> str:

@@ -146,7 +146,7 @@ class EndpointViewSet(EndpointViews):
     @action(detail=True)
     def changes(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Who changed what of it, the newest first."""
-        kind = str(Endpoint._meta.verbose_name)
+        kind = Endpoint._meta.verbose_name_raw
         found = Change.objects.filter(kind=kind, subject_id=self.get_object().pk)[:CHECKS_SHOWN]
         return Response(ChangeSerializer(found, many=True).data)
 

@@ -54,7 +54,7 @@ def record(subject: models.Model, action: str, found: Sequence[str] = ()) -> Non
     Change.objects.create(
         actor=who.name[:150],
         via=who.via,
-        kind=str(subject._meta.verbose_name),
+        kind=subject._meta.verbose_name_raw,  # in English, whoever acts
         subject_id=subject.pk,
         name=str(subject),
         action=action,

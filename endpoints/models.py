@@ -43,37 +43,38 @@ class Endpoint(models.Model):
     """A server of models, as an operator describes it (contract, section 8)."""
 
     name = models.CharField(
+        _("name"),
         max_length=MAX_NAME_LENGTH,
         unique=True,
         error_messages={"unique": _("Another endpoint has this name. Names must differ: clients see them.")},
     )
     url = models.CharField(_("URL"), max_length=500)
     type = models.CharField(_("backend type"), max_length=40, default="vllm-mlx")
-    mode = models.CharField(max_length=12, choices=Mode, default=Mode.ACTIVE)
-    tags = models.JSONField(default=list, blank=True)
+    mode = models.CharField(_("mode"), max_length=12, choices=Mode, default=Mode.ACTIVE)
+    tags = models.JSONField(_("tags"), default=list, blank=True)
     maintenance_until = models.DateTimeField(null=True, blank=True, editable=False)
-    priority = models.PositiveSmallIntegerField(null=True, blank=True)
+    priority = models.PositiveSmallIntegerField(_("priority"), null=True, blank=True)
     weight = models.PositiveSmallIntegerField(
-        default=1, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+        _("weight"), default=1, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
-    preserve_path = models.BooleanField(default=False)
+    preserve_path = models.BooleanField(_("preserve path"), default=False)
     model_url = models.CharField(_("model URL"), max_length=500, blank=True)
     health_check_url = models.CharField(_("health check URL"), max_length=500, blank=True)
-    check_interval_seconds = models.FloatField(default=5)
-    check_timeout_seconds = models.FloatField(default=2)
-    deep_check_interval_seconds = models.FloatField(null=True, blank=True)
-    model_include = models.JSONField(default=list, blank=True)
-    model_exclude = models.JSONField(default=list, blank=True)
-    headers = models.JSONField(default=dict, blank=True)
-    auth_kind = models.CharField(max_length=10, choices=AuthKind, default=AuthKind.NONE)
-    auth_header = models.CharField(max_length=100, blank=True)
-    auth_username = models.CharField(max_length=200, blank=True)
+    check_interval_seconds = models.FloatField(_("check interval"), default=5)
+    check_timeout_seconds = models.FloatField(_("check timeout"), default=2)
+    deep_check_interval_seconds = models.FloatField(_("deep check interval"), null=True, blank=True)
+    model_include = models.JSONField(_("include models"), default=list, blank=True)
+    model_exclude = models.JSONField(_("exclude models"), default=list, blank=True)
+    headers = models.JSONField(_("headers"), default=dict, blank=True)
+    auth_kind = models.CharField(_("authentication"), max_length=10, choices=AuthKind, default=AuthKind.NONE)
+    auth_header = models.CharField(_("API key header"), max_length=100, blank=True)
+    auth_username = models.CharField(_("user name"), max_length=200, blank=True)
     encrypted_credential = models.TextField(blank=True, editable=False)
-    max_concurrent = models.PositiveIntegerField(null=True, blank=True)
-    connect_timeout_seconds = models.FloatField(null=True, blank=True)
-    first_byte_timeout_seconds = models.FloatField(null=True, blank=True)
-    idle_timeout_seconds = models.FloatField(null=True, blank=True)
-    retry = models.CharField(max_length=8, choices=Retry, default=Retry.SAFE)
+    max_concurrent = models.PositiveIntegerField(_("concurrent requests"), null=True, blank=True)
+    connect_timeout_seconds = models.FloatField(_("connect timeout"), null=True, blank=True)
+    first_byte_timeout_seconds = models.FloatField(_("first-byte timeout"), null=True, blank=True)
+    idle_timeout_seconds = models.FloatField(_("idle timeout"), null=True, blank=True)
+    retry = models.CharField(_("retry"), max_length=8, choices=Retry, default=Retry.SAFE)
     is_local = models.BooleanField(_("this machine's own model"), default=False, editable=False)
     # Taken out of service by whoever runs its server, not by an operator: put back by the same.
     is_closed = models.BooleanField(default=False, editable=False)
@@ -81,6 +82,8 @@ class Endpoint(models.Model):
     edited_at = models.DateTimeField(auto_now=True)  # a check that began before says nothing (health)
 
     class Meta:
+        verbose_name = _("endpoint")
+        verbose_name_plural = _("endpoints")
         ordering = ["name"]
         permissions = [("view_fleet", "Can view the fleet on its pages")]
 
@@ -179,6 +182,7 @@ class ModelAlias(models.Model):
     """A name under which clients reach the first of some models that can be served."""
 
     name = models.CharField(
+        _("name"),
         max_length=MAX_MODEL_NAME_LENGTH,
         unique=True,
         validators=[validation.validate_model_name],
@@ -190,6 +194,7 @@ class ModelAlias(models.Model):
         ),
     )
     strategy = models.CharField(
+        _("load balancer"),
         max_length=20,
         blank=True,
         choices=[(name, name) for name in STRATEGIES],
@@ -197,8 +202,9 @@ class ModelAlias(models.Model):
     )
 
     class Meta:
-        ordering = ["name"]
+        verbose_name = _("model alias")
         verbose_name_plural = _("model aliases")
+        ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
@@ -207,11 +213,19 @@ class ModelAlias(models.Model):
 class AliasedModel(models.Model):
     """One model of an alias. Those with a lower position are preferred."""
 
-    alias = models.ForeignKey(ModelAlias, on_delete=models.CASCADE, related_name="models")
-    position = models.PositiveSmallIntegerField(default=0, help_text=_("The lowest is tried first."))
-    model = models.CharField(max_length=MAX_MODEL_NAME_LENGTH, validators=[validation.validate_model_name])
+    alias = models.ForeignKey(
+        ModelAlias, on_delete=models.CASCADE, related_name="models", verbose_name=_("alias")
+    )
+    position = models.PositiveSmallIntegerField(
+        _("position"), default=0, help_text=_("The lowest is tried first.")
+    )
+    model = models.CharField(
+        _("model"), max_length=MAX_MODEL_NAME_LENGTH, validators=[validation.validate_model_name]
+    )
 
     class Meta:
+        verbose_name = _("model of an alias")
+        verbose_name_plural = _("models of aliases")
         ordering = ["position", "id"]
         constraints = [models.UniqueConstraint(fields=["alias", "model"], name="one_row_per_alias_and_model")]
 
@@ -231,6 +245,8 @@ class HealthCheck(models.Model):
     reply = models.TextField(blank=True, default="")
 
     class Meta:
+        verbose_name = _("health check")
+        verbose_name_plural = _("health checks")
         ordering = ["-at"]
         indexes = [
             models.Index(fields=["endpoint", "-at"], name="recent_checks_of_an_endpoint"),
@@ -285,6 +301,8 @@ class Transition(models.Model):
     lost_models = models.JSONField(default=list)
 
     class Meta:
+        verbose_name = _("change of status")
+        verbose_name_plural = _("changes of status")
         ordering = ["-at"]
         indexes = [models.Index(fields=["endpoint", "-at"], name="transitions_of_an_endpoint")]
 

@@ -6,6 +6,8 @@ import secrets
 from typing import Final
 
 from django.db import models
+from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 TOKEN_BYTES: Final = 18
@@ -23,10 +25,13 @@ class StatusPage(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON)
     enabled = models.BooleanField(
-        default=False, help_text=_("Whoever has the link may look, without an account.")
+        _("enabled"), default=False, help_text=_("Whoever has the link may look, without an account.")
     )
     title = models.CharField(
-        max_length=MAX_TITLE_LENGTH, default="Models", help_text=_("What the page and its badges are called.")
+        _("title"),
+        max_length=MAX_TITLE_LENGTH,
+        default="Models",
+        help_text=_("What the page and its badges are called."),
     )
     shows_models = models.BooleanField(
         _("show the names of models"), default=False, help_text=_("And which of them are served now.")
@@ -35,6 +40,7 @@ class StatusPage(models.Model):
 
     class Meta:
         verbose_name = _("status page")
+        verbose_name_plural = _("status page")
 
     def __str__(self) -> str:
-        return "Status page"
+        return capfirst(gettext("status page"))

@@ -40,7 +40,7 @@ FROM_SETTINGS = _(
 
 
 class StateFilter(admin.SimpleListFilter):
-    title = "state"
+    title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
@@ -75,7 +75,7 @@ class LocalModelAdmin(LocalModelModelAdmin):
     list_select_related = ["status"]
     list_per_page = 100
     search_fields = ["name", "source"]
-    search_help_text = "Name or source"
+    search_help_text = _("Name or source")
     ordering = ["name"]
     actions = [bulk_action(name) for name in ("start", "stop", "restart", "unload")]
     fieldsets = [
@@ -221,13 +221,13 @@ class LocalModelAdmin(LocalModelModelAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """In words: what becomes of its process, its endpoint and its files is no row."""
         chosen = list(objs)
-        number = {"local models": len(chosen)}
+        number = {self.opts.verbose_name_plural: len(chosen)}
         says = gettext(
             "{name}: it is stopped, and its endpoint and its history go. Its files stay on the disk; "
             "to be rid of them, press “Delete files” before."
         )
         told = [says.format(name=model.name) for model in chosen]
-        missing = set() if self.has_delete_permission(request) else {"local model"}
+        missing = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
         return told, number, missing, []
 
     # --- A look beforehand

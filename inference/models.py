@@ -25,6 +25,7 @@ class LocalModel(models.Model):
     """A model that one of our own machines serves, as a person describes it."""
 
     name = models.CharField(
+        _("name"),
         max_length=MAX_NAME_LENGTH,
         unique=True,
         validators=[validation.validate_name],
@@ -32,6 +33,7 @@ class LocalModel(models.Model):
         error_messages={"unique": _("Another local model has this name. Clients tell them apart by it.")},
     )
     source = models.CharField(
+        _("source"),
         max_length=500,
         help_text=_(
             "A Hugging Face id such as mlx-community/Llama-3.2-3B-Instruct-4bit, the path of a folder, "
@@ -39,11 +41,12 @@ class LocalModel(models.Model):
         ),
     )
     revision = models.CharField(
+        _("revision"),
         max_length=100,
         blank=True,
         help_text=_("A branch, tag or commit of a Hugging Face model; empty: main."),
     )
-    kind = models.CharField(max_length=10, choices=Kind, default=Kind.CHAT)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind, default=Kind.CHAT)
     embedding_source = models.CharField(
         _("embedding model"),
         max_length=500,
@@ -51,9 +54,13 @@ class LocalModel(models.Model):
         help_text=_("The one beside a chat model, named likewise."),
     )
     host = models.CharField(
-        max_length=100, blank=True, help_text=_("The machine that runs it; empty: any that has room for it.")
+        _("machine"),
+        max_length=100,
+        blank=True,
+        help_text=_("The machine that runs it; empty: any that has room for it."),
     )
     port = models.PositiveIntegerField(
+        _("port"),
         null=True,
         blank=True,
         validators=[MinValueValidator(FIRST_FREE_PORT), MaxValueValidator(LAST_PORT)],
@@ -72,7 +79,9 @@ class LocalModel(models.Model):
         ),
     )
     pinned = models.BooleanField(
-        default=False, help_text=_("Never unloaded, neither when idle nor to make room for another model.")
+        _("pinned"),
+        default=False,
+        help_text=_("Never unloaded, neither when idle nor to make room for another model."),
     )
     max_concurrent = models.PositiveSmallIntegerField(
         _("answers at once"),
@@ -121,6 +130,7 @@ class LocalModel(models.Model):
         help_text=_("The folder of an adapter that mlx-lm has trained for this model, by its whole path."),
     )
     chat_template_options = models.JSONField(
+        _("chat template options"),
         default=dict,
         blank=True,
         help_text=_(
@@ -165,12 +175,15 @@ class LocalModel(models.Model):
         help_text=_("What it is taken to need, in place of the estimate from its files."),
     )
     server_options = models.CharField(
+        _("server options"),
         max_length=500,
         blank=True,
         validators=[validation.validate_server_options],
         help_text=_("More options of manage.py serve_model, as on its command line."),
     )
-    aliases = models.JSONField(default=list, blank=True, help_text=_("Other names that clients may use."))
+    aliases = models.JSONField(
+        _("aliases"), default=list, blank=True, help_text=_("Other names that clients may use.")
+    )
     encrypted_token = models.TextField(blank=True, editable=False)
     from_settings = models.BooleanField(default=False, editable=False)
     wanted = models.CharField(max_length=12, choices=Wanted, default=Wanted.STOPPED, editable=False)
@@ -181,6 +194,8 @@ class LocalModel(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        verbose_name = _("local model")
+        verbose_name_plural = _("local models")
         ordering = ["name"]
 
     def __str__(self) -> str:
@@ -253,6 +268,8 @@ class LocalModelEvent(models.Model):
     reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
 
     class Meta:
+        verbose_name = _("change of state")
+        verbose_name_plural = _("changes of state")
         ordering = ["-at", "-id"]
         indexes = [models.Index(fields=["model", "-at"], name="events_of_a_local_model")]
 

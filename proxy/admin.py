@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from endpoints.admin_history import NameFilter, ToLookAt
 from endpoints.models import Endpoint, EndpointModel
@@ -27,7 +28,7 @@ else:
 
 
 class EndpointFilter(NameFilter):
-    title = "endpoint"
+    title = _("endpoint")
     parameter_name = "endpoint"
 
     def names(self) -> Iterable[str]:
@@ -35,7 +36,7 @@ class EndpointFilter(NameFilter):
 
 
 class ModelFilter(NameFilter):
-    title = "model"
+    title = _("model")
     parameter_name = "model"
 
     def names(self) -> Iterable[str]:
@@ -43,7 +44,7 @@ class ModelFilter(NameFilter):
 
 
 class TeamFilter(NameFilter):
-    title = "team"
+    title = _("team")
     parameter_name = "team_name"
 
     def names(self) -> Iterable[str]:
@@ -58,7 +59,7 @@ class RequestRecordAdmin(ToLookAt, RecordAdmin):
     )
     list_filter = ("outcome", "at", EndpointFilter, ModelFilter)
     exactly = search_fields = ("model", "endpoint")
-    search_help_text = "The beginning of a request id, or the name of a key, user, team, model or endpoint"
+    search_help_text = _("The beginning of a request id, or the name of a key, user, team, model or endpoint")
 
     def search_parts(self, term: str) -> list[Q]:
         """Each has an index with the time in it, or leads to one."""
@@ -79,7 +80,7 @@ class UsageTotalAdmin(ToLookAt, TotalAdmin):
     )
     list_filter = ("day", TeamFilter, ModelFilter, EndpointFilter)
     exactly = search_fields = ("key_name", "user_name", "team_name", "model", "endpoint")
-    search_help_text = "The whole name of a key, user, team, model or endpoint"
+    search_help_text = _("The whole name of a key, user, team, model or endpoint")
 
 
 @admin.register(BudgetReached)

@@ -2,6 +2,8 @@
 
 What only a running web process knows is not part of it: how busy each endpoint is, where prompts are warm,
 and which endpoints it doubts since a request broke there. The order is that of an idle gateway.
+
+Reasons are in the reader's language; what endpoints and refusals say stays as clients get it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 from django.conf import settings
+from django.utils.translation import gettext, override
 
 from endpoints.abilities import CHAT, TOOLS, VISION
 from endpoints.snapshot import snapshot
@@ -142,7 +145,8 @@ def explain(router: Router, asked: Request, *, session: Session | None = None, s
     decision: list[str] = []
     refusal: Refusal | None = None
     try:
-        plan = Plan(router, asked.question, asked.prompt, session=session)
+        with override("en"):  # a refusal is in the words that clients get
+            plan = Plan(router, asked.question, asked.prompt, session=session)
         left_out = _left_out(router, asked, plan)
         order, decision = _order(plan)
     except ApiError as error:
@@ -191,11 +195,13 @@ def _left_out(router: Router, asked: Request, plan: Plan) -> dict[int, str]:
 def _misfit(candidate: Candidate, asked: Request) -> str:
     served = candidate.served
     if served is not None and served.max_model_len is not None and not holds(candidate, asked.tokens):
-        return f"a prompt of about {asked.tokens:,} tokens does not fit into its {served.max_model_len:,}"
+        words = gettext("a prompt of about {tokens} tokens does not fit into its {context}")
+        return words.format(tokens=f"{asked.tokens:,}", context=f"{served.max_model_len:,}")
     cannot = [word for word in (CHAT, *asked.needs) if word in abilities(candidate).cannot]
     if cannot:
-        return f"its model cannot do {' and '.join(cannot)}"
-    return f"others are known to do {' and '.join(asked.needs or [CHAT])}, of its model that is not known"
+        return gettext("its model cannot do {needs}").format(needs=gettext(" and ").join(cannot))
+    words = gettext("others are known to do {needs}, of its model that is not known")
+    return words.format(needs=gettext(" and ").join(asked.needs or [CHAT]))
 
 
 def _session_step(session: Session | None, said: str, order: Sequence[OrderStep]) -> SessionStep | None:
@@ -221,12 +227,14 @@ def _step(target: Target, surface: Surface, names: Sequence[str | None], misfit:
 
 def _why_not(target: Target, surface: Surface, names: Sequence[str | None]) -> str:
     if not surface.admits(target.type):
-        return f"it is a {target.type} endpoint, which this way in does not reach"
+        return gettext("it is a {type} endpoint, which this way in does not reach").format(type=target.type)
     if not any(serves(target, name) for name in names):
-        return "it does not serve the model" if target.models else "no model of it is known"
+        return gettext("it does not serve the model") if target.models else gettext("no model of it is known")
     return "" if target.routable else state_of(target)
 
 
 def _why(target: Target, names: Sequence[str | None]) -> str:
     served = [name for name in names if name is not None and serves(target, name)]
-    return f"it is healthy and serves {', '.join(served)}" if served else "it is healthy"
+    if not served:
+        return gettext("it is healthy")
+    return gettext("it is healthy and serves {models}").format(models=", ".join(served))

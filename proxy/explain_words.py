@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from proxy.routing import DISCOVERY, OPTIMISTIC, STRICT
 
@@ -13,84 +15,110 @@ if TYPE_CHECKING:
 
     from proxy.explain import Explanation, SessionStep
 
-NEEDS: Final = {"tools": "tools", "vision": "images"}
+NEEDS: Final = {"tools": _("tools"), "vision": _("images")}
 STRATEGIES: Final = {
-    "cache-aware": "who has its prompt's beginning in memory, unless that one is too busy",
-    "priority": "in turns, by the endpoints' weights",
-    "round-robin": "one after another",
-    "least-connections": "who has the fewest requests under way",
-    "least-latency": "the better of two by requests under way and time to the first token",
+    "cache-aware": _("who has its prompt's beginning in memory, unless that one is too busy"),
+    "priority": _("in turns, by the endpoints' weights"),
+    "round-robin": _("one after another"),
+    "least-connections": _("who has the fewest requests under way"),
+    "least-latency": _("the better of two by requests under way and time to the first token"),
 }
 MODES: Final = {
-    STRICT: "only endpoints that serve the model may answer",
-    OPTIMISTIC: "when nobody who serves the model can answer, others are asked for it",
-    DISCOVERY: "the endpoints are asked for their models anew before a model that nobody serves is refused",
+    STRICT: _("only endpoints that serve the model may answer"),
+    OPTIMISTIC: _("when nobody who serves the model can answer, others are asked for it"),
+    DISCOVERY: _(
+        "the endpoints are asked for their models anew before a model that nobody serves is refused"
+    ),
 }
 FALLBACKS: Final = {
-    "compatible_only": "those that may be able to do the same",
-    "all": "any that is well",
-    "none": "but none, for OLLA_ROUTING_FALLBACK is none",
+    "compatible_only": _("those that may be able to do the same"),
+    "all": _("any that is well"),
+    "none": _("but none, for OLLA_ROUTING_FALLBACK is none"),
 }
 
 
 def sentences(found: Explanation) -> list[str]:
-    """What happens, in order: the request, its name, who may answer, its session, who is asked."""
+    """What happens, in order: the request, its name, who may answer, its session, who is asked.
+
+    In the reader's language, but for a refusal, which is in the words that clients get.
+    """
     return list(_steps(found))
 
 
 def _steps(found: Explanation) -> Iterator[str]:
     yield _request(found)
     if found["alias"]:
-        yield f"{found['model']} is an alias: {', else '.join(found['alias'])}."
+        models = gettext(", else ").join(found["alias"])
+        yield gettext("{name} is an alias: {models}.").format(name=found["model"], models=models)
     yield _mode(found)
-    able = sum(step["candidate"] for step in found["endpoints"])
-    yield f"{able} of {len(found['endpoints'])} endpoints may answer it now."
+    yield _how_many(found)
     if found["session"] is not None:
         yield _session(found["session"])
-    if found["refusal"]:
-        yield f"It is refused with {found['refusal']['status']}: {found['refusal']['message']}"
+    if refusal := found["refusal"]:
+        words = gettext("It is refused with {status}: {message}")
+        yield words.format(status=refusal["status"], message=refusal["message"])
         return
     yield from _order(found)
 
 
 def _request(found: Explanation) -> str:
-    what = f"A request for {found['model'] or 'no model'}"
-    needs = [NEEDS[word] for word in found["needs"]]
-    needs += [f"a prompt of about {found['tokens']:,} tokens"] if found["tokens"] else []
-    needed = f" with {' and '.join(needs)}" if needs else ""
-    return f"{what}{needed} by the way in for {found['surface']} endpoints."
+    needed = [str(NEEDS[word]) for word in found["needs"]]
+    if found["tokens"]:
+        needed.append(gettext("a prompt of about {tokens} tokens").format(tokens=f"{found['tokens']:,}"))
+    words = (
+        gettext("A request for {model} with {needs} by the way in for {surface} endpoints.")
+        if needed
+        else gettext("A request for {model} by the way in for {surface} endpoints.")
+    )
+    model = found["model"] or gettext("no model")
+    return words.format(model=model, needs=gettext(" and ").join(needed), surface=found["surface"])
 
 
 def _mode(found: Explanation) -> str:
     mode = found["mode"]
     more = f": {FALLBACKS[settings.OLLA_ROUTING_FALLBACK]}" if mode == OPTIMISTIC else ""
-    return f"OLLA_ROUTING_STRATEGY is {mode}: {MODES[mode]}{more}."
+    words = gettext("OLLA_ROUTING_STRATEGY is {mode}: {meaning}.")
+    return words.format(mode=mode, meaning=f"{MODES[mode]}{more}")
+
+
+def _how_many(found: Explanation) -> str:
+    total = len(found["endpoints"])
+    words = ngettext(
+        "{able} of {total} endpoint may answer it now.",
+        "{able} of {total} endpoints may answer it now.",
+        total,
+    )
+    return words.format(able=sum(step["candidate"] for step in found["endpoints"]), total=total)
 
 
 def _session(session: SessionStep) -> str:
-    who = f"The session {session['id']}"
     if session["endpoint"] is None:
-        return f"{who} has no place yet: it stays with whoever answers first."
-    if session["stays"]:
-        return f"{who} is at {session['endpoint']}, which is asked first while it has room."
-    return f"{who} is at {session['endpoint']}, which may not answer now: it moves to whoever does."
+        words = gettext("The session {id} has no place yet: it stays with whoever answers first.")
+    elif session["stays"]:
+        words = gettext("The session {id} is at {endpoint}, which is asked first while it has room.")
+    else:
+        words = gettext(
+            "The session {id} is at {endpoint}, which may not answer now: it moves to whoever does."
+        )
+    return words.format(id=session["id"], endpoint=session["endpoint"])
 
 
 def _order(found: Explanation) -> Iterator[str]:
     strategy = found["strategy"]
-    whose = "the alias's own load balancer" if found["strategy_of_alias"] else "OLLA_LOAD_BALANCER"
-    yield (
-        f"Higher priorities go first. Within a priority {strategy} decides ({whose}): {STRATEGIES[strategy]}."
+    whose = gettext("the alias's own load balancer") if found["strategy_of_alias"] else "OLLA_LOAD_BALANCER"
+    yield gettext(
+        "Higher priorities go first. Within a priority {strategy} decides ({whose}): {meaning}."
+    ).format(strategy=strategy, whose=whose, meaning=STRATEGIES[strategy])
+    as_model = gettext("{endpoint} as {model}")
+    asked = [as_model.format(**each) if found["alias"] else each["endpoint"] for each in found["order"]]
+    yield gettext("On an idle gateway it goes to {endpoints}.").format(
+        endpoints=gettext(", then to ").join(asked)
     )
-    asked = [
-        f"{each['endpoint']} as {each['model']}" if found["alias"] else each["endpoint"]
-        for each in found["order"]
-    ]
-    yield f"On an idle gateway it goes to {', then to '.join(asked)}."
     if found["decision"]:
         strategy, decision, reason = found["decision"]
-        yield f"The answer's headers say: strategy {strategy}, decision {decision}, reason {reason}."
-    yield (
-        f"When all of them are full it waits for up to {settings.OLLA_QUEUE_TIMEOUT} s, "
-        f"with at most {settings.OLLA_QUEUE_SIZE} others."
-    )
+        yield gettext(
+            "The answer's headers say: strategy {strategy}, decision {decision}, reason {reason}."
+        ).format(strategy=strategy, decision=decision, reason=reason)
+    yield gettext(
+        "When all of them are full it waits for up to {seconds} s, with at most {others} others."
+    ).format(seconds=settings.OLLA_QUEUE_TIMEOUT, others=settings.OLLA_QUEUE_SIZE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ollaproject.wire.form_fields import LinesField
@@ -76,5 +77,6 @@ class ApiKeyForm(KeyModelForm):
         super().__init__(*args, **kwargs)
         expires = self.fields.get("expires_at")
         if expires is not None and isinstance(expires.widget, forms.MultiWidget):
-            for widget, name in zip(expires.widget.widgets, ("Date", "Time"), strict=True):
-                widget.attrs["aria-label"] = f"{name} of expiry"
+            names = (gettext("Date of expiry"), gettext("Time of expiry"))
+            for widget, name in zip(expires.widget.widgets, names, strict=True):
+                widget.attrs["aria-label"] = name

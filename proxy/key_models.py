@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ollaproject.wire import roles
@@ -20,11 +21,11 @@ KEY_NAME_LENGTH = 64
 class Limited(models.Model):
     """Limits, all optional. Null: what the setting says for all. 0: none."""
 
-    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
-    tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
+    requests_per_minute = models.PositiveIntegerField(_("requests per minute"), null=True, blank=True)
+    tokens_per_minute = models.PositiveBigIntegerField(_("tokens per minute"), null=True, blank=True)
     concurrent = models.PositiveIntegerField(_("concurrent requests"), null=True, blank=True)
-    tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
-    tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
+    tokens_per_day = models.PositiveBigIntegerField(_("tokens per day"), null=True, blank=True)
+    tokens_per_month = models.PositiveBigIntegerField(_("tokens per month"), null=True, blank=True)
     max_tokens = models.PositiveIntegerField(_("tokens per answer"), null=True, blank=True)
 
     class Meta:
@@ -35,14 +36,20 @@ class ApiKey(Limited):
     """A key, without its secret. Rotating gives it another secret; the one before lives on for a while."""
 
     name = models.CharField(
+        _("name"),
         max_length=KEY_NAME_LENGTH,
         unique=True,
-        validators=[RegexValidator(r"^[\w.@:+ -]+$", "Use letters, digits, spaces and . @ : + - _")],
+        validators=[RegexValidator(r"^[\w.@:+ -]+$", _("Use letters, digits, spaces and . @ : + - _"))],
         error_messages={"unique": _("Another key has this name. Names must differ: commands go by them.")},
     )
-    public_id = models.CharField("id", max_length=12, unique=True, editable=False)
+    public_id = models.CharField(_("id"), max_length=12, unique=True, editable=False)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="api_keys",
+        verbose_name=_("owner"),
     )
     team = models.ForeignKey(
         Group,
@@ -51,19 +58,20 @@ class ApiKey(Limited):
         blank=True,
         related_name="api_keys",
         limit_choices_to=roles.are_teams,
+        verbose_name=_("team"),
     )
     digest = models.CharField(max_length=64, editable=False)
     pepper = models.CharField(max_length=8, editable=False)
     previous_digest = models.CharField(max_length=64, blank=True, editable=False)
     previous_pepper = models.CharField(max_length=8, blank=True, editable=False)
     previous_until = models.DateTimeField(null=True, editable=False)
-    enabled = models.BooleanField(default=True)
+    enabled = models.BooleanField(_("enabled"), default=True)
     revoked_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
-    allowed_models = models.JSONField(default=list, blank=True)
-    allowed_endpoints = models.JSONField(default=list, blank=True)
-    allowed_networks = models.JSONField(default=list, blank=True)
-    priority = models.SmallIntegerField(default=0)
+    allowed_models = models.JSONField(_("allowed models"), default=list, blank=True)
+    allowed_endpoints = models.JSONField(_("allowed endpoints"), default=list, blank=True)
+    allowed_networks = models.JSONField(_("allowed networks"), default=list, blank=True)
+    priority = models.SmallIntegerField(_("priority"), default=0)
     rest_api = models.BooleanField(
         _("may act for its owner"),
         default=False,
@@ -79,13 +87,14 @@ class ApiKey(Limited):
             "key is shown. Tell its holder."
         ),
     )
-    notes = models.TextField(blank=True)
+    notes = models.TextField(_("notes"), blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     rotated_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
 
     class Meta:
         verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
         permissions: ClassVar = [
             ("call_models", "Can call models from the playground"),
             ("manage_own_keys", "Can make, rotate and revoke keys of their own"),
@@ -101,13 +110,13 @@ class ApiKey(Limited):
         mistakes = {}
         for field in ("allowed_models", "allowed_endpoints"):
             if not _is_list_of_words(getattr(self, field)):
-                mistakes[field] = "Give a list of patterns such as mlx-community/*."
+                mistakes[field] = _("Give a list of patterns such as mlx-community/*.")
         try:
             Networks(self.allowed_networks)
         except (ValueError, TypeError):
-            mistakes["allowed_networks"] = "Give addresses or networks such as 10.0.0.0/8."
+            mistakes["allowed_networks"] = _("Give addresses or networks such as 10.0.0.0/8.")
         if self.rest_api and self.owner_id is None:
-            mistakes["rest_api"] = "It acts for its owner, and has none. Give it an owner."
+            mistakes["rest_api"] = _("It acts for its owner, and has none. Give it an owner.")
         if mistakes:
             raise ValidationError(mistakes)
 
@@ -120,7 +129,11 @@ class TeamLimits(Limited):
     """What the keys of a team may use together."""
 
     team = models.OneToOneField(
-        Group, on_delete=models.CASCADE, related_name="limits", limit_choices_to=roles.are_teams
+        Group,
+        on_delete=models.CASCADE,
+        related_name="limits",
+        limit_choices_to=roles.are_teams,
+        verbose_name=_("team"),
     )
 
     class Meta:
@@ -129,4 +142,4 @@ class TeamLimits(Limited):
         ordering: ClassVar = ["team__name"]
 
     def __str__(self) -> str:
-        return f"Limits of {self.team}"
+        return gettext("Limits of {team}").format(team=self.team)

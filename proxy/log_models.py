@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 NAME_LENGTH = 150
@@ -41,13 +42,13 @@ class KeptBody(models.Model):
 class BudgetReached(models.Model):
     """A key or a team has used up its tokens of a day or a month (UTC). One row for each such period."""
 
-    KINDS = (("key", "key"), ("team", "team"))
-    PERIODS = (("day", "day"), ("month", "month"))
+    KINDS = (("key", _("key")), ("team", _("team")))
+    PERIODS = (("day", _("day")), ("month", _("month")))
 
-    kind = models.CharField(max_length=4, choices=KINDS)
-    subject_id = models.BigIntegerField()
-    name = models.CharField(max_length=NAME_LENGTH)
-    period = models.CharField(max_length=5, choices=PERIODS)
+    kind = models.CharField(_("kind"), max_length=4, choices=KINDS)
+    subject_id = models.BigIntegerField(_("id"))
+    name = models.CharField(_("name"), max_length=NAME_LENGTH)
+    period = models.CharField(_("period"), max_length=5, choices=PERIODS)
     since = models.DateField(_("first day of the period"))
     budget = models.BigIntegerField(_("tokens that it may use"))
     at = models.DateTimeField(_("reached at"))
@@ -63,4 +64,10 @@ class BudgetReached(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}: {self.budget} tokens of the {self.period}"
+        words = gettext("{kind} {name}: {budget} tokens of the {period}")
+        return words.format(
+            kind=self.get_kind_display(),
+            name=self.name,
+            budget=self.budget,
+            period=self.get_period_display(),
+        )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
-from django.utils.translation import override
 from django.views.decorators.http import require_safe
 
 from endpoints.snapshot import install, snapshot
@@ -109,7 +108,4 @@ def _explained(request: HttpRequest, name: str) -> Explanation:
 
         if gateway.sticky is not None:
             session = session_in(gateway.sticky, said, name)
-    with override(
-        "en"
-    ):  # its sentences are those of the command and of the refusals: not in two languages at once
-        return explain(router_from_settings(), asked, session=session, said=said)
+    return explain(router_from_settings(), asked, session=session, said=said)

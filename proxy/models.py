@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from proxy.identity import Identity
 from proxy.key_models import KEY_NAME_LENGTH, ApiKey, TeamLimits
@@ -42,12 +44,12 @@ class Attributed(models.Model):
     These are no foreign keys: what was used stays on record when a key, a person or a team is gone.
     """
 
-    key_id = models.BigIntegerField(default=0)
-    key_name = models.CharField("key", max_length=KEY_NAME_LENGTH, blank=True, default="")
-    user_id = models.BigIntegerField(default=0)
-    user_name = models.CharField("user", max_length=150, blank=True, default="")
-    team_id = models.BigIntegerField(default=0)
-    team_name = models.CharField("team", max_length=150, blank=True, default="")
+    key_id = models.BigIntegerField(_("key id"), default=0)
+    key_name = models.CharField(_("key"), max_length=KEY_NAME_LENGTH, blank=True, default="")
+    user_id = models.BigIntegerField(_("user id"), default=0)
+    user_name = models.CharField(_("user"), max_length=150, blank=True, default="")
+    team_id = models.BigIntegerField(_("team id"), default=0)
+    team_name = models.CharField(_("team"), max_length=150, blank=True, default="")
 
     class Meta:
         abstract = True
@@ -56,10 +58,10 @@ class Attributed(models.Model):
 class Came(models.TextChoices):
     """What came of a request. Who leaves has neither been served nor been failed."""
 
-    OK = "ok", "Answered"
-    FAILED = "failed", "Failed"
-    REFUSED = "refused", "Refused"
-    LEFT = "left", "Client left"
+    OK = "ok", _("Answered")
+    FAILED = "failed", _("Failed")
+    REFUSED = "refused", _("Refused")
+    LEFT = "left", _("Client left")
 
     @classmethod
     def of(cls, status: int, error_code: str | None, *, client_left: bool) -> Came:
@@ -82,33 +84,36 @@ class RequestRecord(Attributed):
     says which limit refused it.
     """
 
-    at = models.DateTimeField("ended at")
-    request_id = models.CharField("request id", max_length=128)
-    caller = models.CharField(max_length=64, blank=True)
-    method = models.CharField(max_length=20)
-    route = models.CharField(max_length=ROUTE_LENGTH)
-    model = models.CharField(max_length=NAME_LENGTH, blank=True)
-    endpoint = models.CharField(max_length=NAME_LENGTH, blank=True)
-    status = models.PositiveSmallIntegerField("HTTP status", help_text="0: no answer had begun.")
-    error_code = models.CharField(max_length=64, blank=True)
-    client_left = models.BooleanField(default=False)
-    stream = models.BooleanField(default=False)
-    attempts = models.JSONField(default=list, help_text="Endpoint and why it failed, in the order tried.")
-    ttft_ms = models.FloatField("time to first byte (ms)", null=True)
-    duration_ms = models.FloatField("duration (ms)")
-    bytes_in = models.BigIntegerField()
-    bytes_out = models.BigIntegerField()
-    prompt_tokens = models.BigIntegerField(null=True)
-    completion_tokens = models.BigIntegerField(null=True)
-    cached_tokens = models.BigIntegerField(null=True)
-    served_model = models.CharField(max_length=NAME_LENGTH, blank=True, default="")
-    routing = models.CharField(max_length=100, blank=True, default="")
-    charged_tokens = models.BigIntegerField(default=0)
-    outcome = models.CharField(max_length=8, choices=Came, default="", blank=True)
-    limited_by = models.CharField(max_length=LIMIT_LENGTH, default="", blank=True)
+    at = models.DateTimeField(_("ended"))
+    request_id = models.CharField(_("request id"), max_length=128)
+    caller = models.CharField(_("caller"), max_length=64, blank=True)
+    method = models.CharField(_("method"), max_length=20)
+    route = models.CharField(_("route"), max_length=ROUTE_LENGTH)
+    model = models.CharField(_("model"), max_length=NAME_LENGTH, blank=True)
+    endpoint = models.CharField(_("endpoint"), max_length=NAME_LENGTH, blank=True)
+    status = models.PositiveSmallIntegerField(_("HTTP status"), help_text=_("0: no answer had begun."))
+    error_code = models.CharField(_("error code"), max_length=64, blank=True)
+    client_left = models.BooleanField(_("client left"), default=False)
+    stream = models.BooleanField(_("streamed"), default=False)
+    attempts = models.JSONField(
+        _("attempts"), default=list, help_text=_("Endpoint and why it failed, in the order tried.")
+    )
+    ttft_ms = models.FloatField(_("time to first byte (ms)"), null=True)
+    duration_ms = models.FloatField(_("duration (ms)"))
+    bytes_in = models.BigIntegerField(_("bytes in"))
+    bytes_out = models.BigIntegerField(_("bytes out"))
+    prompt_tokens = models.BigIntegerField(_("prompt tokens"), null=True)
+    completion_tokens = models.BigIntegerField(_("completion tokens"), null=True)
+    cached_tokens = models.BigIntegerField(_("cached tokens"), null=True)
+    served_model = models.CharField(_("model that answered"), max_length=NAME_LENGTH, blank=True, default="")
+    routing = models.CharField(_("routing"), max_length=100, blank=True, default="")
+    charged_tokens = models.BigIntegerField(_("counted towards limits"), default=0)
+    outcome = models.CharField(_("outcome"), max_length=8, choices=Came, default="", blank=True)
+    limited_by = models.CharField(_("limited by"), max_length=LIMIT_LENGTH, default="", blank=True)
 
     class Meta:
-        verbose_name = "request"
+        verbose_name = _("request")
+        verbose_name_plural = _("requests")
         ordering: ClassVar = ["-at", "-id"]
         indexes: ClassVar = [
             models.Index(fields=["at"], name="requests_by_time"),
@@ -168,29 +173,29 @@ class UsageTotal(Attributed):
     alone, after their first token, because nobody sees when the others are written.
     """
 
-    day = models.DateField()
-    model = models.CharField(max_length=NAME_LENGTH, blank=True)
-    endpoint = models.CharField(max_length=NAME_LENGTH, blank=True)
-    requests = models.BigIntegerField(default=0)
-    failures = models.BigIntegerField(default=0)
-    abandoned = models.BigIntegerField(default=0)
-    limited = models.BigIntegerField(default=0)
-    prompt_tokens = models.BigIntegerField(default=0)
-    completion_tokens = models.BigIntegerField(default=0)
-    cached_tokens = models.BigIntegerField(default=0)
-    charged_tokens = models.BigIntegerField(default=0)
-    bytes_in = models.BigIntegerField(default=0)
-    bytes_out = models.BigIntegerField(default=0)
-    duration_ms = models.FloatField(default=0)
-    ttft_ms = models.FloatField(default=0)
-    begun = models.BigIntegerField(default=0)
-    timed_tokens = models.BigIntegerField(default=0)
-    writing_ms = models.FloatField(default=0)
+    day = models.DateField(_("day"))
+    model = models.CharField(_("model"), max_length=NAME_LENGTH, blank=True)
+    endpoint = models.CharField(_("endpoint"), max_length=NAME_LENGTH, blank=True)
+    requests = models.BigIntegerField(_("requests"), default=0)
+    failures = models.BigIntegerField(_("failures"), default=0)
+    abandoned = models.BigIntegerField(_("abandoned by clients"), default=0)
+    limited = models.BigIntegerField(_("refused by limits"), default=0)
+    prompt_tokens = models.BigIntegerField(_("prompt tokens"), default=0)
+    completion_tokens = models.BigIntegerField(_("completion tokens"), default=0)
+    cached_tokens = models.BigIntegerField(_("cached tokens"), default=0)
+    charged_tokens = models.BigIntegerField(_("counted towards limits"), default=0)
+    bytes_in = models.BigIntegerField(_("bytes in"), default=0)
+    bytes_out = models.BigIntegerField(_("bytes out"), default=0)
+    duration_ms = models.FloatField(_("duration (ms)"), default=0)
+    ttft_ms = models.FloatField(_("time to first byte (ms)"), default=0)
+    begun = models.BigIntegerField(_("answers that began"), default=0)
+    timed_tokens = models.BigIntegerField(_("tokens that were timed"), default=0)
+    writing_ms = models.FloatField(_("time of writing (ms)"), default=0)
 
     class Meta:
+        verbose_name = _("usage of a day")
+        verbose_name_plural = _("usage by day")
         permissions: ClassVar = [("view_team_usage", "Can view the usage of the own teams")]
-        verbose_name = "usage of a day"
-        verbose_name_plural = "usage by day"
         ordering: ClassVar = ["-day"]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -199,25 +204,28 @@ class UsageTotal(Attributed):
         ]
 
     def __str__(self) -> str:
-        return f"{self.day}: {self.key_name or 'no key'}, {self.model or 'no model'}"
+        key, model = self.key_name or gettext("no key"), self.model or gettext("no model")
+        return f"{self.day}: {key}, {model}"
 
 
 class ModelPrice(models.Model):
     """What a team charges for a million tokens. The most exact pattern that fits a model's name counts."""
 
     pattern = models.CharField(
-        "models",
+        _("models"),
         max_length=NAME_LENGTH,
         unique=True,
-        help_text="A name, or a pattern such as mlx-community/*-4bit.",
+        help_text=_("A name, or a pattern such as mlx-community/*-4bit."),
     )
-    prompt = models.DecimalField("per million prompt tokens", **PRICE)
+    prompt = models.DecimalField(_("per million prompt tokens"), **PRICE)
     cached = models.DecimalField(
-        "of them cached", null=True, blank=True, help_text="Empty: as the others.", **PRICE
+        _("of them cached"), null=True, blank=True, help_text=_("Empty: as the others."), **PRICE
     )
-    completion = models.DecimalField("per million completion tokens", **PRICE)
+    completion = models.DecimalField(_("per million completion tokens"), **PRICE)
 
     class Meta:
+        verbose_name = _("model price")
+        verbose_name_plural = _("model prices")
         ordering: ClassVar = ["pattern"]
 
     def __str__(self) -> str:

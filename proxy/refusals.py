@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from endpoints.choices import Mode
 from ollaproject.wire import clock
 from proxy import errors
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
     from proxy.routing import Question
 
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600
+OUT_OF_SERVICE: Final = {
+    Mode.DRAINING: _("{who} is draining"),
+    Mode.PAUSED: _("{who} is paused"),
+    Mode.MAINTENANCE: _("{who} is in maintenance"),
+}
 
 
 def refusal(
@@ -52,11 +60,12 @@ def states(targets: Iterable[Target]) -> list[str]:
 
 
 def state_of(target: Target) -> str:
-    """Why an endpoint does not serve, in a few words."""
+    """Why an endpoint does not serve, in a few words of the active language, which is English for clients."""
     if target.mode != Mode.ACTIVE:
-        return f"{target.name} is {target.mode.value}"
-    word = target.status.label.lower()
-    return f"{target.name} is {word} ({target.reason})" if target.reason else f"{target.name} is {word}"
+        return OUT_OF_SERVICE[target.mode].format(who=target.name)
+    status = str(target.status.label).lower()
+    said = gettext("{name} is {status}").format(name=target.name, status=status)
+    return f"{said} ({target.reason})" if target.reason else said
 
 
 def with_routing(refused: ApiError, strategy: str, reason: str) -> ApiError:

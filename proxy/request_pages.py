@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from endpoints.models import Endpoint, EndpointModel
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 NAMESAKES_SHOWN: Final = 20
-SPAN_WORDS: Final = {"1h": "the last hour", "24h": "the last 24 h", "7d": "the last 7 days"}
+SPAN_WORDS: Final = {"1h": _("the last hour"), "24h": _("the last 24 h"), "7d": _("the last 7 days")}
 
 
 @require_safe

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from proxy.failover import BROKEN_OFF
 from proxy.models import FIRST_REFUSED_STATUS, Came
 
@@ -13,31 +16,31 @@ if TYPE_CHECKING:
     from proxy.models import RequestRecord
 
 STRATEGIES: Final = {
-    "strict": "Only endpoints that serve the model may answer",
-    "optimistic": "Endpoints that serve the model come first, others may stand in",
-    "discovery": "The endpoints are asked anew when nobody serves the model",
-    "alias": "The name is an alias",
+    "strict": _("Only endpoints that serve the model may answer"),
+    "optimistic": _("Endpoints that serve the model come first, others may stand in"),
+    "discovery": _("The endpoints are asked anew when nobody serves the model"),
+    "alias": _("The name is an alias"),
 }
 REASONS: Final = {
-    "model_found": "an endpoint that serves it was free to take it",
-    "model_not_found": "no endpoint serves it",
-    "model_unavailable": "its endpoints could not serve it then",
-    "model_unavailable_fallback": "its endpoints could not serve it then, so another one stood in",
-    "model_not_found_fallback": "nobody serves it, so another endpoint stood in",
-    "all_healthy_fallback": "any healthy endpoint was to take it",
-    "preferred_model_unavailable": "the first model behind it could not be served, so the next one was",
+    "model_found": _("an endpoint that serves it was free to take it"),
+    "model_not_found": _("no endpoint serves it"),
+    "model_unavailable": _("its endpoints could not serve it then"),
+    "model_unavailable_fallback": _("its endpoints could not serve it then, so another one stood in"),
+    "model_not_found_fallback": _("nobody serves it, so another endpoint stood in"),
+    "all_healthy_fallback": _("any healthy endpoint was to take it"),
+    "preferred_model_unavailable": _("the first model behind it could not be served, so the next one was"),
 }
 # A shorter wait is no limit worth a word.
 SHOWN_WAIT_MS: Final = 100
 # Errors by which something else than the rules of routing has stopped a request.
 STOPPED_BY: Final = {
-    "overloaded": "Every endpoint was full, and the queue was full too or took too long.",
-    "max_tokens_too_large": "It asked for a longer answer than its key allows.",
-    "model_not_allowed": "Its key may not use this model.",
-    "request_too_large": "It was larger than OLLA_MAX_BODY_SIZE.",
-    "context_length_exceeded": "It was longer than any endpoint's context.",
-    "upstream_timeout": "No first byte came in time.",
-    "upstream_idle_timeout": "The endpoint fell silent for longer than its idle timeout.",
+    "overloaded": _("Every endpoint was full, and the queue was full too or took too long."),
+    "max_tokens_too_large": _("It asked for a longer answer than its key allows."),
+    "model_not_allowed": _("Its key may not use this model."),
+    "request_too_large": _("It was larger than OLLA_MAX_BODY_SIZE."),
+    "context_length_exceeded": _("It was longer than any endpoint's context."),
+    "upstream_timeout": _("No first byte came in time."),
+    "upstream_idle_timeout": _("The endpoint fell silent for longer than its idle timeout."),
 }
 
 
@@ -73,30 +76,50 @@ def steps(row: RequestRecord) -> list[Step]:
 
 def sentence(row: RequestRecord) -> str:
     """What came of it, in words."""
+    if not row.outcome:
+        return ""
+    return _SENTENCES[Came(row.outcome)](row)
+
+
+def _answered(row: RequestRecord) -> str:
     failed = [step.endpoint for step in steps(row) if step.reason]
-    after = f" after {' and '.join(failed)} had failed" if failed and row.outcome == Came.OK else ""
-    words = {
-        Came.OK: f"{row.endpoint or 'The gateway itself'} answered{after}.",
-        Came.LEFT: "The client left before the end.",
-        Came.REFUSED: f"It was refused with {row.status}{f' by {row.endpoint}' if row.endpoint else ''}.",
-        Came.FAILED: _failure(row),
-    }
-    return words.get(Came(row.outcome), "") if row.outcome else ""
+    words = gettext("{who} answered after {failed} had failed.") if failed else gettext("{who} answered.")
+    return words.format(
+        who=row.endpoint or gettext("The gateway itself"), failed=gettext(" and ").join(failed)
+    )
 
 
-def _failure(row: RequestRecord) -> str:
+def _left(_row: RequestRecord) -> str:
+    return gettext("The client left before the end.")
+
+
+def _refused(row: RequestRecord) -> str:
+    words = (
+        gettext("It was refused with {status} by {endpoint}.")
+        if row.endpoint
+        else gettext("It was refused with {status}.")
+    )
+    return words.format(status=row.status, endpoint=row.endpoint)
+
+
+def _failed(row: RequestRecord) -> str:
     if row.status == HTTPStatus.OK:
-        return "The answer was cut."
-    answered = row.endpoint and not row.error_code  # else the error is the gateway's own
-    return f"{row.endpoint} answered with an error, {row.status}." if answered else "No endpoint answered it."
+        return gettext("The answer was cut.")
+    if row.endpoint and not row.error_code:  # else the error is the gateway's own
+        words = gettext("{endpoint} answered with an error, {status}.")
+        return words.format(endpoint=row.endpoint, status=row.status)
+    return gettext("No endpoint answered it.")
+
+
+_SENTENCES: Final = {Came.OK: _answered, Came.LEFT: _left, Came.REFUSED: _refused, Came.FAILED: _failed}
 
 
 def decision(row: RequestRecord) -> str:
     """How it was routed, as a sentence; empty where no model was named."""
-    strategy, _, rest = row.routing.partition(" ")
-    reason = rest.partition(" ")[2]
-    if not reason:
+    parts = row.routing.split(" ", 2)
+    if len(parts) < len(("strategy", "decision", "reason")):
         return ""
+    strategy, _decision, reason = parts
     return f"{STRATEGIES.get(strategy, strategy)}; {REASONS.get(reason, reason.replace('_', ' '))}."
 
 
@@ -105,6 +128,8 @@ def what_limited(row: RequestRecord) -> str:
     if row.limited_by:
         return f"{row.limited_by}."
     if stopped := STOPPED_BY.get(row.error_code):
-        return stopped
+        return str(stopped)
     waited = sum(step.waited_ms or 0 for step in steps(row))
-    return f"It waited {waited / 1000:.1f} s for a place." if waited >= SHOWN_WAIT_MS else ""
+    if waited < SHOWN_WAIT_MS:
+        return ""
+    return gettext("It waited {seconds} s for a place.").format(seconds=f"{waited / 1000:.1f}")

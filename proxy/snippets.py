@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from django.utils.translation import gettext
+
 
 class Snippet(NamedTuple):
     """`slug` is its page in docs/clients."""
@@ -18,12 +20,12 @@ def snippets(origin: str, model: str) -> list[Snippet]:
     """`origin` is the gateway's address without a path. The key is left to whoever copies."""
     base = f"{origin}/v1"
     return [
-        Snippet("curl", "curl", "In a terminal", _curl(base, model)),
+        Snippet("curl", "curl", gettext("In a terminal"), _curl(base, model)),
         Snippet("openai-python", "openai", "Python, pip install openai", _openai(base, model)),
-        Snippet("claude-code", "Claude Code", "In a terminal", _claude_code(origin, model)),
-        Snippet("aider", "aider", "In a terminal", _aider(base, model)),
+        Snippet("claude-code", "Claude Code", gettext("In a terminal"), _claude_code(origin, model)),
+        Snippet("aider", "aider", gettext("In a terminal"), _aider(base, model)),
         Snippet("continue", "Continue", "~/.continue/config.yaml", _continue(base, model)),
-        Snippet("open-webui", "Open WebUI", "In a terminal", _open_webui(base)),
+        Snippet("open-webui", "Open WebUI", gettext("In a terminal"), _open_webui(base)),
     ]
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from proxy.usage_report import OTHERS, by_day
 
 if TYPE_CHECKING:
@@ -22,11 +25,11 @@ SERIES: Final = 6
 HEIGHT: Final = 1000
 METRICS: Final = ("tokens", "requests", "cost")
 NAMELESS: Final = {
-    "key": "no key",
-    "user": "nobody",
-    "team": "no team",
-    "model": "no model",
-    "endpoint": "none",
+    "key": _("no key"),
+    "user": _("nobody"),
+    "team": _("no team"),
+    "model": _("no model"),
+    "endpoint": _("none"),
 }
 
 
@@ -77,7 +80,12 @@ def amount(line: Used, metric: str) -> Decimal:
 
 
 def name_of(line: Used, group: str) -> str:
-    return str(line.group[group]) or NAMELESS.get(group, "none")
+    return shown(line.group[group], group)
+
+
+def shown(name: object, group: str) -> str:
+    """The name of a key, a person and so on, or that there was none."""
+    return str(name) or str(NAMELESS.get(group, _("none")))
 
 
 def largest(lines: Sequence[Used], *, group: str, metric: str) -> tuple[str, ...]:
@@ -126,4 +134,5 @@ def in_words(number: Decimal, metric: str) -> str:
     """`12,345 tokens`, `3 requests`, `1.25`."""
     if metric == "cost":
         return f"{number:,.2f}"
-    return f"{int(number):,} {metric}"
+    words = gettext("{number} requests") if metric == "requests" else gettext("{number} tokens")
+    return words.format(number=f"{int(number):,}")

@@ -18,7 +18,7 @@ from proxy.models import Came, RequestRecord
 from proxy.playground import choices, served
 from proxy.snippets import snippets
 from proxy.tables import current_table
-from proxy.usage_chart import METRICS, NAMELESS, amount, chart, in_words, largest, name_of
+from proxy.usage_chart import METRICS, amount, chart, in_words, largest, name_of, shown
 from proxy.usage_report import FILTERS, Used
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def merged(lines: Iterable[Used], group: str) -> list[Used]:
     found = []
     for name, some in by_name.items():
         one = usage_report.whole(some)
-        one.group = {"name": str(name) or NAMELESS.get(group, "none"), "filter": str(name)}
+        one.group = {"name": shown(name, group), "filter": str(name)}
         found.append(one)
     return found
 

@@ -33,8 +33,8 @@ ORIGINS = (
     (FOLDER, _("A folder of the machine that runs it")),
     (DEMO, _("The demo model: small, real, and there at once")),
 )
-STORED = "A token is stored. Type a new one to replace it."
-NOT_STORED = "Only for private or gated models. Stored encrypted, and never shown again."
+STORED = _("A token is stored. Type a new one to replace it.")
+NOT_STORED = _("Only for private or gated models. Stored encrypted, and never shown again.")
 
 
 class KeepAliveField(DurationField):
@@ -73,6 +73,7 @@ class LocalModelForm(LocalModelModelForm):
         label=_("Where its files are"), choices=ORIGINS, initial=HUB, widget=forms.RadioSelect
     )
     source = forms.CharField(
+        label=_("Source"),
         required=False,
         max_length=500,
         widget=Suggesting((*suggestions.CHAT, *suggestions.EMBEDDING)),
@@ -89,7 +90,11 @@ class LocalModelForm(LocalModelModelForm):
             "or off: it stays."
         ),
     )
-    aliases = LinesField(required=False, help_text=_("Other names that clients may use, one per line."))
+    aliases = LinesField(
+        label=_("Aliases"),
+        required=False,
+        help_text=_("Other names that clients may use, one per line."),
+    )
     spread_over = LinesField(
         label=_("Machines together"),
         required=False,
@@ -134,11 +139,11 @@ class LocalModelForm(LocalModelModelForm):
         # To those who may only look, the admin shows text in place of fields.
         if "name" in self.fields:
             self.fields["name"].required = False
-            self.fields["name"].help_text = "What clients ask for. Empty: as its source is called."
+            self.fields["name"].help_text = gettext("What clients ask for. Empty: as its source is called.")
         if "host" in self.fields:
             self.fields["host"].widget = forms.Select(choices=machines_to_choose(self.instance.host))
-            self.fields["host"].label = "Machine"
-            self.fields["host"].help_text = "The one that runs it."
+            self.fields["host"].label = _("Machine")
+            self.fields["host"].help_text = _("The one that runs it.")
         if "new_token" in self.fields:
             stored = bool(self.instance.encrypted_token)
             self.fields["new_token"].help_text = STORED if stored else NOT_STORED

@@ -66,7 +66,8 @@ def look_at(model: LocalModel) -> Look:
         try:
             _look_at(model, role, source, found)
         except DownloadInterrupted as error:
-            found.remarks.append(f"{error} {gettext('It is looked at again when it starts.')}")
+            later = gettext("It is looked at again when it starts.")
+            found.remarks.append(f"{error} {later}")
         except ModelError as error:
             mistakes[name] = [str(error)]
     if problem := _problem_of_adapter(model):

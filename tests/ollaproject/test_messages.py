@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from django.contrib import admin
 from django.test import Client
+from django.utils.functional import Promise
 
 from tests.pages.fleet import add_endpoint
 from tests.services import missing
@@ -26,11 +28,13 @@ NO_TEXT: Final = re.compile(
     re.DOTALL,
 )
 SPOKEN: Final = re.compile(r'\b(?:aria-label|placeholder|title|alt|data-confirm|data-empty)="([^"]*)"')
+HANDED_ON: Final = re.compile(r"""{%\s*include\b[^%]*\blabel=["']([^"']*)["']""")
 TAG: Final = re.compile(r"<[^>]*>|\b[\w-]+=(?:\"[^\"]*\"|'[^']*')")
 WORD: Final = re.compile(r"[A-Za-z]{3}")
 THE_SAME_EVERYWHERE: Final = re.compile(
     r"\b(?:ollaproject|UTC|JSON|HTTP|API|REST|tok/s|top_p|sk-olla|X-Olla-Session-ID|req_)|-laptop\b"
 )
+ROOMS: Final = ("endpoints", "proxy", "inference")
 # A page of another program.
 FOREIGN: Final = ("drf_spectacular/",)
 
@@ -66,9 +70,42 @@ def test_no_template_has_words_that_are_not_to_be_translated() -> None:
     ]
     assert found == []
     assert bare_words('<p title="Said">{% translate "x" %} <b>bare</b> text</p>') == ["Said", "bare", "text"]
+    assert bare_words('{% include "choice.html" with label="Days" %}') == ["Days"]
+
+
+def test_what_the_admin_calls_tables_and_fields_is_to_be_translated() -> None:
+    ours = [model for model in admin.site._registry if model._meta.app_label in ROOMS]
+    found = [
+        f"{model._meta.label}.{field.name}: {words}"
+        for model in ours
+        for field in model._meta.fields
+        if field.editable and not field.primary_key
+        for words in (field.verbose_name, field.help_text)
+        if words and not isinstance(words, Promise)
+    ]
+    found += [
+        f"{model._meta.label}: {words}"
+        for model in ours
+        for words in (model._meta.verbose_name, model._meta.verbose_name_plural)
+        if not isinstance(words, Promise)
+    ]
+    assert len(ours) > 8
+    assert found == []
+
+
+def test_no_words_are_translated_inside_an_f_string_where_gettext_does_not_find_them() -> None:
+    inside = re.compile(r"""\{_?n?p?gettext(?:_lazy)?\(|\{_\(""")
+    found = [
+        (path.as_posix(), line)
+        for room in (*ROOMS, "ollaproject")
+        for path in (ROOT / room).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if inside.search(line)
+    ]
+    assert found == []
 
 
 def bare_words(template: str) -> list[str]:
     text = NO_TEXT.sub(" ", template)
-    pieces = [*SPOKEN.findall(text), *TAG.sub("\n", text).split("\n")]
+    pieces = [*HANDED_ON.findall(template), *SPOKEN.findall(text), *TAG.sub("\n", text).split("\n")]
     return [piece.strip() for piece in pieces if WORD.search(THE_SAME_EVERYWHERE.sub("", piece))]

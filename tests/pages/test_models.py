@@ -112,6 +112,22 @@ def test_the_page_explains_a_request_in_the_command_s_words(signed_in: SignIn, m
     assert [html.unescape(each) for each in re.findall(r"<li>(.*?)</li>", between(page))] == said
 
 
+def test_the_page_explains_in_the_readers_language_and_quotes_refusals_as_clients_get_them(
+    signed_in: SignIn, member: User
+) -> None:
+    add_endpoint("mini-1", models=(LLAMA,))
+    add_endpoint("mini-2", models=(LLAMA,), status=Status.OFFLINE, reason="connection refused")
+    load()
+    client = signed_in(member)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
+    explained = client.get(f"/models/{LLAMA}/?tools=on").content.decode()
+    refused = client.get("/models/unknown/").content.decode()
+    assert f"Eine Anfrage für {LLAMA} mit Werkzeugen durch den Eingang" in explained
+    assert "1 von 2 Endpunkten können sie jetzt beantworten." in explained
+    assert "mini-2: nicht erreichbar (connection refused)." in explained
+    assert "Sie wird mit 404 abgelehnt: No endpoint serves the model" in html.unescape(refused)
+
+
 def between(page: str) -> str:
     return page.partition('<ol class="reasons">')[2].partition("</ol>")[0]
 

@@ -12,7 +12,7 @@ from django.test import Client
 
 from endpoints.choices import Mode, Status
 from endpoints.history import Flip
-from endpoints.models import Transition
+from endpoints.models import Change, Transition
 from endpoints.status_page import together
 from endpoints.status_page_row import StatusPage
 from ollaproject.wire.clock import now
@@ -111,6 +111,19 @@ def test_the_admin_switches_it_on_and_a_new_link_ends_the_old_one(client: Client
     assert before not in renewed
     assert Client().get(f"/status/{before}/").status_code == 404
     assert Client().get(f"/status/{StatusPage.objects.get().token}/").status_code == 200
+
+
+def test_what_is_done_in_german_is_written_down_in_english_and_shown_in_german(
+    client: Client, admin_user: User
+) -> None:
+    client.force_login(admin_user)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
+    client.post(client.get(ADMIN).headers["Location"], {"enabled": "on", "title": "Models"})
+    change = Change.objects.get()
+    assert (change.kind, change.action) == ("status page", "switched on")
+    listed = client.get("/admin/endpoints/change/").content.decode()
+    assert ">Statusseite<" in listed
+    assert ">eingeschaltet<" in listed
 
 
 def test_a_member_of_no_role_cannot_switch_it_on(client: Client, onlooker: User) -> None:
