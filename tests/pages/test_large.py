@@ -132,7 +132,7 @@ def queries_of(first: int, model: str) -> dict[str, int]:
         "/endpoints/fleet/": 4,
         f"/endpoints/{first}/": 8,
         f"/endpoints/{first}/now/": 11,
-        f"/endpoints/{first}/latency/?span=90d": 4,
+        f"/endpoints/{first}/latency/?span=90d": 7,  # who asks, the endpoint, and four of its history
         f"/traffic/{first}/": 5,
         f"/traffic/{first}/first-byte/?span=7d": 4,
         "/models/": 6,
