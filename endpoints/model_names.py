@@ -57,6 +57,28 @@ COMPILED = tuple(
     (re.compile(rf"(?<![a-z])(?:{pattern})", re.IGNORECASE), family) for pattern, family in FAMILIES
 )
 UNKNOWN = "unknown"
+# How makers write the names of families that are not merely capitalised.
+SPELLED = {
+    "deepseek": "DeepSeek",
+    "gpt-oss": "gpt-oss",
+    "smollm": "SmolLM",
+    "llava": "LLaVA",
+    "glm": "GLM",
+    "minimax": "MiniMax",
+    "ernie": "ERNIE",
+    "internlm": "InternLM",
+    "exaone": "EXAONE",
+    "olmo": "OLMo",
+    "lfm": "LFM",
+    "starcoder": "StarCoder",
+    "stablelm": "StableLM",
+    "mxbai": "mxbai",
+    "bge": "BGE",
+    "gte": "GTE",
+    "minilm": "MiniLM",
+    "bert": "BERT",
+    "gpt": "GPT",
+}
 
 BEGIN, END = r"(?<![A-Za-z0-9.])", r"(?![A-Za-z0-9])"
 # 3B, 0.5B, 8x7B, 30B-A3B (of which 3 billion are active), 135M, 1T, E4B (an effective size).

@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 
 from endpoints.choices import Mode, Status
 from endpoints.live import SIGNED_OUT
+from endpoints.model_names import SPELLED, UNKNOWN
 from endpoints.overview import MODE_WORDS, latency_ms
 from ollaproject.wire.clock import now
 from ollaproject.wire.time_words import span
@@ -56,6 +57,12 @@ def mode_pill(mode: str) -> SafeString:
 def mode_word(mode: str) -> str:
     """A mode in one or two words: `Draining`."""
     return str(MODE_WORDS[Mode(mode)])
+
+
+@register.filter
+def family_word(family: str) -> str:
+    """A family of models as its makers write it: `SmolLM`."""
+    return gettext("Unknown") if family == UNKNOWN else SPELLED.get(family, family[:1].upper() + family[1:])
 
 
 @register.simple_tag

@@ -38,10 +38,12 @@ endpoints:
     type: vllm-mlx
 """
 LONG = "a-very-long-name-without-any-place-to-break-it-0123456789-abcdef"
-# What is wider than the box that cuts it off. (A table may be moved sideways in its own box.)
+# What is wider than the box that cuts it off. (A table may be moved sideways in its own box, unless its rows
+# are cards on a phone.)
 CUT_OFF = """() => [...document.querySelectorAll("main *")]
-  .filter((box) => ["hidden", "clip"].includes(getComputedStyle(box).overflowX))
-  .filter((box) => !box.closest("input, .unseen, .visually-hidden, .names"))
+  .filter((box) => ["hidden", "clip"].includes(getComputedStyle(box).overflowX) ||
+    box.matches(".table-box:has(> .cards-on-phone)"))
+  .filter((box) => !box.closest("input, .unseen, .visually-hidden, .names, .cards-on-phone thead"))
   .filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1)
   .map((box) => box.className || box.tagName)"""
 
@@ -70,6 +72,8 @@ def pages_of(endpoint: Endpoint) -> list[str]:
         "/",
         f"/endpoints/{endpoint.pk}/",
         "/incidents/",
+        "/models/",
+        f"/models/organisation/{LONG}-1/",
         "/models/local/",
         f"/models/local/{LocalModel.objects.get(status__state=State.FAILED).pk}/",
         f"/admin/inference/localmodel/{LocalModel.objects.get(status__state=State.LOADING).pk}/change/",

@@ -14,6 +14,7 @@ from endpoints import routing_table
 from endpoints.choices import Status
 from endpoints.models import AliasedModel, EndpointModel, ModelAlias
 from endpoints.snapshot import install, snapshot
+from endpoints.templatetags.fleet import family_word
 from ollaproject.wire.clock import now
 from proxy.models import UsageTotal
 from tests.pages.fleet import add_endpoint
@@ -41,6 +42,14 @@ def own_table() -> Iterator[None]:
 def load() -> None:
     """What a web process does when the fleet has changed."""
     install(routing_table.build(revision=1))
+
+
+@pytest.mark.parametrize(
+    ("family", "word"),
+    [("smollm", "SmolLM"), ("qwen", "Qwen"), ("qwen2MoE", "Qwen2MoE"), ("unknown", "Unknown")],
+)
+def test_a_family_is_written_as_its_makers_do(family: str, word: str) -> None:
+    assert family_word(family) == word
 
 
 def test_the_catalogue_says_what_a_name_and_a_backend_tell(signed_in: SignIn, member: User) -> None:
