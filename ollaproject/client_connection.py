@@ -86,8 +86,10 @@ class ClientConnection(HttpToolsProtocol):
             self._latest.received_whole(body)
             self._begin(self._latest)
         else:
+            before = self._latest
             self._parse(data)
-            if self._between and self._latest is not None:
+            # Line ends between two requests are none: what came before them did not begin in `data`.
+            if self._between and self._latest is not None and self._latest is not before:
                 self._known_heads.learn(data, self._latest.scope)
         if self.running is not None:
             self.turn.woke()

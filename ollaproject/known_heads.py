@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from ollaproject.wire.asgi import Scope
 
-# Heads with these have a meaning beyond themselves, or are never the same twice.
-NEVER_KEPT = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"x-request-id", b"traceparent"})
+# Heads with these are never the same twice: they would drive others out.
+NEVER_TWICE = frozenset({b"x-request-id", b"traceparent"})
 
 OF_ITS_CONNECTION = frozenset({"client", "server", "extensions"})
 
@@ -62,14 +62,15 @@ class KnownHeads:
         return None if known is None else (known, digits, body)
 
     def learn(self, data: bytes, scope: Scope) -> None:
-        """The parser has found one whole request in `data`, after which the connection stays open."""
+        """The parser has found a whole request in `data`, the last of those that began there.
+
+        The connection stays open after it. With others before it, `data` is no whole message.
+        """
         pieces = taken_apart(data)
-        if pieces is None or not NEVER_KEPT.isdisjoint(dict(scope["headers"])):
+        if pieces is None or not NEVER_TWICE.isdisjoint(dict(scope["headers"])):
             return
         head, digits, _ = pieces
-        place = place_of_length(scope["headers"], digits)
-        if place is not None:
-            self._known.keep(head, KnownHead(scope, place))
+        self._known.keep(head, KnownHead(scope, place_of_length(scope["headers"], digits)))
 
 
 _of_servers: WeakKeyDictionary[uvicorn.Config, KnownHeads] = WeakKeyDictionary()

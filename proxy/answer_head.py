@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ollaproject.wire.heads import CONTENT_LENGTH, place_of_length, taken_apart, with_length
+from ollaproject.wire.heads import CONTENT_LENGTH, taken_apart, with_length
 from proxy.headers import is_event_stream, to_client
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ class AnswerHead:
     def worth_keeping(cls, data: bytes, status: int, pairs: list[Pair]) -> tuple[bytes, AnswerHead] | None:
         """By what it is to be known again, when a whole answer with a length came in one piece."""
         head, digits, _ = taken_apart(data) or (b"", b"", b"")
-        if not digits or not head.startswith(b"HTTP/1.1 %d" % status):
-            return None
-        if place_of_length(pairs, digits) is None or status in NO_BODY_STATUSES:
+        if not digits or not head.startswith(b"HTTP/1.1 %d" % status) or status in NO_BODY_STATUSES:
             return None
         return head, cls(status, pairs)
 

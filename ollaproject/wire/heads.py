@@ -22,7 +22,6 @@ END = b"\r\n\r\n"
 # As nearly everybody writes it. A head with another spelling is parsed each time.
 LENGTH_NAMES = (b"\r\ncontent-length: ", b"\r\nContent-Length: ")
 CONTENT_LENGTH = b"content-length"
-MAX_DIGITS = 18
 
 
 def taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
@@ -39,21 +38,18 @@ def taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
             start += len(name)
             stop = data.find(b"\r", start)
             digits = data[start:stop]
-            if stop - start > MAX_DIGITS or not digits.isdigit() or len(data) - end != int(digits):
+            if not digits.isdigit() or len(data) - end != int(digits):
                 return None
             return data[:start] + data[stop:end], digits, data[end:]
     return (data, b"", b"") if len(data) == end else None
 
 
-def place_of_length(headers: Sequence[Pair], digits: bytes) -> int | None:
-    """Where in a parsed head its one Content-Length is, whose value are these digits; -1: it says none.
+def place_of_length(headers: Sequence[Pair], digits: bytes) -> int:
+    """Where in a parsed head the Content-Length is from which these digits were taken; -1: none were.
 
-    None: that is not so, and the head must not be kept. Names are in lower case.
+    It is the only one: a parser refuses a second. Names are in lower case.
     """
-    places = [place for place, (name, _) in enumerate(headers) if name == CONTENT_LENGTH]
-    if not digits:
-        return None if places else -1
-    return places[0] if len(places) == 1 and headers[places[0]][1] == digits else None
+    return headers.index((CONTENT_LENGTH, digits)) if digits else -1
 
 
 def with_length(headers: list[Pair], place: int, digits: bytes) -> list[Pair]:

@@ -1,92 +1,38 @@
-"""Heads that came before are not parsed again: nothing that anybody can see may change by that."""
+"""Heads of requests that came before are not parsed again: nothing that anybody can see changes by that."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import gc
+import weakref
+from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
 import uvicorn
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from ollaproject.client_connection import ClientConnection
-from ollaproject.wire.heads import MAX_KNOWN, Memory
-from proxy.connection import Connection, Timeouts
-from proxy.wire_errors import WireError
+from ollaproject.wire.asgi import SAME_HEAD
+from ollaproject.wire.heads import MAX_KNOWN, MAX_KNOWN_BYTES, Memory, taken_apart
+from tests.proxy.bare_wire import BODIES, COMMON_LINES, LINES, ODD_LINES, Seen, Wire, messages, pieces_of
+from tests.proxy.wire import raw_client
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from ollaproject.wire.asgi import Receive, Scope, Send
-    from proxy.answer_head import AnswerHead
+    from tests.proxy.conftest import Served
 
-COMMON_LINES = ["Host: localhost", "X-Name: value", "Content-Length: %(size)d", "content-length: %(size)d"]
-# What a head may hold that must be read anew each time, or refused.
-ODD_LINES = [
-    *(
-        "CONTENT-LENGTH: %(size)d",
-        "Content-Length:%(size)d",
-        "Content-Length : %(size)d",
-        "Content-Length: %(size)d ",
-    ),
-    *(
-        "Content-Length: 0%(size)d",
-        "Content-Length: +%(size)d",
-        "X-Name: Content-Length: %(size)d",
-        "no colon",
-    ),
-    *("Transfer-Encoding: chunked", "Connection: close", "Connection: keep-alive", "Expect: 100-continue"),
-    *(
-        " Content-Length: %(size)d",
-        "X-Broken: a\nContent-Length: %(size)d",
-        "X-Request-Id: one",
-        "Upgrade: h2c",
-    ),
-]
-LINES = st.lists(st.sampled_from(COMMON_LINES) | st.sampled_from(ODD_LINES), max_size=5)
-BODIES = st.lists(st.binary(max_size=30), min_size=2, max_size=4)
-Seen = list[tuple[object, ...]]
-
-
-class Wire(asyncio.Transport):
-    """A connection whose other side is the test."""
-
-    def __init__(self) -> None:
-        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        """Nobody listens."""
-
-    def pause_reading(self) -> None:
-        """The test feeds it anyway."""
-
-    resume_reading = pause_reading
-
-
-def messages(first_line: str, lines: list[str], bodies: list[bytes]) -> list[bytes]:
-    """Whole messages with the same head, but for the length of their bodies."""
-    template = "\r\n".join([first_line, *lines, "", ""])
-    return [template.replace("%(size)d", str(len(body))).encode() + body for body in bodies]
-
-
-def pieces_of(message: bytes, *, whole: bool) -> list[bytes]:
-    """What does not come in one piece is parsed, always."""
-    return [message] if whole else [message[:1], message[1:]]
+CONNECTIONS = 3
+# What is meant to be taken for something that it is not.
+HIDDEN = b"POST /hidden HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\nhidden"
+LINE_OF_LENGTH = b"x\r\ncontent-length: 5\r\n\r\nbody!"
+CHUNKED_HEAD = b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = b"5\r\nchunk\r\n0\r\n\r\n"
+CHUNK_OF_LENGTH = b"%x\r\n%b\r\n0\r\n\r\n" % (len(LINE_OF_LENGTH), LINE_OF_LENGTH)
+LIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def body_of(receive: Receive) -> bytes:
@@ -98,29 +44,55 @@ async def body_of(receive: Receive) -> bytes:
     return body
 
 
-async def served(requests: list[bytes], *, whole: bool) -> tuple[Seen, bytes, bool]:
-    """What an application gets of these requests, what the client reads, and whether it may go on."""
+class Sent(NamedTuple):
+    """What a client sends in one piece, over which of its connections. With others `at_once`, nothing happens
+    between them.
+    """
+
+    data: bytes
+    connection: int = 0
+    at_once: bool = False
+
+
+class Talk(NamedTuple):
+    """What became of it: what the application got, what clients read, and who may go on."""
+
+    seen: Seen
+    read: list[bytes]
+    open: list[bool]
+
+
+async def talk_of(sent: Iterable[Sent], *, whole: bool) -> Talk:
+    """What one server makes of it. `whole`: in the pieces that were sent, so that heads can be known."""
     seen: Seen = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        told = (scope[name] for name in ("method", "raw_path", "query_string", "headers"))
+        told = (scope[name] for name in ("method", "raw_path", "query_string", "headers", "client"))
         seen.append((*told, await body_of(receive)))
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"%d" % len(seen)})
+        await send({"type": "http.response.body", "body": b"%d" % len(seen[-1][-1])})  # type: ignore[arg-type]
 
     config = uvicorn.Config(application, http=ClientConnection, log_config=None, lifespan="off")
-    connection = ClientConnection(config=config, server_state=ServerState(), app_state={})
-    wire = Wire()
-    connection.connection_made(wire)
-    for request in requests:
-        for piece in pieces_of(request, whole=whole):
-            if not wire.closed:
-                connection.data_received(piece)
-        await let_it_work()
-    is_open = not wire.closed
-    connection.connection_lost(None)
+    wires = [Wire(number) for number in range(CONNECTIONS)]
+    connections = [connected(wire, config) for wire in wires]
+    for data, number, at_once in sent:
+        for piece in pieces_of(data, whole=whole):
+            if not wires[number].closed:
+                connections[number].data_received(piece)
+        if not at_once:
+            await let_it_work()
     await let_it_work()
-    return seen, wire.written, is_open
+    still_open = [not wire.closed for wire in wires]
+    for connection in connections:
+        connection.connection_lost(None)
+    await let_it_work()
+    return Talk(seen, [wire.written for wire in wires], still_open)
+
+
+def connected(wire: Wire, config: uvicorn.Config) -> ClientConnection:
+    made = ClientConnection(config=config, server_state=ServerState(), app_state={})
+    made.connection_made(wire)
+    return made
 
 
 async def let_it_work() -> None:
@@ -137,74 +109,175 @@ async def let_it_work() -> None:
     lines=["Content-Length: %(size)d", "Transfer-Encoding: chunked"], bodies=[b"0\r\n\r\n", b"0\r\n\r\n"]
 )
 def test_requests_are_the_same_whether_their_head_came_before(lines: list[str], bodies: list[bytes]) -> None:
-    requests = messages("POST /v1/x?y=1 HTTP/1.1", lines, bodies)
+    sent = [Sent(data) for data in messages("POST /v1/x?y=1 HTTP/1.1", lines, bodies)]
 
-    assert asyncio.run(served(requests, whole=True)) == asyncio.run(served(requests, whole=False))
-
-
-async def answered(answers: list[bytes], *, whole: bool, method: str = "GET") -> Seen:
-    """What comes of one exchange after another, on one connection as long as it may be used again."""
-    known: Memory[AnswerHead] = Memory()
-    seen: Seen = []
-    connection: Connection | None = None
-    for answer in answers:
-        if connection is None or not connection.reusable:
-            connection = Connection(asyncio.get_running_loop(), lambda _: None, known)
-            connection.connection_made(Wire())
-        task = asyncio.create_task(_exchange(connection, expects_body=method != "HEAD"))
-        await asyncio.sleep(0)
-        for piece in pieces_of(answer, whole=whole):
-            connection.data_received(piece)
-        await asyncio.sleep(0)
-        if not task.done():
-            connection.connection_lost(None)
-        seen.append((*await task, connection.reusable))
-    return seen
+    assert asyncio.run(talk_of(sent, whole=True)) == asyncio.run(talk_of(sent, whole=False))
 
 
-async def _exchange(connection: Connection, *, expects_body: bool) -> tuple[object, ...]:
-    timeouts = Timeouts(5, 5, 5, 5)
-    try:
-        await connection.exchange(b"GET", b"", timeouts=timeouts, expects_body=expects_body)
-        body = b""
-        while data := await connection.read(5):
-            body += data
-    except WireError as error:
-        return (type(error),)
-    head = connection.head
-    return (
-        connection.status,
-        connection.headers,
-        head.for_client(connection.said_length),
-        head.is_stream,
-        body,
-    )
+class Turn(NamedTuple):
+    """A request of one of the two heads that a talk is about, and how it is not as its head says."""
+
+    head: int
+    body: bytes
+    says_more: int
+    behind: bytes
+    connection: int
+    at_once: bool
+    spoilt: tuple[int, bytes] | None
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    lines=LINES,
-    bodies=BODIES,
-    status=st.sampled_from(["200 OK", "404 Not Found", "204 No Content", "304 Not Modified", "100 Continue"]),
-    method=st.sampled_from(["GET", "HEAD"]),
+HEADS = st.lists(st.sampled_from(COMMON_LINES) | st.sampled_from(ODD_LINES), max_size=3)
+SPOILING = [b"\r", b"\n", b":", b" ", b"0", b"x", b""]
+TURNS = st.builds(
+    Turn,
+    head=st.integers(0, 1),
+    body=st.sampled_from([b"", b"body", b"a longer body", LINE_OF_LENGTH, CHUNKED, HIDDEN]),
+    says_more=st.sampled_from([0, 0, 0, 0, -1, 1, len(HIDDEN), -len(HIDDEN)]),
+    behind=st.sampled_from([b"", b"", b"", b"\r\n", b"\r\n\r\n", HIDDEN]),
+    connection=st.integers(0, CONNECTIONS - 1),
+    at_once=st.booleans(),
+    spoilt=st.none()
+    | st.tuples(st.integers(0, 200), st.sampled_from([b"\r", b"\n", b":", b" ", b"0", b"x", b""])),
 )
-@example(
-    lines=["Content-Length: %(size)d"], bodies=[b"first", b"the second", b"x"], status="200 OK", method="GET"
-)
-@example(
-    lines=["Content-Length: %(size)d"],
-    bodies=[b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"] * 2,
-    status="100 Continue",
-    method="GET",
-)
-def test_answers_are_the_same_whether_their_head_came_before(
-    lines: list[str], bodies: list[bytes], status: str, method: str
+
+
+def sent_in(turn: Turn, heads: Sequence[list[str]]) -> Sent:
+    head = "\r\n".join(["POST /v1/x HTTP/1.1", *heads[turn.head], "", ""])
+    data = head.replace("%(size)d", str(max(0, len(turn.body) + turn.says_more))).encode() + turn.body
+    if turn.spoilt is not None:
+        place = turn.spoilt[0] % len(data)
+        data = data[:place] + turn.spoilt[1] + data[place + 1 :]
+    return Sent(data + turn.behind, turn.connection, turn.at_once)
+
+
+@settings(max_examples=600, deadline=None)
+@given(heads=st.tuples(HEADS, HEADS), turns=st.lists(TURNS, min_size=2, max_size=8))
+def test_whatever_comes_after_a_head_that_is_known_is_read_as_a_parser_reads_it(
+    heads: tuple[list[str], list[str]], turns: list[Turn]
 ) -> None:
-    wire = messages(f"HTTP/1.1 {status}", lines, bodies)
+    """Bodies that are shorter or longer than said, requests within them, stray line ends, spoilt bytes."""
+    sent = [sent_in(turn, heads) for turn in turns]
 
-    parsed = asyncio.run(answered(wire, whole=False, method=method))
+    assert asyncio.run(talk_of(sent, whole=True)) == asyncio.run(talk_of(sent, whole=False))
 
-    assert asyncio.run(answered(wire, whole=True, method=method)) == parsed
+
+GET = b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+KNOWN = b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "bodies"),
+    [
+        ([KNOWN % 4 + b"body", KNOWN % len(HIDDEN) + HIDDEN], [b"body", HIDDEN]),
+        ([KNOWN % 4 + b"body", KNOWN % 4 + b"body" + HIDDEN], [b"body", b"body", b"hidden"]),
+        ([KNOWN % 4 + b"body", KNOWN % 8 + b"half", b"half"], [b"body", b"halfhalf"]),
+        ([KNOWN % 4 + b"body", KNOWN % 0 + HIDDEN], [b"body", b"", b"hidden"]),
+        ([GET, GET + HIDDEN], [b"", b"", b"hidden"]),
+        ([GET, b"\r\n\r\n", b"\r\n\r\n", GET], [b"", b""]),
+        ([KNOWN % 4 + b"body", b"\r\n\r\n", b"\r\n\r\n"], [b"body"]),
+        ([GET, b"\r\n\r\n" + GET], [b"", b""]),
+        ([CHUNKED_HEAD, CHUNKED, CHUNKED_HEAD, CHUNKED], [b"chunk", b"chunk"]),
+        ([CHUNKED_HEAD + CHUNKED, CHUNKED_HEAD + CHUNKED], [b"chunk", b"chunk"]),
+        ([CHUNKED_HEAD + CHUNK_OF_LENGTH] * 2, [LINE_OF_LENGTH, LINE_OF_LENGTH]),
+    ],
+    ids=[
+        "a request as a body", "one behind a body", "a body in two pieces", "one behind no body",
+        "one behind a head", "line ends between", "line ends behind a body", "line ends before",
+        "chunks after their head", "chunks with it", "a length within a chunk",
+    ],
+)  # fmt: skip
+def test_where_a_request_ends_is_where_its_head_says(data: list[bytes], bodies: list[bytes]) -> None:
+    talk = asyncio.run(talk_of(map(Sent, data), whole=True))
+    assert [seen[-1] for seen in talk.seen] == bodies
+
+
+def test_nobody_asks_in_anothers_name_by_line_ends(served: Served) -> None:
+    """Over real connections: what one client has sent is never sent again for another."""
+    with raw_client(served.port) as one:
+        one.send(LIVE)
+        one.read_until(b"}")
+        one.send(b"\r\n\r\n")
+        one.send(LIVE)  # after its answer, the line ends have come as well
+        one.read_until(b"}")
+    with raw_client(served.port) as other:
+        other.send(b"\r\n\r\n")
+        other.send(LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert other.read_to_close().count(b"HTTP/1.1 200 ") == 1
+
+
+def kept_of(requests: list[bytes]) -> list[bool]:
+    """Which of these heads are known after all of them came, each on a connection of its own."""
+
+    async def talk() -> list[bool]:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["extensions"][SAME_HEAD])
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        seen: list[object] = []
+        config = uvicorn.Config(application, http=ClientConnection, log_config=None, lifespan="off")
+        for request in [*requests, *requests]:
+            connection = connected(Wire(), config)
+            connection.data_received(request)
+            await let_it_work()
+            connection.connection_lost(None)
+        return [one is other for one, other in zip(seen, seen[len(requests) :], strict=False)]
+
+    return asyncio.run(talk())
+
+
+def test_a_head_is_known_to_every_connection_of_a_server() -> None:
+    assert kept_of([GET, KNOWN % 4 + b"body", GET.replace(b"GET", b"HEAD")]) == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"X-Request-ID: 1", b"traceparent: 00-1", b"X-Long: " + b"x" * MAX_KNOWN_BYTES, b"Connection: close"],
+    ids=["request id", "trace", "long", "last of its connection"],
+)
+def test_a_head_that_will_not_come_again_takes_nobodys_place(line: bytes) -> None:
+    assert kept_of([GET.replace(b"\r\n\r\n", b"\r\n" + line + b"\r\n\r\n"), GET]) == [False, True]
+
+
+def test_a_known_head_holds_no_connection() -> None:
+    async def talk() -> object:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        config = uvicorn.Config(application, http=ClientConnection, log_config=None, lifespan="off")
+        connection = connected(Wire(), config)
+        gone = weakref.ref(connection)
+        connection.data_received(GET)
+        await let_it_work()
+        connection.connection_lost(None)
+        del connection
+        await let_it_work()
+        gc.collect()
+        return gone()
+
+    assert asyncio.run(talk()) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "apart"),
+    [
+        (GET, (GET, b"", b"")),
+        (KNOWN % 4 + b"body", (KNOWN.replace(b"%d", b""), b"4", b"body")),
+        (KNOWN % 4 + b"bod", None),
+        (KNOWN % 4 + b"body+", None),
+        (GET + b"+", None),
+        (GET[:-1], None),
+        (b"GET", None),
+        (b"", None),
+        (GET + b"\r\nContent-Length: 22\r\n", None),
+        (KNOWN.replace(b"%d", b"x") + b"body", None),
+        (KNOWN.replace(b"%d", b"9" * 1500) + b"body", None),
+        (b"GET /" + b"x" * (MAX_KNOWN_BYTES - len(GET) + 1) + GET[5:], None),
+    ],
+)
+def test_what_is_no_whole_message_is_not_taken_apart(data: bytes, apart: object) -> None:
+    assert taken_apart(data) == apart
 
 
 def test_only_so_many_heads_are_remembered_and_those_in_use_longest() -> None:
