@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MARKS = re.compile(r'["{}\[\]\\]')
-OPENING, CLOSING = "{[", "}]"
+OPENING = "{["
 
 
 class Grown(NamedTuple):

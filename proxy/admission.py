@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
@@ -131,14 +131,6 @@ class Admission:
                     if caller in self._lines:
                         self._lines.move_to_end(caller)
                     return
-
-    def longest_wait(self) -> float:
-        """For how many seconds the one who has waited longest has waited, 0 when nobody waits."""
-        now = time.perf_counter()
-        return now - min((line[0].since for line in self._lines.values()), default=now)
-
-    def waiting_by_priority(self) -> dict[int, int]:
-        return dict(Counter(waiter.priority for line in self._lines.values() for waiter in line))
 
     def _order(self) -> list[tuple[str, deque[Waiter]]]:
         """The lines, the one that a free place is offered to first."""

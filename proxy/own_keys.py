@@ -35,10 +35,6 @@ def of(user: User) -> QuerySet[ApiKey]:
     return ApiKey.objects.filter(owner=user).select_related("owner", "team", "team__limits")
 
 
-def of_teams(teams: QuerySet[Group]) -> QuerySet[ApiKey]:
-    return ApiKey.objects.filter(team__in=teams).select_related("owner", "team", "team__limits")
-
-
 def manageable(user: User) -> QuerySet[ApiKey]:
     """Those that a person may rotate and revoke. Keys that act for somebody else are none of them."""
     found = Q(pk__in=())

@@ -43,4 +43,3 @@ class State(models.TextChoices):
 
 FETCHING: Final = frozenset({State.DOWNLOADING, State.VERIFYING})
 ON_THE_MOVE: Final = frozenset({State.DOWNLOADING, State.VERIFYING, State.LOADING, State.STOPPING})
-RESTING: Final = frozenset({State.STOPPED, State.UNLOADED})

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 LITTLE_BYTES = 2_000_000_000
 HARDLY_ANY_BYTES = 200_000_000
 BYTES_PER_GIGABYTE = 1_000_000_000
-SAID_ELSEWHERE = frozenset({"database"})  # tags of Django's checks
 
 
 def configuration() -> Iterator[Finding]:

@@ -24,7 +24,6 @@ TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-OVERLOADED_CODES = frozenset({"overloaded", "shutting_down"})
 FIRST_SERVER_STATUS = 500
 
 
