@@ -88,6 +88,11 @@ class OperationCounts:
     output_tokens: Histogram = field(default_factory=Histogram)
 
 
+def share(some: int, others: int) -> float | None:
+    """How many of all are `some`, between 0 and 1; None while there are none at all."""
+    return some / (some + others) if some + others else None
+
+
 @dataclass(slots=True)
 class ModelCounts:
     """One model's requests that reached an endpoint. Times in seconds; `last_at` is Unix time.
@@ -116,9 +121,7 @@ class ModelCounts:
 
     @property
     def success_rate(self) -> float | None:
-        """Between 0 and 1, None while nothing has ended."""
-        ended = self.successes + self.failures
-        return self.successes / ended if ended else None
+        return share(self.successes, self.failures)
 
 
 @dataclass(slots=True)
@@ -136,9 +139,7 @@ class EndpointCounts:
 
     @property
     def success_rate(self) -> float | None:
-        """Between 0 and 1, None while nothing has ended."""
-        ended = self.successes + self.failures
-        return self.successes / ended if ended else None
+        return share(self.successes, self.failures)
 
     @property
     def latency_average(self) -> float | None:

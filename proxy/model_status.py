@@ -14,14 +14,13 @@ from proxy import figures
 from proxy.counts import ModelCounts, add
 from proxy.model_catalogue import known_models
 from proxy.status import stamp
-from proxy.translators import figures_in
+from proxy.translators import TranslatorFigures, figures_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from proxy.model_catalogue import Known
     from proxy.shared_counts import Traffic
-    from proxy.translators import TranslatorFigures
 
 RECENT_MODELS = 10
 
@@ -135,27 +134,22 @@ def _of_model(name: str, counts: ModelCounts) -> dict[str, Any]:
 def translator_stats(traffic: Traffic) -> dict[str, Any]:
     """`/internal/stats/translators`: requests in other formats than chat completions."""
     found = figures_in(traffic.counts.named)
-    total = sum(each.requests for each in found.values())
-    ended = sum(each.succeeded + each.failed for each in found.values())
-    succeeded = sum(each.succeeded for each in found.values())
-    passed = sum(each.passed_through for each in found.values())
-    translated = sum(each.translated for each in found.values())
-    streaming = sum(each.streaming for each in found.values())
+    total = TranslatorFigures()
+    for each in found.values():
+        add(total, each)
     return {
         "timestamp": stamp(clock.now()),
         "translators": [_of_translator(name, each) for name, each in sorted(found.items())],
         "summary": {
             "total_translators": len(found),
             "active_translators": sum(each.requests > 0 for each in found.values()),
-            "total_requests": total,
-            "overall_success_rate": figures.percent(succeeded / ended if ended else None),
-            "total_passthrough": passed,
-            "total_translations": translated,
-            "overall_passthrough_rate": figures.percent(
-                passed / (passed + translated) if passed + translated else None
-            ),
-            "total_streaming": streaming,
-            "total_non_streaming": total - streaming,
+            "total_requests": total.requests,
+            "overall_success_rate": figures.percent(total.success_rate),
+            "total_passthrough": total.passed_through,
+            "total_translations": total.translated,
+            "overall_passthrough_rate": figures.percent(total.passthrough_rate),
+            "total_streaming": total.streaming,
+            "total_non_streaming": total.requests - total.streaming,
         },
     }
 

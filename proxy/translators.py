@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
+from proxy.counts import share
 from proxy.messages import Counting, Messages
 from proxy.responses import Responses
 
@@ -61,14 +62,11 @@ class TranslatorFigures:
 
     @property
     def success_rate(self) -> float | None:
-        """Between 0 and 1, None while nothing has ended."""
-        ended = self.succeeded + self.failed
-        return self.succeeded / ended if ended else None
+        return share(self.succeeded, self.failed)
 
     @property
     def passthrough_rate(self) -> float | None:
-        placed = self.passed_through + self.translated
-        return self.passed_through / placed if placed else None
+        return share(self.passed_through, self.translated)
 
     @property
     def latency_average(self) -> float | None:

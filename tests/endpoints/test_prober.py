@@ -47,41 +47,44 @@ def becomes(endpoint: Endpoint, status: Status) -> None:
     eventually(lambda: status_of(endpoint) == status, f"{endpoint} did not become {status}")
 
 
+def found_well(endpoint: Endpoint) -> Endpoint:
+    """The same, checked and found healthy."""
+    tasks.check_due()
+    becomes(endpoint, Status.HEALTHY)
+    return endpoint
+
+
+def check_now(endpoint: Endpoint) -> None:
+    schedule.bring_forward([endpoint.pk])
+    tasks.check_due()
+
+
 def test_a_tick_checks_a_new_endpoint_and_finds_its_models(
     make_endpoint: MakeEndpoint, upstream: FakeUpstream
 ) -> None:
-    endpoint = make_endpoint(url=upstream.url)
-    tasks.check_due()
-    becomes(endpoint, Status.HEALTHY)
+    endpoint = found_well(make_endpoint(url=upstream.url))
     assert list(endpoint.models.values_list("name", flat=True)) == ["m1"]
 
 
 def test_an_endpoint_that_dies_and_comes_back_is_followed(
     make_endpoint: MakeEndpoint, upstream: FakeUpstream
 ) -> None:
-    endpoint = make_endpoint(url=upstream.url)
-    tasks.check_due()
-    becomes(endpoint, Status.HEALTHY)
+    endpoint = found_well(make_endpoint(url=upstream.url))
     upstream.stop()
-    schedule.bring_forward([endpoint.pk])
-    tasks.check_due()
+    check_now(endpoint)
     becomes(endpoint, Status.OFFLINE)
     assert EndpointHealth.objects.get().reason == "connection refused"
     upstream.start()
-    schedule.bring_forward([endpoint.pk])
-    tasks.check_due()
+    check_now(endpoint)
     becomes(endpoint, Status.HEALTHY)
 
 
 def test_a_dead_endpoint_is_down_soon_after_the_first_check_that_fails(
     make_endpoint: MakeEndpoint, upstream: FakeUpstream
 ) -> None:
-    endpoint = make_endpoint(url=upstream.url, check_interval_seconds=60)
-    tasks.check_due()
-    becomes(endpoint, Status.HEALTHY)
+    endpoint = found_well(make_endpoint(url=upstream.url, check_interval_seconds=60))
     upstream.stop()
-    schedule.bring_forward([endpoint.pk])
-    tasks.check_due()
+    check_now(endpoint)
     becomes(endpoint, Status.OFFLINE)
     flipped, failed = HealthCheck.objects.values_list("at", flat=True)[:2]
     assert 0.2 < (flipped - failed).total_seconds() < 5  # the next check would come after 60
@@ -91,9 +94,7 @@ def test_a_dead_endpoint_is_down_soon_after_the_first_check_that_fails(
 def test_one_answer_that_fails_takes_nothing_down(
     make_endpoint: MakeEndpoint, upstream: FakeUpstream
 ) -> None:
-    endpoint = make_endpoint(url=upstream.url, check_interval_seconds=60)
-    tasks.check_due()
-    becomes(endpoint, Status.HEALTHY)
+    endpoint = found_well(make_endpoint(url=upstream.url, check_interval_seconds=60))
     broken, well = answers.respond({}, status=500), answers.respond({})
     moods = iter([broken, well])
 
@@ -101,8 +102,7 @@ def test_one_answer_that_fails_takes_nothing_down(
         return next(moods)(request)
 
     upstream.answer("/health", answer)
-    schedule.bring_forward([endpoint.pk])
-    tasks.check_due()
+    check_now(endpoint)
     eventually(lambda: HealthCheck.objects.count() == 3, "the failure was not asked about again")
     found = HealthCheck.objects.order_by("at").values_list("status", flat=True)
     assert list(found) == [Status.HEALTHY, Status.UNHEALTHY, Status.HEALTHY]
@@ -158,13 +158,10 @@ def test_stopping_does_not_wait_for_hanging_endpoints(
 
 
 def test_it_starts_again_after_it_was_stopped(make_endpoint: MakeEndpoint, upstream: FakeUpstream) -> None:
-    endpoint = make_endpoint(url=upstream.url)
-    tasks.check_due()
-    becomes(endpoint, Status.HEALTHY)
+    endpoint = found_well(make_endpoint(url=upstream.url))
     prober.stop()
     upstream.stop()
-    schedule.bring_forward([endpoint.pk])
-    tasks.check_due()
+    check_now(endpoint)
     becomes(endpoint, Status.OFFLINE)
 
 
@@ -182,9 +179,7 @@ def test_a_credential_that_cannot_be_read_is_a_configuration_error(
 def test_a_list_that_cannot_be_read_leaves_the_old_models_and_says_so(
     make_endpoint: MakeEndpoint, upstream: FakeUpstream
 ) -> None:
-    endpoint = make_endpoint(url=upstream.url)
-    tasks.check_due()
-    becomes(endpoint, Status.HEALTHY)
+    endpoint = found_well(make_endpoint(url=upstream.url))
     upstream.answer("/v1/models", answers.respond({}, status=500))
     endpoint.save()
     tasks.check_due()

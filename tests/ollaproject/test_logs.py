@@ -6,38 +6,18 @@ import io
 import json
 import logging
 import logging.config
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ollaproject import logs
-from proxy.record import Attempt, Outcome
 from proxy.request_log import Requests
-from proxy.usage import Tokens
+from tests.proxy.outcomes import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OUTCOME = Outcome(
-    ended_at=datetime(2026, 1, 2, tzinfo=UTC),
-    request_id="r-1",
-    method="POST",
-    route="/v1/chat/completions",
-    caller="10.0.0.1",
-    model="m1",
-    endpoint="mini-2",
-    attempts=(Attempt("mini-1", "closed the connection"), Attempt("mini-2", None)),
-    status=200,
-    stream=True,
-    ttft=0.25,
-    duration=1.5,
-    bytes_in=10,
-    bytes_out=20,
-    error_code=None,
-    client_left=False,
-    tokens=Tokens(prompt=5, completion=3, cached=None),
-)
+OUTCOME = outcome(caller="10.0.0.1")
 
 
 @pytest.fixture
@@ -66,9 +46,9 @@ def test_each_request_is_an_object_with_its_id(logged: Callable[..., list[Any]])
 
     assert first == second
     assert (first["level"], first["process"], first["logger"]) == ("INFO", "web", "proxy.record")
-    assert (first["request_id"], first["status"], first["endpoint"]) == ("r-1", 200, "mini-2")
+    assert (first["request_id"], first["status"], first["endpoint"]) == ("req_1", 200, "mini-2")
     assert (first["duration_ms"], first["ttft_ms"], first["prompt_tokens"]) == (1500.0, 250.0, 5)
-    assert first["attempts"][0] == {"endpoint": "mini-1", "failure": "closed the connection"}
+    assert first["attempts"][0] == {"endpoint": "mini-1", "failure": "refused the connection"}
     assert "10.0.0.1" not in json.dumps(first)
 
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from django.db import connection
 from django.urls import reverse
-from msgspec import structs
 
-from ollaproject.wire import clock
 from proxy import catalogue
 from proxy.key_table import Holder, Team
 from proxy.ledger import Ledger
 from proxy.limits import Limits
 from proxy.models import ApiKey, Came, RequestRecord, UsageTotal
-from proxy.record import Attempt, Outcome
 from proxy.tasks import prune_requests
 from proxy.usage import Tokens
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
+from tests.proxy.outcomes import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,35 +27,13 @@ if TYPE_CHECKING:
     from django.conf import LazySettings
     from django.test import Client
 
+    from proxy.record import Outcome
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 
     Table = Callable[..., None]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def outcome(number: int = 1, *, prompt: int = 5, **changes: Any) -> Outcome:
-    made = Outcome(
-        ended_at=clock.now(),
-        request_id=f"req_{number}",
-        method="POST",
-        route=CHAT,
-        caller="127.0.0.1",
-        model="m1",
-        endpoint="mini-2",
-        attempts=(Attempt("mini-1", "refused the connection", 0, 0.002), Attempt("mini-2", None, 0.5, 0.25)),
-        status=200,
-        stream=True,
-        ttft=0.25,
-        duration=1.5,
-        bytes_in=10,
-        bytes_out=20,
-        error_code=None,
-        client_left=False,
-        tokens=Tokens(prompt, 3, None),
-    )
-    return structs.replace(made, **changes)
 
 
 def written(*outcomes: Outcome, addresses: str = "full") -> list[RequestRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import DatabaseError, connection
@@ -12,10 +12,11 @@ from ollaproject.wire import clock
 from proxy.counts import Counts, Histogram, ModelCounts, Spread, add
 from proxy.meter import Meter
 from proxy.models import WebProcess
-from proxy.record import Attempt, Outcome
+from proxy.record import Attempt
 from proxy.shared_counts import Present, SharedCounts
 from proxy.usage import Tokens
 from tests.proxy.conftest import target_for
+from tests.proxy.outcomes import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,28 +37,17 @@ class Process:
             self.meter.take, lambda: Present(self.in_flight, sessions=self.sessions), in_database=in_database
         )
 
-    def served(self, *, model: str = "m1", **changes: object) -> None:
-        fields = {
-            "ended_at": clock.now(),
-            "request_id": "r",
-            "method": "POST",
-            "route": "/olla/vllm-mlx/v1/chat/completions",
-            "caller": "10.0.0.1",
-            "model": model,
+    def served(self, **changes: object) -> None:
+        """A request of 25 tokens, 5 of them cached, that was answered by 41 within two seconds."""
+        fields: dict[str, Any] = {
             "endpoint": "mini-1",
             "attempts": (Attempt("mini-1", None),),
-            "status": 200,
-            "stream": True,
             "ttft": 0.3,
             "duration": 2.3,
-            "bytes_in": 100,
-            "bytes_out": 1000,
-            "error_code": None,
-            "client_left": False,
             "tokens": Tokens(25, 41, 5),
             **changes,
         }
-        self.meter.close(Outcome(**fields))  # type: ignore[arg-type]
+        self.meter.close(outcome(**fields))
 
     def read(self) -> Counts:
         self.shared.gather()

@@ -6,19 +6,18 @@ first start, and at the end message_delta and message_stop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ollaproject.wire import sse
 from ollaproject.wire.anthropic.answer import opening, stopped, usage_of
 from ollaproject.wire.anthropic.cut_call import begins_object
-from ollaproject.wire.blocks import BlockEvent, Blocks, Kind, Step
-from ollaproject.wire.chat import TranslationError, Usage
+from ollaproject.wire.blocks import Kind, Step
+from ollaproject.wire.event_stream import EventStream
 
 if TYPE_CHECKING:
-    from ollaproject.wire.blocks import Block
-    from ollaproject.wire.chat import Choice, Completion
+    from ollaproject.wire.blocks import Block, BlockEvent
+    from ollaproject.wire.chat import Choice, Usage
+    from ollaproject.wire.event_stream import Json
 
-Json = dict[str, Any]
 PING = {"type": "ping"}
 DELTAS = {
     Kind.TEXT: ("text_delta", "text"),
@@ -27,41 +26,16 @@ DELTAS = {
 }
 
 
-class MessageStream:
-    """One message. `usage` is what is known before the first token; the final count comes at the end."""
+class MessageStream(EventStream):
+    """One message."""
 
     def __init__(self, *, model: str, usage: Usage | None = None, hides_thoughts: bool = False) -> None:
+        super().__init__(usage)
         self._model = model
-        self._usage = usage
         self._hides_thoughts = hides_thoughts
-        self._blocks = Blocks()
         self._begun = False
         self._pinged = False
         self._called = False
-        self._end: Choice | None = None
-
-    def feed(self, chunk: Completion) -> bytes:
-        """The events that follow from a chunk. Raises TranslationError."""
-        events = self._begin()
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if chunk.choices:
-            choice = chunk.choices[0]
-            events += self._told(self._blocks.feed(choice.delta))
-            if choice.finish_reason is not None:
-                self._end = choice
-        return b"".join(map(sse.typed_event, events))
-
-    def finish(self) -> bytes:
-        """The last events. Raises TranslationError when the chunks have told of no end."""
-        if self._end is None:
-            raise TranslationError("ended its stream without saying why")
-        events = self._begin() + self._told(self._blocks.finish())
-        reason, sequence = stopped(self._end, called=self._called)
-        delta = {"stop_reason": reason, "stop_sequence": sequence}
-        events.append({"type": "message_delta", "delta": delta, "usage": usage_of(self._usage)})
-        events.append({"type": "message_stop"})
-        return b"".join(map(sse.typed_event, events))
 
     def _begin(self) -> list[Json]:
         if self._begun:
@@ -71,8 +45,13 @@ class MessageStream:
             {"type": "message_start", "message": {**opening(self._model), "usage": usage_of(self._usage)}}
         ]
 
-    def _told(self, happened: list[BlockEvent]) -> list[Json]:
-        return [event for one in happened for event in self._events(one)]
+    def _last(self, end: Choice) -> list[Json]:
+        reason, sequence = stopped(end, called=self._called)
+        delta = {"stop_reason": reason, "stop_sequence": sequence}
+        return [
+            {"type": "message_delta", "delta": delta, "usage": usage_of(self._usage)},
+            {"type": "message_stop"},
+        ]
 
     def _events(self, happened: BlockEvent) -> list[Json]:
         step, block, text = happened

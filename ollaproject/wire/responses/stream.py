@@ -6,18 +6,21 @@ output_item.done; at the end completed, incomplete or failed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ollaproject.wire import sse
-from ollaproject.wire.blocks import Block, BlockEvent, Blocks, Kind, Step
-from ollaproject.wire.chat import TranslationError
+from ollaproject.wire.blocks import Kind, Step
+from ollaproject.wire.event_stream import EventStream
 from ollaproject.wire.responses.answer import ended, item_id, item_of, opening, part_of
 
 if TYPE_CHECKING:
-    from ollaproject.wire.chat import Completion, Usage
+    from collections.abc import Iterable
+
+    from ollaproject.wire.blocks import Block, BlockEvent
+    from ollaproject.wire.chat import Choice, Usage
+    from ollaproject.wire.event_stream import Json
     from ollaproject.wire.responses.request import Asked
 
-Json = dict[str, Any]
 GROWTH = {
     Kind.TEXT: "response.output_text",
     Kind.THOUGHT: "response.reasoning_text",
@@ -25,42 +28,21 @@ GROWTH = {
 }
 
 
-class ResponseStream:
+class ResponseStream(EventStream):
     """One response."""
 
     def __init__(self, asked: Asked, *, usage: Usage | None = None) -> None:
+        super().__init__(usage)
         self._response = opening(asked)
-        self._usage = usage
-        self._blocks = Blocks()
         self._items: list[Json] = []
         self._item_id = ""
         self._number = 0
-        self._finish_reason: str | None = None
-
-    def feed(self, chunk: Completion) -> bytes:
-        """The events that follow from a chunk. Raises TranslationError."""
-        events = self._begin()
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if chunk.choices:
-            choice = chunk.choices[0]
-            events += self._told(self._blocks.feed(choice.delta))
-            self._finish_reason = choice.finish_reason or self._finish_reason
-        return self._numbered(events)
-
-    def finish(self) -> bytes:
-        """The last events. Raises TranslationError when the chunks have told of no end."""
-        if self._finish_reason is None:
-            raise TranslationError("ended its stream without saying why")
-        events = self._begin() + self._told(self._blocks.finish())
-        response = ended(self._response, self._items, self._finish_reason, self._usage)
-        return self._numbered([*events, {"type": f"response.{response['status']}", "response": response}])
 
     def fail(self, message: str, code: str | None) -> bytes:
         """What a stream says when it cannot go on."""
         error = {"code": code or "server_error", "message": message}
         failed = {**self._response, "status": "failed", "error": error, "output": self._items}
-        return self._numbered(
+        return self._written(
             [
                 *self._begin(),
                 {"type": "error", **error, "param": None},
@@ -74,15 +56,17 @@ class ResponseStream:
         kinds = ("response.created", "response.in_progress")
         return [{"type": kind, "response": self._response} for kind in kinds]
 
-    def _numbered(self, events: list[Json]) -> bytes:
+    def _last(self, end: Choice) -> list[Json]:
+        response = ended(self._response, self._items, end.finish_reason, self._usage)
+        return [{"type": f"response.{response['status']}", "response": response}]
+
+    def _written(self, events: Iterable[Json]) -> bytes:
+        """Each with its number."""
         written = []
         for event in events:
             written.append(sse.typed_event({**event, "sequence_number": self._number}))
             self._number += 1
         return b"".join(written)
-
-    def _told(self, happened: list[BlockEvent]) -> list[Json]:
-        return [event for one in happened for event in self._events(one)]
 
     def _events(self, happened: BlockEvent) -> list[Json]:
         step, block, text = happened
