@@ -32,7 +32,7 @@ def most_bytes_for(model: Any) -> float:
     """How large arrays of several rows may become. Endless for a model with attention of its own kind."""
     if not any(type(cache) is KVCache for cache in make_prompt_cache(model)):
         return math.inf
-    _teach(model)
+    teach(model)
     try:
         mx.eval(_trial(model))
     except Exception as error:  # noqa: BLE001 -- whatever its code stumbles over
@@ -58,7 +58,7 @@ def _trial(model: Any) -> Any:
     return model(mx.zeros((2, 1), dtype=mx.int32), cache=caches[0])
 
 
-def _teach(model: Any) -> None:
+def teach(model: Any) -> None:
     """Let the model's modules compute attention of parts, too."""
     for name in {type(module).__module__ for module in model.modules()}:
         names = vars(sys.modules[name])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from inference.attention import most_bytes_for, padded_bytes
+from inference.beside import reads_beside
 from inference.detokenize import Vocabulary
 from inference.disk_cache import DiskCache
 from inference.embedding import EmbeddingQueue
@@ -159,7 +160,7 @@ def build(models: ModelOptions) -> Backend:
     scheduler = Scheduler(
         chat.model,
         prompt_cache=_prompt_cache(chat, room, models),
-        limits=Limits(models.max_rows, chunk_tokens, most),
+        limits=Limits(models.max_rows, chunk_tokens, most, reads_beside(chat.model)),
         room=room,
         speculation=_speculation(chat, models),
     )

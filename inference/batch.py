@@ -13,7 +13,9 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
+from mlx_lm.models.cache import KVCache
 
+from inference.beside import Chunk, read_beside
 from inference.kept_state import can_take_back
 from inference.ragged import RaggedCache, joinable
 from inference.sampling import Draw, draw, logprobs_of, top_tokens
@@ -113,6 +115,23 @@ class Batch:
         self._places += seats
         self._pending = mx.concatenate([self._pending, tokens])
 
+    def join_all(self, groups: Sequence[tuple[Sequence[Seat], list[Any], list[int]]]) -> None:
+        """The same for several groups of a row each: they are copied together once."""
+        if len(groups) == 1:
+            self.join(*groups[0])
+        elif groups:
+            seats, caches, last = zip(*groups, strict=True)
+            joined = [self._joined(layer) for layer in zip(*caches, strict=True)]
+            self.join(
+                [seat for some in seats for seat in some], joined, [token for some in last for token in some]
+            )
+
+    def _joined(self, caches: Sequence[Any]) -> Any:
+        """One cache of a layer, of the plain ones of rows."""
+        if type(caches[0]) is KVCache:
+            return RaggedCache.of_rows(caches, most_bytes=self._most_padded_bytes)
+        return caches[0].merge([*caches])
+
     def _joinable(self, caches: list[Any], rows: int) -> list[Any]:
         return joinable(caches, rows=rows, most_bytes=self._most_padded_bytes)
 
@@ -133,17 +152,38 @@ class Batch:
         place = self._places.index(seat)
         return [cache.extract(place) for cache in self._caches]
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether any row wants a token behind the pending one."""
+        return not all(seat.has_begun and seat.row.max_tokens == 1 for seat in self.seats)
+
     def dispatch(self) -> None:
         """Let the device compute the tokens that follow the pending ones; wait for nothing."""
+        self._begin_step()
+        if self._was_forwarded:
+            self._draw(self._model(self._inputs[:, None], cache=self._caches)[:, -1])
+            mx.async_eval(self._pending, *self._pending_odds.arrays)
+
+    def dispatch_beside(self, chunks: Sequence[Chunk]) -> None:
+        """The same, with chunks of prompts in the pass of the model. Waits until they are read, so that it is
+        known how long that takes. For a batch that goes on.
+        """
+        self._begin_step()
+        with read_beside(self._inputs[:, None], self._caches, chunks) as (tokens, caches):
+            logits = self._model(tokens, cache=caches)
+        self._draw(logits[: len(self._places), -1])
+        held = [cache.state for chunk in chunks for cache in chunk.caches]
+        mx.eval(self._pending, *self._pending_odds.arrays, held)
+
+    def _begin_step(self) -> None:
         self._inputs, self._input_odds = self._pending, self._pending_odds
-        self._was_forwarded = not all(seat.has_begun and seat.row.max_tokens == 1 for seat in self.seats)
-        if not self._was_forwarded:
-            return
-        logits = self._model(self._inputs[:, None], cache=self._caches)[:, -1]
+        self._was_forwarded = self.goes_on
+
+    def _draw(self, logits: Any) -> None:
+        """What the rows say next, by their `logits` [places, vocabulary]; nothing is computed yet."""
         logits = self._processed(logits, self._inputs)
         self._pending = self._drawn(logits)
         self._pending_odds = Odds.of(self._places, logits, self._pending)
-        mx.async_eval(self._pending, *self._pending_odds.arrays)
 
     def _drawn(self, logits: Any) -> Any:
         """What the rows say next, as uint32 [places]."""

@@ -150,6 +150,32 @@ def room_for(caches: Sequence[Any], tokens: int) -> Generator[None]:
             del cache.step
 
 
+@contextmanager
+def room_that_grows(caches: Sequence[Any], tokens: int, *, whole: int) -> Generator[None]:
+    """Within it, arrays that are too short for so many more tokens grow, to hold `whole` of them at the most.
+
+    Each becomes twice as long, and no two layers at the same time: to fetch memory for a long prompt at once
+    takes as long as a step of the rows that wait meanwhile.
+    """
+    growing = []
+    for layer, cache in enumerate(caches):
+        held = 0 if cache.keys is None else cache.keys.shape[TOKEN_AXIS]
+        if not _keeps_tokens(cache) or cache.offset + tokens <= held:
+            continue
+        room = KVCache.step * (1 + layer / len(caches))
+        while room < cache.offset + tokens:
+            room *= 2
+        if held:  # mlx-lm's caches grow behind what they hold, and not behind all that they have
+            cache.keys, cache.values = (one[..., : cache.offset, :] for one in (cache.keys, cache.values))
+        cache.step = max(min(int(room), whole) - cache.offset, tokens)
+        growing.append(cache)
+    try:
+        yield
+    finally:
+        for cache in growing:
+            del cache.step
+
+
 def _keeps_tokens(cache: Any) -> bool:
     return type(cache) is KVCache  # some of its subclasses drop tokens
 

@@ -117,7 +117,7 @@ class Group:
 class SteadyPace(Pace):
     """Learns nothing from clocks, which differ."""
 
-    def note(self, seconds: float, *, decoding: bool, read_tokens: int) -> None:
+    def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
         """Nothing is learned."""
 
 

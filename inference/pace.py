@@ -1,4 +1,4 @@
-"""How much of a prompt is read between two steps of running rows: as much as takes less time than a step.
+"""How much of a prompt is read with a step of running rows: as much as takes less time than the step.
 
 Running streams then go on at a little more than half their speed, whatever the machine, the model, the number
 of rows and the length of what was read already. Nobody waits when no row is decoding: then chunks are large.
@@ -24,6 +24,8 @@ MOST_TOKENS_ON_GPU = 1024
 """How large a chunk may be while rows are decoding. Larger ones hardly read any faster."""
 SMALLEST_CHUNK_TOKENS = 16
 """Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
+SMALLEST_CHUNK_BESIDE = 4
+"""The same in the pass of the rows, where every token less is time less; but a prompt has to get on."""
 IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 BURST_CHUNK_FACTOR = 8
@@ -34,11 +36,16 @@ MOST_STEPS_READ = 4
 NEWS_SHARE = 0.25
 """How much of a step's duration is made of the latest measurement."""
 REMEMBERED_READS = 16
+LATEST_READS = 5
+UNLIKE_SIZES = 1.5
+"""How many times larger the one of two chunks must be, for them to tell the start's cost from a token's."""
 FIRST_CHUNK_TOKENS = 64
 """As long as nothing is known of what reading costs."""
 SHARE_OF_STEP = 0.85
 """How long a chunk may take, in steps. Some take longer than was foreseen: these, too, are to be over before
 running rows have waited for two of their steps."""
+SHARE_BESIDE = 0.75
+"""The same in the pass of the rows."""
 WORTH_ITS_START = 1.5
 """Where it takes longer than that only to begin, a chunk may take so many times that."""
 GROWTH = 2
@@ -54,49 +61,68 @@ class Cost(NamedTuple):
     token: float = 0.0
 
 
+class Reads:
+    """What reading has cost lately."""
+
+    def __init__(self) -> None:
+        self._latest: deque[tuple[int, float]] = deque(maxlen=REMEMBERED_READS)  # tokens, seconds
+        self.cost = Cost()
+
+    def __bool__(self) -> bool:
+        return bool(self._latest)
+
+    def note(self, tokens: int, seconds: float) -> None:
+        self._latest.append((tokens, seconds))
+        self.cost = _cost_of(self._latest, known=self.cost)
+
+
 class Pace:
-    """Measures steps and sizes chunks, `most_tokens` at the most while rows are decoding."""
+    """Measures steps and sizes chunks, `most_tokens` at the most while rows are decoding.
+
+    Chunks are read in passes of their own, or `beside` the rows in the same pass.
+    """
 
     def __init__(self, *, most_tokens: int) -> None:
         self._most_tokens = most_tokens
         self._step_seconds = 0.0  # of a step that reads nothing
-        self._reads: deque[tuple[int, float]] = deque(maxlen=REMEMBERED_READS)  # tokens, seconds
-        self._cost = Cost()
+        self._apart, self._beside = Reads(), Reads()
         self._last_chunk = min(FIRST_CHUNK_TOKENS, most_tokens)
 
-    def chunk_tokens(self, *, running: int, unread: Sequence[int] = ()) -> int:
+    def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
         """How many tokens of prompts the next step should read, all prompts together, while so many rows are
         decoding. `unread` is how much is left of each prompt.
         """
         if not running:
             most = self._most_tokens * BURST_CHUNK_FACTOR
             return max(self._most_tokens * IDLE_CHUNK_FACTOR, _within(unread, lambda _: most))
-        usual = self._usual_tokens()
+        usual = self._usual_tokens(beside=beside)
         return max(usual, _within(unread, lambda count: usual * min(count / running, MOST_STEPS_READ)))
 
-    def _usual_tokens(self) -> int:
-        if not (self._step_seconds and self._reads):
+    def _usual_tokens(self, *, beside: bool) -> int:
+        reads = self._beside if beside and self._beside else self._apart
+        if not (self._step_seconds and reads):
             return self._last_chunk
-        tokens = min(self._affordable_tokens(), self._last_chunk * GROWTH, self._most_tokens)
-        return _rounded_down(max(int(tokens), SMALLEST_CHUNK_TOKENS))
+        smallest, share = (
+            (SMALLEST_CHUNK_BESIDE, SHARE_BESIDE) if beside else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP)
+        )
+        tokens = min(self._affordable_tokens(reads.cost, share), self._last_chunk * GROWTH, self._most_tokens)
+        return _rounded_down(max(int(tokens), smallest))
 
-    def note(self, seconds: float, *, decoding: bool, read_tokens: int) -> None:
+    def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
         """A step took `seconds`. Rows were decoding in it or not, and so many tokens of prompts were read."""
         if read_tokens:
             of_reading = seconds - (self._step_seconds if decoding else 0.0)
-            self._reads.append((read_tokens, max(of_reading, 0.0)))
-            self._cost = _cost_of(self._reads, known=self._cost)
+            (self._beside if beside else self._apart).note(read_tokens, max(of_reading, 0.0))
             if decoding:
                 self._last_chunk = min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._most_tokens)
         elif decoding:
             known = self._step_seconds
             self._step_seconds = known + NEWS_SHARE * (seconds - known) if known else seconds
 
-    def _affordable_tokens(self) -> float:
-        cost = self._cost
+    def _affordable_tokens(self, cost: Cost, share: float) -> float:
         if not cost.token:
             return self._most_tokens
-        seconds = max(self._step_seconds * SHARE_OF_STEP, cost.start * WORTH_ITS_START)
+        seconds = max(self._step_seconds * share, cost.start * WORTH_ITS_START)
         return (seconds - cost.start) / cost.token
 
 
@@ -114,15 +140,17 @@ def _cost_of(reads: deque[tuple[int, float]], *, known: Cost) -> Cost:
     """The line through what was measured, by medians (Theil and Sen): a chunk for which the backend had to
     compile something takes many times as long, and says nothing about the next one.
 
-    Chunks that are all alike do not tell one cost from the other. Then the start costs what was known.
+    Chunks of like sizes do not tell one cost from the other: then the start costs what was known. That what
+    lies far back in a long prompt costs more, would otherwise look as if small chunks, which come there, did.
     """
-    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(reads, 2) if a[0] != b[0]]
-    if slopes:
-        token = max(median(slopes), 0.0)
+    pairs = [sorted(pair) for pair in combinations(reads, 2)]
+    unlike = [(a, b) for a, b in pairs if b[0] >= UNLIKE_SIZES * a[0]]
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in unlike]
+    if slopes and (token := median(slopes)) > 0:
         return Cost(max(median(seconds - token * tokens for tokens, seconds in reads), 0.0), token)
-    usual = median(seconds for _, seconds in reads)
-    start = min(known.start, usual)
-    return Cost(start, (usual - start) / reads[0][0])
+    latest = [*reads][-LATEST_READS:]
+    start = min(known.start, median(seconds for _, seconds in latest))
+    return Cost(start, median(max(seconds - start, 0.0) / tokens for tokens, seconds in latest))
 
 
 def _rounded_down(tokens: int) -> int:

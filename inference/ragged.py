@@ -130,9 +130,9 @@ class Masks:
 
 
 class Pieces(NamedTuple):
-    """In place of an array of all rows: those of the parts of `cache`."""
+    """In place of an array of all rows: those of the parts of `cache`, which computes attention over them."""
 
-    cache: RaggedCache
+    cache: Any
     arrays: list[Any]
 
 
@@ -154,6 +154,15 @@ class RaggedCache:
         places = [*range(len(padding))]
         part = Part(cache.keys, cache.values, padding=padding, length=length, places=places)
         return cls([part], most_bytes=most_bytes)
+
+    @classmethod
+    def of_rows(cls, caches: Sequence[KVCache], *, most_bytes: float) -> RaggedCache:
+        """What several rows, each with a cache of its own, bring along."""
+        parts = [
+            Part(cache.keys, cache.values, padding=[0], length=cache.offset, places=[place])
+            for place, cache in enumerate(caches)
+        ]
+        return cls(parts, most_bytes=most_bytes)
 
     @property
     def shape(self) -> tuple[tuple[int, int], ...]:

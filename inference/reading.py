@@ -16,8 +16,10 @@ import mlx.core as mx
 import numpy as np
 
 from inference.batch import shared
+from inference.beside import Chunk
 from inference.kept_state import reads_alone, room_for
 from inference.pace import SMALLEST_CHUNK_TOKENS
+from inference.prompt_cache import shared_tokens
 from inference.sampling import logprobs_of, top_tokens
 from inference.work import Token
 
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from inference.seat import Seat
+    from inference.work import Row
 
     Keep = Callable[[Sequence[int], list[Any]], None]  # tokens, and plain caches that hold them
 
 KEEP_TOKENS = 512
 """A long prompt is kept in pieces of so many tokens while it is read: all at once would take a step or more,
 and what others could go on from would come late."""
+WORTH_WAITING_TOKENS = 64
+"""A row begins after another one that is reading the same, if that saves it at least so many tokens."""
 MOST_PADDING = 2
 """A prompt is padded to at most so many times its length, to be read together with a longer one."""
 
@@ -86,6 +91,7 @@ class Reader:
         self._keep_tokens = KEEP_TOKENS if keeps_on_the_way else math.inf
         self._together = not reads_alone(model)
         self._readings: list[Reading] = []  # the oldest first
+        self._beside: list[Reading] = []  # those that are read in the pass of the rows
 
     @property
     def readings(self) -> Sequence[Reading]:
@@ -100,9 +106,56 @@ class Reader:
         self._readings = [reading for reading in self._readings if not gone(reading.seat)]
         return left
 
+    @property
+    def can_read_beside(self) -> bool:
+        """Whether nothing else is wanted of the prompts than that they are read."""
+        return not any(one.seat.row.must_be_judged for one in self._readings)
+
+    def begin(self, budget_tokens: int) -> list[Chunk]:
+        """About so many tokens, for the model to read in the pass of the rows. `finish` comes behind it."""
+        plan = self._plan(budget_tokens, smallest=1)
+        self._beside = [*plan]
+        chunks = []
+        for one, count in plan.items():
+            whole = one.place + len(one.unread) + 1
+            chunks.append(Chunk(one.take(count), one.caches, whole))
+        return chunks
+
+    def finish(self) -> list[Group]:
+        """The chunks of `begin` were read. The rows that can decode now."""
+        for one in self._beside:
+            self._keep_on_the_way(one)
+        self._beside = []
+        return self.ready()
+
+    def ready(self) -> list[Group]:
+        """The rows that have nothing left to read: they can decode now."""
+        done = [one for one in self._readings if not one.unread]
+        self._readings = [one for one in self._readings if one.unread]
+        return [Group([one.seat], one.caches, [one.last]) for one in done]
+
+    def is_reading_beginning_of(self, row: Row) -> bool:
+        """Whether another prompt that is being read begins like that of `row`, which will then know so much
+        more that it is worth waiting. What they share is kept as soon as it is read.
+        """
+        tokens = row.tokens
+        for reading in self._readings:
+            known = reading.seat.row.cached_tokens
+            whole = reading.place + len(reading.unread)
+            shared = shared_tokens(tokens, reading.seat.row.tokens, at_least=known + WORTH_WAITING_TOKENS)
+            shared = min(shared, whole, len(tokens) - 1)
+            if shared - known < WORTH_WAITING_TOKENS:
+                continue
+            if reading.place < shared:
+                reading.mark = shared if reading.mark <= reading.place else min(reading.mark, shared)
+                return True
+        return False
+
     def step(self, budget_tokens: int) -> tuple[list[Group], int]:
-        """Read about so many tokens. The rows that can decode now, and how many tokens were read."""
-        plan = self._plan(budget_tokens)
+        """Read about so many tokens in passes of their own. The rows that can decode now, and how many tokens
+        were read.
+        """
+        plan = self._plan(budget_tokens, smallest=SMALLEST_CHUNK_TOKENS)
         ending = [
             one
             for one, count in plan.items()
@@ -113,26 +166,24 @@ class Reader:
         apart = [one for one in plan if not any(one in some for some in passes if len(some) > 1)]
         for one in apart:
             self._read_alone(one, plan[one])
-        done = [one for one in self._readings if not one.unread]
         in_groups = {seat for group in groups for seat in group.seats}
-        groups += [Group([one.seat], one.caches, [one.last]) for one in done if one.seat not in in_groups]
-        self._readings = [one for one in self._readings if one.unread]
-        return groups, sum(plan.values())
+        self._readings = [one for one in self._readings if one.seat not in in_groups]
+        return groups + self.ready(), sum(plan.values())
 
-    def _plan(self, budget: int) -> dict[Reading, int]:
-        """How much to read of which."""
+    def _plan(self, budget: int, *, smallest: int) -> dict[Reading, int]:
+        """How much to read of which: no less at a time than the `smallest`, or the rest."""
         plan: dict[Reading, int] = {}
         oldest = next((one for one in self._readings if one.unread), None)
         if oldest is None:
             return plan
         by_need = sorted(self._readings, key=lambda one: len(one.unread))
-        plan[oldest] = min(max(budget // 2, SMALLEST_CHUNK_TOKENS), oldest.until_mark)
+        plan[oldest] = min(max(budget // 2, smallest), oldest.until_mark)
         left = budget - plan[oldest]
         for one in by_need:
             count = min(left, one.until_mark)
             if one is oldest or not one.unread:
                 continue
-            if count < min(SMALLEST_CHUNK_TOKENS, one.until_mark):
+            if count < min(smallest, one.until_mark):
                 break
             plan[one] = count
             left -= count
@@ -146,6 +197,10 @@ class Reader:
         if one.seat.row.must_be_judged:
             _judge(one, chunk, logits[0])
         mx.eval([cache.state for cache in one.caches])
+        self._keep_on_the_way(one)
+
+    def _keep_on_the_way(self, one: Reading) -> None:
+        """Keep what was read, if this is the place."""
         if not one.unread or one.place == one.mark or one.place - one.kept >= self._keep_tokens:
             self._keep(one.seat.tokens, one.caches)
             one.kept = one.place

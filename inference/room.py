@@ -20,13 +20,15 @@ caches grow by as much."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many rows may run, how much of prompts may be read between two of their steps, and how large their
-    keys and values in a layer may be together (see inference/ragged.py).
+    """How many rows may run, how much of prompts may be read between two of their steps, how large their keys
+    and values in a layer may be together (see inference/ragged.py), and whether prompts may be read in the
+    pass of the rows (see inference/beside.py).
     """
 
     max_rows: int
     chunk_tokens: int
     most_padded_bytes: float = math.inf
+    reads_beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Which rows the model works on: they wait, are read, decode, leave and fail here.
 
 Imports mlx: loaded by the model process only, and everything here runs on the engine thread. Prompts are
-read in chunks between the decoding steps of the others, so the chunk is what a long prompt costs everybody
-else.
+read in chunks with the decoding steps of the others, in the same pass of the model where it can do that, so
+the chunk is what a long prompt costs everybody else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.kept_state import can_batch, fresh_caches
 from inference.memory import is_lack_of_memory
 from inference.pace import Pace
-from inference.prompt_cache import Reuse, shared_tokens
+from inference.prompt_cache import Reuse
 from inference.reading import Reader, Reading
 from inference.room import Load
 from inference.seat import Seat
@@ -30,13 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inference.prompt_cache import PromptCache
+    from inference.reading import Group
     from inference.room import Limits, Room
     from inference.speculation import Speculation
 
 logger = logging.getLogger(__name__)
-
-WORTH_WAITING_TOKENS = 64
-"""A row begins after another one that is reading the same, if that saves it at least so many tokens."""
 
 
 class Scheduler:
@@ -125,21 +123,53 @@ class Scheduler:
 
     def _advance(self, steps: list[tuple[Row, Step]]) -> None:
         """Let the model work, and learn from how long it took."""
+        if self._limits.reads_beside and self._reader.can_read_beside:
+            self._begin_answers(self._reader.ready(), steps)
+            if self._reader.readings and self._batch.seats and self._batch.goes_on:
+                self._read_and_decode(steps)
+                return
         running = len(self._batch.seats)
-        unread = [len(reading.unread) for reading in self._reader.readings]
         began = time.monotonic()
-        groups, read = self._reader.step(self._pace.chunk_tokens(running=running, unread=unread))
+        groups, read = self._reader.step(self._chunk_tokens(running, beside=False))
+        of_reading = time.monotonic() - began
+        self._begin_answers(groups, steps)
+        if self._batch.seats:
+            self._finish(self._decode(), steps)
+        if not groups:
+            self._pace.note(time.monotonic() - began, decoding=bool(running), read_tokens=read)
+        elif not running:  # to begin an answer takes a step of its own
+            self._pace.note(of_reading, decoding=False, read_tokens=read)
+
+    def _read_and_decode(self, steps: list[tuple[Row, Step]]) -> None:
+        """A step of the rows, with a chunk of the prompts in the same pass."""
+        began = time.monotonic()
+        chunks = self._reader.begin(self._chunk_tokens(len(self._batch.seats), beside=True))
+        self._batch.dispatch_beside(chunks)
+        made = self._batch.read()
+        read = sum(len(chunk.tokens) for chunk in chunks)
+        self._pace.note(time.monotonic() - began, decoding=True, read_tokens=read, beside=True)
+        groups = self._reader.finish()
+        self._finish(made, steps)
+        self._begin_answers(groups, steps)
+
+    def _begin_answers(self, groups: list[Group], steps: list[tuple[Row, Step]]) -> None:
+        """These rows decode from the next step on; those that are to say nothing have come to their end."""
+        joining = []
         for group in groups:
             row = group.seats[0].row
             if row.max_tokens:
-                self._batch.join(*group)
+                joining.append(group)
             else:  # such a prompt is never read together with others
                 self._suspects.forget(row)
                 steps.append((row, Step(finish_reason="length")))
-        if self._batch.seats:
-            self._finish(self._decode(), steps)
-        if not groups:  # to begin an answer takes a step of its own
-            self._pace.note(time.monotonic() - began, decoding=bool(running), read_tokens=read)
+        for group in joining:
+            if len(group.seats) > 1:
+                self._batch.join(*group)
+        self._batch.join_all([group for group in joining if len(group.seats) == 1])
+
+    def _chunk_tokens(self, running: int, *, beside: bool) -> int:
+        unread = [len(reading.unread) for reading in self._reader.readings]
+        return self._pace.chunk_tokens(running=running, unread=unread, beside=beside)
 
     def _decode(self) -> list[Made]:
         if self._speculation is not None:
@@ -216,18 +246,7 @@ class Scheduler:
         """Whether a running row is still reading what this one can then have from the cache."""
         if not self._prompt_cache.max_bytes or row.must_be_judged:
             return False
-        tokens = row.tokens
-        for reading in self._reader.readings:
-            known = reading.seat.row.cached_tokens
-            whole = reading.place + len(reading.unread)
-            shared = shared_tokens(tokens, reading.seat.row.tokens, at_least=known + WORTH_WAITING_TOKENS)
-            shared = min(shared, whole, len(tokens) - 1)
-            if shared - known < WORTH_WAITING_TOKENS:
-                continue
-            if reading.place < shared:
-                reading.mark = shared if reading.mark <= reading.place else min(reading.mark, shared)
-                return True
-        return False
+        return self._reader.is_reading_beginning_of(row)
 
     def _begin(self, row: Row) -> None:
         tokens = row.tokens

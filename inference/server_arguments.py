@@ -172,7 +172,7 @@ def _add_limits(parser: ArgumentParser) -> None:
         "--prefill-step-size",
         type=int,
         metavar="TOKENS",
-        help="most tokens of prompts read between two steps of running answers (64 on a CPU, 1024 on a "
+        help="most tokens of prompts read with a step of running answers (64 on a CPU, 1024 on a "
         "GPU); fewer are read when they would take longer than a step",
     )
     parser.add_argument(

@@ -12,6 +12,7 @@ import mlx.core as mx
 
 from inference.attention import most_bytes_for, padded_bytes
 from inference.backend import PROMPT_CACHE_SHARE, Backend, leave_thread, limited, within
+from inference.beside import reads_beside
 from inference.errors import ModelError
 from inference.kept_state import keeps_every_token
 from inference.loader import LoadedModel, Making, load_chat_model
@@ -63,7 +64,7 @@ def _share(models: ModelOptions) -> tuple[Group, LoadedModel, TurnScheduler]:
     )
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
-    limits = Limits(models.max_rows, chunk_tokens, most)
+    limits = Limits(models.max_rows, chunk_tokens, most, reads_beside(chat.model))
     return group, chat, TurnScheduler(chat.model, group, limits=limits, prompt_cache=cache, room=room)
 
 

@@ -15,6 +15,7 @@ from mlx_lm.models.cache import BatchKVCache, KVCache
 from mlx_lm.sample_utils import make_sampler
 
 from inference.attention import most_bytes_for
+from inference.beside import reads_beside
 from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
 from inference.room import Limits
@@ -52,7 +53,7 @@ class Ours:
         self._scheduler = Scheduler(
             model,
             prompt_cache=PromptCache(max_bytes=PROMPT_CACHE_BYTES, cuts_anywhere=True),
-            limits=Limits(128, chunk_tokens, most_bytes_for(model)),
+            limits=Limits(128, chunk_tokens, most_bytes_for(model), reads_beside(model)),
         )
 
     def add(self, prompt: list[int], max_tokens: int) -> int:

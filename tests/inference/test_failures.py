@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from llguidance import LLMatcher
 
+from inference.beside import reads_beside
 from inference.errors import GenerationFailed
 from inference.grammars import Grammars
 from inference.room import Limits
@@ -54,7 +55,9 @@ class Poisonable:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return tiny_model(seed=1)
+    made = tiny_model(seed=1)
+    assert reads_beside(made)
+    return made
 
 
 @pytest.fixture
@@ -62,9 +65,11 @@ def poisonable(model: Any) -> Poisonable:
     return Poisonable(model)
 
 
-@pytest.fixture
-def scheduler(poisonable: Poisonable) -> Iterator[Scheduler]:
-    made = Scheduler(poisonable, prompt_cache=prompt_cache(), limits=Limits(max_rows=8, chunk_tokens=16))
+@pytest.fixture(params=[False, True], ids=["apart", "beside"])
+def scheduler(poisonable: Poisonable, request: pytest.FixtureRequest) -> Iterator[Scheduler]:
+    """Once with prompts that are read in passes of their own, and once in the pass of the rows."""
+    limits = Limits(max_rows=8, chunk_tokens=16, reads_beside=request.param)
+    made = Scheduler(poisonable, prompt_cache=prompt_cache(), limits=limits)
     yield made
     made.close()
 

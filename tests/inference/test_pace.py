@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.pace import SMALLEST_CHUNK_TOKENS, Pace
+from inference.pace import SMALLEST_CHUNK_BESIDE, SMALLEST_CHUNK_TOKENS, Pace
 
 MOST = 512
 ROUNDING = 0.8  # sizes are rounded down, to four in each doubling
@@ -142,3 +142,25 @@ def test_it_stays_within_its_bounds_whatever_was_measured(
     for seconds, decoding, tokens in steps:
         pace.note(seconds, decoding=decoding, read_tokens=tokens)
         assert SMALLEST_CHUNK_TOKENS <= pace.chunk_tokens(running=1) <= most
+
+
+def test_a_chunk_beside_rows_takes_less_than_a_step_however_much_was_read_before() -> None:
+    """What lies further back costs more, so sizes shrink as costs grow: that must not look like a start."""
+    step, token, growth = 0.1, 0.003, 0.000004
+    pace, place = Pace(most_tokens=MOST), 0
+    pace.note(0.25, decoding=False, read_tokens=40)
+    pace.note(step, decoding=True, read_tokens=0)
+    while place < 4000:
+        size = pace.chunk_tokens(running=4, beside=True)
+        seconds = size * (token + growth * place)
+        assert seconds <= step
+        pace.note(step + seconds, decoding=True, read_tokens=size, beside=True)
+        place += size
+
+
+def test_a_chunk_beside_rows_may_be_smaller_than_one_that_is_read_apart() -> None:
+    machine = Machine(step=0.1, token=0.01)
+    machine.decode()
+    for _ in range(3):
+        machine.pace.note(0.2, decoding=True, read_tokens=10, beside=True)
+    assert SMALLEST_CHUNK_BESIDE <= machine.pace.chunk_tokens(running=1, beside=True) < SMALLEST_CHUNK_TOKENS

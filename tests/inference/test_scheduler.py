@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mlx_lm.generate import generate_step
 
+from inference.beside import reads_beside
 from inference.errors import GenerationFailed
 from inference.room import Limits
 from inference.sampling import logprobs_of
@@ -27,12 +28,16 @@ GREEDY = Sampling(temperature=0)
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return tiny_model(seed=1)
+    made = tiny_model(seed=1)
+    assert reads_beside(made)
+    return made
 
 
-@pytest.fixture
-def scheduler(model: Any) -> Iterator[Scheduler]:
-    made = Scheduler(model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunk_tokens=16))
+@pytest.fixture(params=[False, True], ids=["apart", "beside"])
+def scheduler(model: Any, request: pytest.FixtureRequest) -> Iterator[Scheduler]:
+    """Once with prompts that are read in passes of their own, and once in the pass of the rows."""
+    limits = Limits(max_rows=4, chunk_tokens=16, reads_beside=request.param)
+    made = Scheduler(model, prompt_cache=prompt_cache(), limits=limits)
     yield made
     made.close()
 
