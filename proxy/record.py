@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from proxy.counts import NEVER, EndpointCounts, add
+from proxy.counts import EndpointCounts, add
 from proxy.meter import Meter
 from proxy.request_log import RequestLog
 
@@ -86,18 +86,10 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counters of one endpoint, or of all. Latencies are in seconds, over the attempts that were answered."""
+class Tally(EndpointCounts):
+    """The counts of one endpoint, or of all, as this process goes on counting; and what is under way."""
 
-    requests: int = 0
-    successes: int = 0
-    failures: int = 0
     in_flight: int = 0
-    bytes_out: int = 0
-    answered: int = 0
-    latency_sum: float = 0.0
-    latency_min: float = NEVER
-    latency_max: float = 0.0
 
     def since(self, before: Tally) -> EndpointCounts:
         """What came to it since it was as `before`. The extremes are those of all its time."""

@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
 from endpoints.choices import Mode
+from endpoints.overview import SET_ASIDE_WORDS
 from ollaproject.wire import clock
 from proxy import errors
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from proxy.routing import Question
 
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600
-OUT_OF_SERVICE: Final = {
-    Mode.DRAINING: _("{who} is draining"),
-    Mode.PAUSED: _("{who} is paused"),
-    Mode.MAINTENANCE: _("{who} is in maintenance"),
-}
 
 
 def refusal(
@@ -62,7 +57,8 @@ def states(targets: Iterable[Target]) -> list[str]:
 def state_of(target: Target) -> str:
     """Why an endpoint does not serve, in a few words of the active language, which is English for clients."""
     if target.mode != Mode.ACTIVE:
-        return OUT_OF_SERVICE[target.mode].format(who=target.name)
+        alone, _several = SET_ASIDE_WORDS[target.mode]
+        return alone.format(who=target.name)
     status = str(target.status.label).lower()
     said = gettext("{name} is {status}").format(name=target.name, status=status)
     return f"{said} ({target.reason})" if target.reason else said
