@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ollaproject.declined_upgrade import asks_for_another, plain_head
 from ollaproject.exchange import Exchange
 from ollaproject.known_heads import KnownHeads
 from ollaproject.no_request import (
@@ -88,7 +89,7 @@ class ClientConnection(HttpToolsProtocol):
         else:
             before = self._latest
             self._parse(data)
-            # Line ends between two requests are none: what came before them did not begin in `data`.
+            # Line ends between two requests are none of them.
             if self._between and self._latest is not None and self._latest is not before:
                 self._known_heads.learn(data, self._latest.scope)
         if self.running is not None:
@@ -97,12 +98,15 @@ class ClientConnection(HttpToolsProtocol):
     def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as stopped:
             if self._should_upgrade():
                 self._stop_timer()
                 self.outlet.flush()
                 self.handle_websocket_upgrade()
                 self._let_go()
+            elif self._latest is None:
+                head = plain_head(self.scope["method"], self.url, self.scope["http_version"], self.headers)
+                self._parse(head + data[stopped.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(refusal_of(error))
 
@@ -176,8 +180,8 @@ class ClientConnection(HttpToolsProtocol):
         }
         self._told(scope, {})
         self.scope = cast("HTTPScope", scope)
-        if parser.should_upgrade() and self._should_upgrade():
-            return
+        if parser.should_upgrade() and asks_for_another(self.headers):
+            return  # the parser stops behind this head
         keep_alive = version != "1.0" and parser.should_keep_alive()
         self._latest = Exchange(self, scope, keep_alive=keep_alive)
         self._begin(self._latest)

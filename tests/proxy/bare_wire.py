@@ -27,6 +27,7 @@ ODD_LINES = [
         "X-Broken: a\nContent-Length: %(size)d",
         "X-Request-Id: one",
         "Upgrade: h2c",
+        "Connection: Upgrade",
     ),
 ]
 LINES = st.lists(st.sampled_from(COMMON_LINES) | st.sampled_from(ODD_LINES), max_size=5)

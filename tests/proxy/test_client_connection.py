@@ -164,3 +164,34 @@ def test_a_client_that_would_wait_in_vain_is_told_at_once(raw: RawClient) -> Non
     )
 
     assert raw.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+
+
+# As Java's HTTP client and `curl --http2` send their first request to a server that may speak HTTP/2.
+WISH = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+
+
+@pytest.mark.parametrize("size", [10_000, 150, 1], ids=["whole", "two pieces", "every byte"])
+def test_a_wish_for_http_2_is_passed_over_and_the_body_is_not(
+    raw: RawClient, upstream: FakeUpstream, size: int
+) -> None:
+    body = json.dumps({"model": "m1", "messages": [], "note": "GET /hidden HTTP/1.1\r\n\r\n"}).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n".encode()
+
+    for wish in (WISH, WISH, b""):
+        request = head + wish + b"\r\n" + body
+        for start in range(0, len(request), size):
+            raw.send(request[start : start + size])
+        assert raw.read_until(b"}]").startswith(b"HTTP/1.1 200 ")
+
+    seen = upstream.wait_for_requests(3)
+    assert {request.path for request in seen} == {PATH}
+    assert {request.json()["note"] for request in seen} == {"GET /hidden HTTP/1.1\r\n\r\n"}
+    sent_on = {name.lower() for request in seen for name, _ in request.headers}
+    assert not sent_on & {b"upgrade", b"http2-settings"}
+
+
+def test_requests_behind_such_a_wish_are_answered(raw: RawClient) -> None:
+    raw.send(LIVE.replace(b"\r\n\r\n", b"\r\n" + WISH + b"\r\n") + LIVE)
+    first = raw.read_until(b"}")
+    raw.send(LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert (first + raw.read_to_close()).count(b"HTTP/1.1 200 ") == 3
