@@ -161,8 +161,7 @@ class DiskCache:
         self._heads.pop(path, None)
         path.unlink(missing_ok=True)
 
-    # --- On the writer's thread
-    # ------------------------------------------------------------------------------
+    # --- On the writer's thread ---
 
     def _write_all(self) -> None:
         while (item := self._waiting.get()) is not None:

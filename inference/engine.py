@@ -89,8 +89,7 @@ class Engine:
         self.failure: InferenceError | None = None
         """Why the thread ended by itself."""
 
-    # --- On the event loop
-    # -----------------------------------------------------------------------------------
+    # --- On the event loop ---
 
     def start(self) -> None:
         self._thread.start()
@@ -193,8 +192,7 @@ class Engine:
             work.cancelled = True
             work.fail(error)
 
-    # --- On the engine thread
-    # --------------------------------------------------------------------------------
+    # --- On the engine thread ---
 
     def _run(self) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -14,17 +13,17 @@ from asgiref.sync import sync_to_async
 
 from endpoints.choices import ROUTABLE
 from endpoints.models import EndpointModel
-from inference.local import words
-from inference.local.choices import ON_THE_MOVE, State, Wanted
-from inference.models import LocalModelStatus
+from inference.local import cards, hosts, record
+from inference.local.choices import Wanted
+from inference.local.terminal import Screen
+from inference.models import LocalModel
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
 
-    from inference.models import LocalModel
+    from inference.local.cards import Card
 
 POLL_SECONDS = 0.3
-LINE_SECONDS = 5.0
 # A person has chosen otherwise while the gateway was starting.
 GIVEN_UP = frozenset({Wanted.STOPPED, Wanted.UNLOADED, Wanted.DOWNLOADED})
 REQUEST_SECONDS = 2.0
@@ -72,20 +71,21 @@ class Announcement:
             out.flush()
 
     async def _names_when_served(self, model_id: int, out: OutputWrapper) -> list[str]:
-        """Tell how the model comes along, until it is served. Empty when nobody waits for that any more."""
-        told = ProgressLine(out)
-        url = self.address.url
-        while True:
-            status = await sync_to_async(_status)(model_id)
-            if status is None or status.model.wanted in GIVEN_UP:
-                return []
-            told.tell(status)
-            names: list[str] = await sync_to_async(_served_models)(status.endpoint_id)
-            # The web process learns of it a moment after the database: only then does a request arrive.
-            listed: bool = bool(names) and await asyncio.to_thread(_lists, url, names)
-            if listed:
-                return names
-            await asyncio.sleep(POLL_SECONDS)
+        """Show how the model comes along, until it is served. Empty when nobody waits for that any more."""
+        screen, url = Screen(out), self.address.url
+        try:
+            while (found := await sync_to_async(_look)(model_id)) is not None:
+                card, names = found
+                if card is not None:
+                    screen.show(card)
+                # The web process learns of it a moment after the database: only then does a request arrive.
+                listed: bool = bool(names) and await asyncio.to_thread(_lists, url, names)
+                if listed:
+                    return names
+                await asyncio.sleep(POLL_SECONDS)
+            return []
+        finally:
+            screen.end()
 
     def _where(self) -> str:
         url = self.address.url
@@ -142,36 +142,18 @@ def _lists(url: str, names: list[str]) -> bool:
     return set(names) <= {model["id"] for model in listed}
 
 
-class ProgressLine:
-    """One line that is written over in a terminal, and new lines now and then where it cannot be."""
+def _look(model_id: int) -> tuple[Card | None, list[str]] | None:
+    """How the model is, and what its server serves. None when it is not to be served any more.
 
-    def __init__(self, out: OutputWrapper) -> None:
-        self._out = out
-        self._written, self._written_at = "", 0.0
-        self._state = ""
-
-    def tell(self, status: LocalModelStatus) -> None:
-        text = f"{status.model.name}: {words.line(status)}"
-        if text == self._written or status.state == State.READY:
-            self._end_line(status)
-            return
-        now = time.monotonic()
-        if self._out.isatty():
-            self._out.write(f"\r\033[K{text}", ending="" if status.state in ON_THE_MOVE else "\n")
-        elif status.state != self._state or now - self._written_at > LINE_SECONDS:
-            self._out.write(text)
-            self._written_at = now
-        self._out.flush()
-        self._written, self._state = text, status.state
-
-    def _end_line(self, status: LocalModelStatus) -> None:
-        if status.state == State.READY and self._written and self._out.isatty():
-            self._out.write("")
-            self._written = ""
-
-
-def _status(model_id: int) -> LocalModelStatus | None:
-    return LocalModelStatus.objects.select_related("model").filter(pk=model_id).first()
+    There is no card before the supervisor is there, which starts at the same time.
+    """
+    model = LocalModel.objects.select_related("status").filter(pk=model_id).first()
+    if model is None or model.wanted in GIVEN_UP:
+        return None
+    status = record.status_of(model)
+    machines = hosts.alive()
+    card = cards.card_of(model, status, machines) if machines else None
+    return card, _served_models(status.endpoint_id)
 
 
 def _served_models(endpoint_id: int | None) -> list[str]:

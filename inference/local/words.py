@@ -47,13 +47,6 @@ def progress(status: LocalModelStatus) -> str:
     return ", ".join(parts)
 
 
-def line(status: LocalModelStatus) -> str:
-    """`Downloading: 45 of 93 MB, 12 MB/s, 4 s left`, or `Failed: ` with its sentence."""
-    said = progress(status) or reason(status)
-    label = str(State(status.state).label)
-    return f"{label}: {said}" if said else label
-
-
 def reason(status: LocalModelStatus) -> str:
     """Why it is as it is. Sentences with figures or names in them stay as they were written down."""
     return gettext(status.reason) if status.reason else ""
