@@ -18,6 +18,10 @@ warnings.filterwarnings("ignore", category=platforms.SecurityWarning)  # type: i
 app = Celery("ollaproject")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# A broker may be away for longer than Celery's hundred attempts.
+app.conf.broker_connection_max_retries = None
+# No task here is acknowledged late; said only lest Celery warns of it at each loss.
+app.conf.worker_cancel_long_running_tasks_on_connection_loss = True
 
 
 def every(seconds: float, task: str) -> dict[str, object]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -14,6 +15,11 @@ from ollaproject.env import env_choice, env_str
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+# By name: of Django, kombu, Redis and Celery's beat, which are not imported for that.
+OUTAGES = frozenset({"OperationalError", "InterfaceError", "ConnectionError", "SchedulingError"})
+TOLD_AGAIN_SECONDS = 60.0
 
 
 @runtime_checkable
@@ -61,6 +67,31 @@ class JsonFormatter(logging.Formatter):
         return _line(common | fields)
 
 
+class Outages(logging.Filter):
+    """Celery's tasks and beat tell each second, by a traceback, of a database or broker that is away.
+
+    Of that one line is left, once a minute.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._silent_until: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if not record.name.startswith("celery.") or names.isdisjoint(OUTAGES):
+            return True
+        which, now = (record.name, type(error).__name__), time.monotonic()
+        if now < self._silent_until.get(which, 0):
+            return False
+        self._silent_until[which] = now + TOLD_AGAIN_SECONDS
+        first_line = record.getMessage().partition("\n")[0]
+        record.msg, record.args = f"{first_line} (said once a minute, as long as it is so)", ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def _line(fields: dict[str, Any]) -> str:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str)
 
@@ -81,7 +112,10 @@ def configuration() -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {chosen: formatters[chosen]},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": chosen}},
+        "filters": {"outages": {"()": Outages}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": chosen, "filters": ["outages"]}
+        },
         "root": {
             "handlers": ["stderr"],
             "level": env_choice("OLLA_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO"),

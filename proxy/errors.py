@@ -239,6 +239,13 @@ def all_failed(failures: Sequence[str], *, timed_out: bool) -> ApiError:
     return ApiError(status, code, message, headers={"X-Should-Retry": "false"})
 
 
+def database_away() -> ApiError:
+    message = (
+        "The database does not answer, and only it knows this. Requests to models are answered meanwhile."
+    )
+    return ApiError(503, "database_unavailable", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
 def gateway_loop() -> ApiError:
     message = (
         "A gateway is among its own endpoints, itself or by way of another one: this request goes round in "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from channels.db import database_sync_to_async
+from django.db import DatabaseError, InterfaceError
 
 from proxy import (
     conditional,
@@ -47,7 +48,10 @@ class OperatorConsumer(GatewayConsumer):
             raise errors.not_found(path.decode("latin-1"))
         if call.method not in READ_METHODS:
             raise errors.method_not_allowed(call.method, READ_METHODS)
-        await respond(call)
+        try:
+            await respond(call)
+        except (DatabaseError, InterfaceError):
+            raise errors.database_away() from None
 
     def _open(self) -> dict[bytes, Callable[[Call], Awaitable[None]]]:
         """Open to whoever reaches us: they tell nothing that a stranger could use."""

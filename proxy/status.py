@@ -10,17 +10,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Count
 
 from endpoints.choices import ROUTABLE, SET_ASIDE, Mode, Status
 from endpoints.models import Endpoint
 from endpoints.profiles import profile
+from endpoints.snapshot import snapshot
 from ollaproject.wire import clock
 from ollaproject.wire.release import VERSION
 from proxy import figures
 from proxy.version import COMMIT
 
 if TYPE_CHECKING:
+    from endpoints.snapshot import Target
     from proxy.admission import Admission
     from proxy.counts import EndpointCounts
     from proxy.limiter import Limiter
@@ -61,9 +64,15 @@ class EndpointState:
 
 
 def fleet() -> list[EndpointState]:
-    """Every endpoint by one query: highest priority first, the healthy before the others, then by name."""
+    """Every endpoint by one query: highest priority first, the healthy before the others, then by name.
+
+    While the database is away, it is as requests are routed, without what only the checks know.
+    """
     rows = Endpoint.objects.select_related("health").annotate(model_count=Count("models"))
-    states = [_state(row) for row in rows]
+    try:
+        states = [_state(row) for row in rows]
+    except (DatabaseError, InterfaceError):
+        states = [_routed(target) for target in snapshot().targets]
     return sorted(states, key=lambda each: (-each.priority, each.status not in ROUTABLE, each.name, each.id))
 
 
@@ -83,6 +92,24 @@ def _state(row: Any) -> EndpointState:
         consecutive_failures=health.consecutive_failures if health else 0,
         models_synced_at=health.models_synced_at if health else None,
         model_count=row.model_count,
+    )
+
+
+def _routed(target: Target) -> EndpointState:
+    return EndpointState(
+        id=target.id,
+        name=target.name,
+        url=target.url,
+        type=target.type,
+        priority=target.priority,
+        mode=target.mode,
+        status=target.status,
+        checked_at=None,
+        next_check_at=None,
+        latency_seconds=None,
+        consecutive_failures=0,
+        models_synced_at=None,
+        model_count=len(target.models),
     )
 
 

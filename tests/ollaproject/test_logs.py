@@ -9,6 +9,7 @@ import logging.config
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import OperationalError
 
 from ollaproject import logs
 from proxy.request_log import Requests
@@ -69,3 +70,25 @@ def test_what_is_no_json_by_nature_is_told_all_the_same(logged: Callable[..., li
     (only,) = logged(lambda logger: logger.warning("%s is down", object))
 
     assert only["message"] == "<class 'object'> is down"
+
+
+def test_a_database_that_is_away_is_told_by_celery_in_one_line_a_minute() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(logs.Outages())
+    for name in ("celery.beat", "endpoints.prober"):
+        logger = logging.Logger(name)  # noqa: LOG001 - of this test alone
+        logger.addHandler(handler)
+        for error in (OperationalError("refused"), OperationalError("refused"), ValueError("a fault")):
+            try:
+                raise error
+            except (OperationalError, ValueError):
+                logger.exception("%s: %s\n%s", name, error, "the stack")
+
+    told = stream.getvalue()
+    assert told.startswith(
+        "celery.beat: refused (said once a minute, as long as it is so)\ncelery.beat: a fault\n"
+    )
+    assert told.count("celery.beat: refused") == 1
+    assert told.count("endpoints.prober: refused") == 2
+    assert told.count("Traceback") == 4

@@ -6,12 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import OperationalError, connection
 
 from endpoints.choices import Status
 from endpoints.models import Endpoint, EndpointHealth
 from ollaproject.wire import clock
 from proxy import conditional, figures
-from proxy.status import system_status
+from proxy.counts import Counts
+from proxy.metrics import render
+from proxy.shared_counts import Traffic
+from proxy.status import fleet, system_status
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, target_for
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     Table = Callable[..., None]
 
+TRAFFIC = Traffic(Counts(), {}, waiting=0, blocked=0, started_at=clock.now(), processes=1)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -207,3 +212,27 @@ def test_the_systems_word_follows_endpoints_and_success(
 )
 def test_figures_are_written_as_olla_writes_them(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+@pytest.mark.django_db
+def test_the_fleet_is_told_as_it_is_routed_while_the_database_is_away(
+    table: Table, upstream: FakeUpstream
+) -> None:
+    table(target_for(upstream))
+
+    def away(*_: object) -> None:
+        raise OperationalError("connection refused")
+
+    with connection.execute_wrapper(away):
+        (state,) = fleet()
+
+    assert (state.name, state.status, state.routable, state.model_count) == (
+        "mini-1",
+        Status.HEALTHY,
+        True,
+        1,
+    )
+    assert state.checked_at is None
+    assert (
+        b'olla_endpoint_up{endpoint="mini-1",type="vllm-mlx"} 1.0' in render([state], TRAFFIC, accept="")[0]
+    )
