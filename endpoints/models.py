@@ -11,11 +11,11 @@ from django.utils.translation import gettext_lazy as _
 
 from endpoints import secrets, validation
 from endpoints.alert_models import AlertChannel, AlertDelivery
+from endpoints.alias_models import AliasedModel, ModelAlias
 from endpoints.change_row import Change
 from endpoints.choices import AuthKind, Mode, Retry, Span, Status
 from endpoints.revision_row import Revision
 from endpoints.status_page_row import StatusPage
-from endpoints.strategies import STRATEGIES
 from ollaproject.wire import socket_urls
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 MAX_NAME_LENGTH = 64
-MAX_MODEL_NAME_LENGTH = 300
 URLS = ("url", "model_url", "health_check_url")
 
 
@@ -176,61 +175,6 @@ class EndpointModel(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class ModelAlias(models.Model):
-    """A name under which clients reach the first of some models that can be served."""
-
-    name = models.CharField(
-        _("name"),
-        max_length=MAX_MODEL_NAME_LENGTH,
-        unique=True,
-        validators=[validation.validate_model_name],
-        help_text=(
-            _(
-                "What clients ask for, such as gpt-4o-mini. It hides a model of the same name. A pattern "
-                "such as claude-* stands for every name that no endpoint serves itself."
-            )
-        ),
-    )
-    strategy = models.CharField(
-        _("load balancer"),
-        max_length=20,
-        blank=True,
-        choices=[(name, name) for name in STRATEGIES],
-        help_text=_("Who gets its requests among equals. Empty: as everywhere (OLLA_LOAD_BALANCER)."),
-    )
-
-    class Meta:
-        verbose_name = _("model alias")
-        verbose_name_plural = _("model aliases")
-        ordering = ["name"]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class AliasedModel(models.Model):
-    """One model of an alias. Those with a lower position are preferred."""
-
-    alias = models.ForeignKey(
-        ModelAlias, on_delete=models.CASCADE, related_name="models", verbose_name=_("alias")
-    )
-    position = models.PositiveSmallIntegerField(
-        _("position"), default=0, help_text=_("The lowest is tried first.")
-    )
-    model = models.CharField(
-        _("model"), max_length=MAX_MODEL_NAME_LENGTH, validators=[validation.validate_model_name]
-    )
-
-    class Meta:
-        verbose_name = _("model of an alias")
-        verbose_name_plural = _("models of aliases")
-        ordering = ["position", "id"]
-        constraints = [models.UniqueConstraint(fields=["alias", "model"], name="one_row_per_alias_and_model")]
-
-    def __str__(self) -> str:
-        return self.model
 
 
 class HealthCheck(models.Model):

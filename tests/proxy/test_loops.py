@@ -11,7 +11,7 @@ from endpoints.choices import Status
 from endpoints.probe import Checker
 from proxy.head import MAX_GATEWAYS
 from proxy.headers import VIA
-from tests.endpoints.test_probe import target_of
+from tests.endpoints.targets import target_of
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 
 if TYPE_CHECKING:
