@@ -27,7 +27,7 @@ DEFAULT_ROWS = 16
 TOKENS_PER_ROW = 2048
 # Python, MLX, the tokenizer, and what a step computes with.
 PROCESS_BYTES = 350 * 1024**2
-# As in the loader: dense weights are used on a CPU when they leave this much of what is free to others.
+# A CPU uses dense weights that take no more than this of what is free: caches and all others need the rest.
 DENSE_SHARE = 0.7
 
 

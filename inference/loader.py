@@ -29,6 +29,7 @@ from mlx_lm.utils import (
 from inference import model_folder
 from inference.demo import demo_chat_model
 from inference.errors import ModelBroken
+from inference.footprint import DENSE_SHARE
 from inference.memory import available_memory
 from inference.sampling_fields import OPENAI
 
@@ -56,8 +57,6 @@ DEFAULT_CONTEXT_LENGTH = 8192
 SANE_CONTEXT_LENGTH = 100_000_000
 ADAPTER_FILES = ("adapter_config.json", "adapters.safetensors")
 FLOAT32_BYTES = 4
-# What must stay free beside dense weights, for caches and everyone else on the machine.
-MEMORY_SHARE_FOR_WEIGHTS = 0.7
 WARM_UP_PROMPT_LENGTHS = (24, 3)  # unequal, so that padding is warm too
 WARM_UP_TOKENS = 3
 
@@ -199,7 +198,7 @@ def _fits_dense(model: Any) -> bool:
     """Whether float32 weights leave room in memory; says so when they do not."""
     needed = get_total_parameters(model) * FLOAT32_BYTES
     free = available_memory()
-    if free is None or needed <= free * MEMORY_SHARE_FOR_WEIGHTS:
+    if free is None or needed <= free * DENSE_SHARE:
         return True
     logger.warning(
         "The weights stay quantised, which is slow on a CPU: float32 takes %.1f GB, and %.1f GB are free.",

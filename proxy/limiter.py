@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Of addresses, anyone may have any number.
 MAX_METERS = 20_000
-# Whoever has an IPv6 address has the whole network around it.
+# What limits.lua tells by its number, from 1 on.
 KINDS_OF_SCRIPT = (CONCURRENT, REQUESTS, TOKENS, DAY, MONTH)
 
 
