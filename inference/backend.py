@@ -175,7 +175,8 @@ def within(room: Room, chat: LoadedModel) -> LoadedModel:
     if longest < SHORTEST_CONTEXT:
         raise ModelBroken(
             f"{chat.path} is too large for this machine: {gigabytes:.2f} GB are left for keys and values, "
-            f"and a token takes {room.cost.token_bytes / 1e6:.2f} MB. Take a smaller model."
+            f"and a token takes {room.cost.token_bytes / 1e6:.2f} MB. Take a smaller "
+            "model, or allow more with --kv-cache-bytes."
         )
     limit = (
         f" It is memory that limits it: {gigabytes:.1f} GB hold no more; "

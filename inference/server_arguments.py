@@ -24,6 +24,7 @@ from ollaproject.env import env_secret
 from ollaproject.wire.cors import is_origin
 from ollaproject.wire.openai_errors import ApiError
 from ollaproject.wire.ports import port_number
+from ollaproject.wire.sizes import byte_count
 
 DEFAULT_SOCKET_MODE = 0o600
 FILE_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
@@ -149,9 +150,12 @@ def _template_options(text: str) -> dict[str, Any]:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    given = json.loads(text)
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = None
     if not isinstance(given, dict):
-        raise ArgumentTypeError("it must be a JSON object")
+        raise ArgumentTypeError(f"it must be a JSON object, not {text}")
     return given
 
 
@@ -177,14 +181,14 @@ def _add_limits(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--kv-cache-bytes",
-        type=int,
+        type=byte_count,
         metavar="BYTES",
-        help="memory for what running answers and the prompt cache know of their texts (three quarters "
-        "of what the models leave of a GPU's memory, half of what they leave free on a CPU)",
+        help="such as 8GiB: memory for what running answers and the prompt cache know of their texts (three "
+        "quarters of what the models leave of a GPU's memory, half of what they leave free on a CPU)",
     )
     parser.add_argument(
         "--prompt-cache-bytes",
-        type=int,
+        type=byte_count,
         metavar="BYTES",
         help="how much of --kv-cache-bytes may be kept of what was read, lest it be read again (half); "
         "0 keeps nothing",
@@ -221,7 +225,7 @@ def _add_speed(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--disk-cache-bytes",
-        type=int,
+        type=byte_count,
         metavar="BYTES",
         default=DEFAULT_DISK_CACHE_BYTES,
         help="most that the files take (%(default)s)",

@@ -7,7 +7,6 @@ set but empty counts as not set, so that `FOO=` in an env file means the default
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,13 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from ollaproject.wire.ports import LAST_PORT
+from ollaproject.wire.sizes import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
-SIZE_PREFIXES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def env_str(name: str, default: str = "") -> str:
@@ -65,10 +64,10 @@ def env_size(name: str, default: int) -> int:
     word = env_str(name)
     if not word:
         return default
-    match = re.fullmatch(r"(\d+)\s*([KMG]?)I?B?", word.upper())
-    if not match:
-        raise ImproperlyConfigured(f"{name} must be a size such as 100MiB, not {word!r}.")
-    return int(match[1]) * SIZE_PREFIXES[match[2]]
+    try:
+        return bytes_of(word)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a size such as 100MiB, not {word!r}.") from None
 
 
 def env_list(name: str, default: Iterable[str] = ()) -> list[str]:

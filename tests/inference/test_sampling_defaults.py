@@ -65,8 +65,23 @@ def test_advice_that_cannot_be_followed_is_passed_over_with_a_warning(
 
 @pytest.mark.parametrize(
     ("given", "problem"),
-    [('{"seed": 1}', "'seed' has no default"), ('{"top_p": 2}', "'top_p'"), ("[]", "must be a JSON object")],
+    [
+        ('{"seed": 1}', "'seed' has no default"),
+        ('{"top_p": 2}', "'top_p'"),
+        ("[]", "must be a JSON object"),
+        ("{bad", "must be a JSON object"),
+    ],
 )
 def test_defaults_that_are_none_are_refused_before_anything_is_loaded(given: str, problem: str) -> None:
     with pytest.raises(Unreadable, match=problem):
         check(["--sampling-defaults", given])
+
+
+@pytest.mark.parametrize("size", ["8GiB", "8 GB", "1000000"])
+def test_memory_is_given_as_sizes_are_elsewhere(size: str) -> None:
+    check(["--kv-cache-bytes", size, "--prompt-cache-bytes", "0"])
+
+
+def test_a_size_that_is_none_is_told() -> None:
+    with pytest.raises(Unreadable, match="'much' is no size such as 100MiB"):
+        check(["--kv-cache-bytes", "much"])
