@@ -43,7 +43,7 @@ class FileForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not cleaned.get("file") and not cleaned.get("text"):
-            self.add_error("file", "Choose a file.")
+            self.add_error("file", _("Choose a file."))
         return cleaned
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 
 from endpoints.choices import AuthKind
 from endpoints.errors import CredentialError
@@ -40,11 +41,13 @@ CREDENTIAL_HEADERS = frozenset({"api-key", "authorization", "cookie", "x-api-key
 def check_headers(endpoint: Endpoint) -> None:
     headers: Any = endpoint.headers
     if not isinstance(headers, dict):
-        raise ValidationError("Headers must be a mapping of names to values.")
+        raise ValidationError(gettext("Headers must be a mapping of names to values."))
     mistakes = [mistake for name, value in headers.items() if (mistake := _header_mistake(name, value))]
     lowered = [str(name).lower() for name in headers]
     mistakes += [
-        f"The header {name} is given twice." for name in sorted(set(lowered)) if lowered.count(name) > 1
+        gettext("The header {name} is given twice.").format(name=name)
+        for name in sorted(set(lowered))
+        if lowered.count(name) > 1
     ]
     if mistakes:
         raise ValidationError(mistakes)
@@ -53,10 +56,12 @@ def check_headers(endpoint: Endpoint) -> None:
 def check_auth_kind(endpoint: Endpoint) -> None:
     if endpoint.auth_kind == AuthKind.NONE and endpoint.has_credential:
         raise ValidationError(
-            "A credential is stored but “none” is chosen. Choose how it is sent, or remove it."
+            gettext("A credential is stored but “none” is chosen. Choose how it is sent, or remove it.")
         )
     if endpoint.auth_kind != AuthKind.NONE and not endpoint.has_credential:
-        raise ValidationError("This way of signing in needs a credential. Enter one, or choose “none”.")
+        raise ValidationError(
+            gettext("This way of signing in needs a credential. Enter one, or choose “none”.")
+        )
     try:
         plain = endpoint.credential()
     except CredentialError as error:
@@ -76,7 +81,9 @@ def check_destination(endpoint: Endpoint) -> None:
     before = same.first()
     if before is not None and (new := sorted(hosts(endpoint) - hosts(before))):
         raise ValidationError(
-            f"The stored credential was not entered for {', '.join(new)}. Enter it again, or remove it."
+            gettext(
+                "The stored credential was not entered for {hosts}. Enter it again, or remove it."
+            ).format(hosts=", ".join(new))
         )
 
 
@@ -99,37 +106,46 @@ def check_auth_header(endpoint: Endpoint) -> None:
     if not name:
         return
     if endpoint.auth_kind != AuthKind.API_KEY:
-        raise ValidationError("Only an API key is sent in a header of its own. Leave this empty.")
+        raise ValidationError(gettext("Only an API key is sent in a header of its own. Leave this empty."))
     if not HEADER_NAME.fullmatch(name) or name.lower() in MANAGED_HEADERS:
-        raise ValidationError(f"{name!r} cannot carry an API key. Use a header name such as X-Api-Key.")
+        words = gettext("{name!r} cannot carry an API key. Use a header name such as X-Api-Key.")
+        raise ValidationError(words.format(name=name))
 
 
 def check_auth_username(endpoint: Endpoint) -> None:
     name = endpoint.auth_username
     if endpoint.auth_kind == AuthKind.BASIC and not name:
-        raise ValidationError("Basic sign-in needs a user name.")
+        raise ValidationError(gettext("Basic sign-in needs a user name."))
     if name and endpoint.auth_kind != AuthKind.BASIC:
-        raise ValidationError("A user name is only used with Basic sign-in. Leave this empty.")
+        raise ValidationError(gettext("A user name is only used with Basic sign-in. Leave this empty."))
     if ":" in name or not name.isprintable():
-        raise ValidationError("A user name cannot hold a colon or a line break: it is sent as name:password.")
+        raise ValidationError(
+            gettext("A user name cannot hold a colon or a line break: it is sent as name:password.")
+        )
 
 
 def check_credential(plain: str) -> None:
     """A token or key, as it will stand in a header. The message never repeats it."""
     if not plain.isascii() or not plain.isprintable() or plain != plain.strip():
         raise ValidationError(
-            "A credential is printable ASCII without spaces at its ends or line breaks. Copy it again."
+            gettext(
+                "A credential is printable ASCII without spaces at its ends or line breaks. Copy it again."
+            )
         )
 
 
 def _header_mistake(name: Any, value: Any) -> str:
     """What is wrong with one header, empty when nothing is. The value may be secret and is never repeated."""
     if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
-        return f"{name!r} is not a header name."
-    if name.lower() in CREDENTIAL_HEADERS:
-        return f"{name} carries a credential. Use the authentication fields, where it is stored encrypted."
-    if name.lower() in MANAGED_HEADERS:
-        return f"{name} is set by the gateway itself and cannot be given here."
-    if not isinstance(value, str) or not HEADER_VALUE.fullmatch(value) or value != value.strip():
-        return f"The value of {name} must be one line of text without spaces at its ends."
-    return ""
+        words = gettext("{name!r} is not a header name.")
+    elif name.lower() in CREDENTIAL_HEADERS:
+        words = gettext(
+            "{name} carries a credential. Use the authentication fields, where it is stored encrypted."
+        )
+    elif name.lower() in MANAGED_HEADERS:
+        words = gettext("{name} is set by the gateway itself and cannot be given here.")
+    elif not isinstance(value, str) or not HEADER_VALUE.fullmatch(value) or value != value.strip():
+        words = gettext("The value of {name} must be one line of text without spaces at its ends.")
+    else:
+        return ""
+    return words.format(name=name)

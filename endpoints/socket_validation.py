@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 
 from ollaproject.wire.socket_urls import EXAMPLE, MAX_PATH_BYTES, SocketUrlError, read
 
@@ -19,16 +20,21 @@ def check_socket(url: str) -> None:
         raise ValidationError(str(error)) from None
     if found is None:
         raise ValidationError(
-            f"A Unix socket is written like {EXAMPLE}: by its absolute path, without %, ? and #."
+            gettext(
+                "A Unix socket is written like {example}: by its absolute path, without %, ? and #."
+            ).format(example=EXAMPLE)
         )
     size = len(os.fsencode(found.path))
     if size > MAX_PATH_BYTES:
         raise ValidationError(
-            f"The path of the socket has {size} bytes, and this system takes {MAX_PATH_BYTES}. Give it a "
-            "shorter one, or go by a symbolic link to its folder."
+            gettext(
+                "The path of the socket has {size} bytes, and this system takes {most}. Give it a shorter "
+                "one, or go by a symbolic link to its folder."
+            ).format(size=size, most=MAX_PATH_BYTES)
         )
     if _is_something_else(found.path):
-        raise ValidationError(f"{found.path} is no socket. Give the path at which the server listens.")
+        words = gettext("{path} is no socket. Give the path at which the server listens.")
+        raise ValidationError(words.format(path=found.path))
 
 
 def _is_something_else(path: str) -> bool:

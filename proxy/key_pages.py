@@ -11,18 +11,19 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.cache import add_never_cache_headers
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from ollaproject.wire import clock, roles
 from proxy import keys, own_keys
+from proxy.models import ApiKey
 from proxy.usage_pages import LIFETIMES
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from proxy.keys import Issued
-    from proxy.models import ApiKey
 
 
 @require_POST
@@ -74,7 +75,7 @@ def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
     if own_keys.revoke(user, key):
         messages.success(request, gettext("Revoked {name}. It stops within a second.").format(name=key.name))
     else:
-        messages.info(request, f"{key.name} was revoked already.")
+        messages.info(request, gettext("{name} was revoked already.").format(name=key.name))
     return redirect(back(request, key))
 
 
@@ -120,11 +121,13 @@ def show_once(request: HttpRequest, issued: Issued) -> HttpResponse:
 
 
 def sentences(error: ValidationError) -> list[str]:
+    """Each with the name of its field before it, if it has one that a person may fill in."""
+    if not hasattr(error, "error_dict"):
+        return error.messages
+    names = {field.name: capfirst(field.verbose_name) for field in ApiKey._meta.fields if field.editable}
     return [
-        str(sentence).replace("This field", field.capitalize() if field != "__all__" else "This")
-        for field, said in (
-            error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-        ).items()
+        f"{names[field]}: {sentence}" if field in names else sentence
+        for field, said in error.message_dict.items()
         for sentence in said
     ]
 

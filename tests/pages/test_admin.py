@@ -132,3 +132,9 @@ def test_a_wrong_url_has_one_sentence_also_when_the_type_is_to_be_detected(clien
     form = client.post(ADD, {**GOOD, "url": url, "type": "auto"}).context["adminform"].form
 
     assert {name: len(told) for name, told in form.errors.items()} == {"url": 1}
+
+
+def test_a_mistake_is_told_in_the_readers_language(client: Client) -> None:
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
+    html = client.post(ADD, {**GOOD, "url": "ftp://mini-1.test", "retry": "never"}).content.decode()
+    assert "Die URL muss mit http:// oder https:// beginnen." in html
