@@ -12,13 +12,14 @@ import mmap
 import tempfile
 import threading
 import weakref
+from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ollaproject.wire.asgi import BodyTooLarge, ClientDisconnected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from io import FileIO
     from pathlib import Path
 
@@ -110,6 +111,22 @@ def pieces_of(body: Body) -> Iterator[memoryview | bytes]:
         yield view[start : start + PIECE_BYTES]
 
 
+class _Filling:
+    """A file that is being filled. `body` is there when it is full."""
+
+    body: Spooled
+
+    def __init__(self, file: FileIO, take: Callable[[int], None]) -> None:
+        self.size = 0
+        self._file = file
+        self._take = take
+
+    async def write(self, piece: bytes) -> None:
+        self._take(len(piece))
+        self.size += len(piece)
+        await _in_thread(_write, self._file, piece)
+
+
 class Spool:
     """Where the large bodies of one process lie: those above `memory` bytes, together at most `disk` bytes.
 
@@ -121,6 +138,7 @@ class Spool:
         self._memory = memory
         self._disk = disk
         self._lock = threading.Lock()
+        self._making = asyncio.Lock()
         self.used = 0  # bytes
 
     async def read(self, receive: Receive, *, limit: int) -> Body:
@@ -147,33 +165,53 @@ class Spool:
                 return await self._read_on(receive, gathered, limit)
             message = _part(await receive())
 
+    async def keep(self, make: Callable[[], bytes]) -> Body:
+        """What `make` gives, kept as a body that came is. Raises NoRoomError, and what `make` does.
+
+        One is made after another: until it is written, a large one takes several times its size of memory.
+        """
+        async with self._making:
+            body = make()
+            if len(body) <= self._memory:
+                return body
+            async with self._filling() as file:
+                await file.write(body)
+            return file.body
+
     async def _read_on(self, receive: Receive, gathered: BytesIO, limit: int) -> Spooled:
         """Into a file: what has been gathered, and what is still to come."""
-        size = 0
+        async with self._filling() as file:
+            more = True
+            while more:
+                if gathered.tell() < WRITE_BYTES:
+                    message = _part(await receive())
+                    more = message.get("more_body", False)
+                    gathered.write(message.get("body", b""))
+                if file.size + gathered.tell() > limit:
+                    raise BodyTooLarge(limit)
+                if gathered.tell() >= WRITE_BYTES or not more:
+                    piece, gathered = gathered.getvalue(), BytesIO()
+                    await file.write(piece)
+        return file.body
+
+    @asynccontextmanager
+    async def _filling(self) -> AsyncIterator[_Filling]:
+        """A file for one body, which is there afterwards. Raises NoRoomError."""
+        filling: _Filling | None = None
         try:
             with await _in_thread(self._open) as file:
-                more = True
-                while more:
-                    if gathered.tell() < WRITE_BYTES:
-                        message = _part(await receive())
-                        more = message.get("more_body", False)
-                        gathered.write(message.get("body", b""))
-                    if size + gathered.tell() > limit:
-                        raise BodyTooLarge(limit)
-                    if gathered.tell() >= WRITE_BYTES or not more:
-                        piece, gathered = gathered.getvalue(), BytesIO()
-                        self._take(len(piece))
-                        size += len(piece)
-                        await _in_thread(_write, file, piece)
+                filling = _Filling(file, self._take)
+                yield filling
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except BaseException as error:
-            self._give_back(size)
+            if filling is not None:
+                self._give_back(filling.size)
             if isinstance(error, OSError):
                 logger.error("A large body cannot be kept in %s: %s", self._folder, error)
                 raise NoRoomError(error.strerror) from None
             raise
-        weakref.finalize(data, self._give_back, size).atexit = False
-        return Spooled(data)
+        weakref.finalize(data, self._give_back, filling.size).atexit = False
+        filling.body = Spooled(data)
 
     def _open(self) -> FileIO:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -207,7 +207,7 @@ class ApiConsumer(GatewayConsumer):
         call.model, call.stream = asked.model, asked.stream
         endpoints = _allowed_endpoints(call, asked)
         body = await self._within_limits(call, place, body, inference=inference)
-        call.translation = translation_for(call.method, place.path, body)
+        call.translation = translation_for(call.method, place.path, body, self.gateway.spool)
         if inference:
             body = self._tap(call, place, asked, body)
         purpose = needs.purpose_of(place.path) if inference else ""

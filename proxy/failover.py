@@ -58,9 +58,8 @@ class Failover:
             may_repeat = _may_repeat(target, repeatable=repeatable)
             running = self._begin(call, slot)
             try:
-                begun = await self._attempt(
-                    target, for_candidate(outgoing, slot.candidate), running, repeatable=may_repeat
-                )
+                sent = await for_candidate(outgoing, slot.candidate)
+                begun = await self._attempt(target, sent, running, repeatable=may_repeat)
             except UpstreamError as error:
                 failure = type(error)
                 running.failed(reason=str(error), broken=True)
@@ -122,10 +121,10 @@ def _place(call: Call, plan: Plan, candidate: Candidate) -> Target:
     return candidate.target
 
 
-def for_candidate(outgoing: Outgoing, candidate: Candidate) -> Outgoing:
+async def for_candidate(outgoing: Outgoing, candidate: Candidate) -> Outgoing:
     """The request as it goes to a candidate: in a format that it speaks, and for the model of an alias."""
     if outgoing.translation is not None:
-        outgoing = outgoing.translation.outgoing_for(outgoing, candidate.target)
+        outgoing = await outgoing.translation.outgoing_for(outgoing, candidate.target)
     if candidate.model is None:
         return outgoing
     return replace(outgoing, body=with_model(outgoing.body, candidate.model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +65,16 @@ class Messages(Translation):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(bytes(data_of(self.body)))
+        return to_chat(data_of(self.body))
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).speaks_anthropic
 
     def chat(self) -> Any:
         return self.asked.chat
+
+    def forget_chat(self) -> None:
+        self.asked = replace(self.asked, chat={})
 
     def whole(self, completion: Completion) -> Any:
         asked = self.asked
@@ -96,7 +100,7 @@ class Counting(Messages):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(bytes(data_of(self.body)), counts_only=True, can_continue=True)
+        return to_chat(data_of(self.body), counts_only=True, can_continue=True)
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).counts_tokens
@@ -107,6 +111,9 @@ class Counting(Messages):
 
     def chat(self) -> Any:
         return counting.tokenize_request(self.asked)
+
+    def forget_chat(self) -> None:
+        del self.asked  # read again from the body, if it must be estimated
 
     async def relay(self, call: Call, begun: Begun) -> None:
         status = begun.answer.status

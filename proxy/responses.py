@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from endpoints.profiles import profile
-from ollaproject.wire.responses.answer import response_of
+from ollaproject.wire.responses.answer import REPEATED, response_of
 from ollaproject.wire.responses.request import to_chat
 from ollaproject.wire.responses.stream import ResponseStream
 from proxy.bodies import data_of
@@ -38,13 +39,17 @@ class Responses(Translation):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(bytes(data_of(self.body)))
+        return to_chat(data_of(self.body))
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).speaks_responses
 
     def chat(self) -> Any:
         return self.asked.chat
+
+    def forget_chat(self) -> None:
+        asked = self.asked
+        self.asked = replace(asked, chat={}, given={name: asked.given.get(name) for name in REPEATED})
 
     def whole(self, completion: Completion) -> Any:
         return response_of(completion, self.asked)

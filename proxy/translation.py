@@ -13,6 +13,7 @@ from ollaproject.wire import sse
 from ollaproject.wire.asgi import JSON, encode_json
 from ollaproject.wire.chat import BackendFailed, Completion, TranslationError, read_chunk, read_completion
 from proxy import errors
+from proxy.bodies import NoRoomError
 from proxy.errors import BrokenAnswerError, UpstreamError
 from proxy.failover import settle
 from proxy.headers import STREAM_HEADERS, value
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from endpoints.snapshot import Target
-    from proxy.bodies import Body
+    from proxy.bodies import Body, Spool, Spooled
     from proxy.call import Call
     from proxy.dialects import Dialect
     from proxy.failover import Begun
@@ -54,8 +55,9 @@ class Translation:
     drops: tuple[bytes, ...] = ()
     """Beginnings of headers that mean nothing to an endpoint that is asked in chat."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, spool: Spool) -> None:
         self.body = body
+        self._spool = spool
         self.passed = False  # to an endpoint that speaks the format itself
         self.fell_back = False  # one was believed to, and did not
         self._mute: set[int] = set()
@@ -68,6 +70,10 @@ class Translation:
 
     def chat(self) -> Any:
         """The body for an endpoint that speaks chat only. Raises ApiError 400."""
+        raise NotImplementedError
+
+    def forget_chat(self) -> None:
+        """It has been encoded: what was read of a large request goes before the answer comes."""
         raise NotImplementedError
 
     def whole(self, completion: Completion) -> Any:
@@ -91,19 +97,34 @@ class Translation:
 
     # --- The request ---
 
-    def outgoing_for(self, outgoing: Outgoing, target: Target) -> Outgoing:
+    async def outgoing_for(self, outgoing: Outgoing, target: Target) -> Outgoing:
         """The request as `target` understands it. Raises ApiError when it cannot be said in chat."""
         self.passed = target.id not in self._mute and self.is_spoken_by(target)
         if self.passed:
             return outgoing
         if self._translated is None:
-            self._translated = self._translate(outgoing)
+            self._translated = await self._translate(outgoing)
         return self._translated
 
-    def _translate(self, outgoing: Outgoing) -> Outgoing:
+    async def _translate(self, outgoing: Outgoing) -> Outgoing:
         shared = outgoing.shared.without(self.drops) if self.drops else outgoing.shared
+        body = self._encoded() if isinstance(self.body, bytes) else await self._kept(self.body)
+        # Without us: a cycle would hold the body until the garbage collector comes.
+        return replace(outgoing, path=self.chat_path, query=b"", shared=shared, body=body, translation=None)
+
+    async def _kept(self, body: Spooled) -> Body:
+        """A large body lies in a file: so does what becomes of it."""
+        try:
+            return await self._spool.keep(self._encoded)
+        except NoRoomError:
+            raise errors.no_room_for_body() from None
+        finally:
+            body.rest()
+
+    def _encoded(self) -> bytes:
         body = encode_json(self.chat())
-        return replace(outgoing, path=self.chat_path, query=b"", shared=shared, body=body)
+        self.forget_chat()
+        return body
 
     @property
     def chat_path(self) -> bytes:

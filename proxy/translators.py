@@ -12,7 +12,7 @@ from proxy.responses import Responses
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from proxy.bodies import Body
+    from proxy.bodies import Body, Spool
     from proxy.call import Call
     from proxy.translation import Translation
 
@@ -24,10 +24,10 @@ BY_PATH: dict[bytes, type[Translation]] = {
 }
 
 
-def translation_for(method: str, path: bytes, body: Body) -> Translation | None:
+def translation_for(method: str, path: bytes, body: Body, spool: Spool) -> Translation | None:
     """None for everything that goes out as it came in."""
     kind = BY_PATH.get(path.rstrip(b"/"))
-    return kind(body) if kind is not None and method == "POST" else None
+    return kind(body, spool) if kind is not None and method == "POST" else None
 
 
 @dataclass(slots=True)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 WRITE_TIMEOUT_SECONDS = 30.0
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 LAST_STATUS = 599
+# An answer that must be read before it is told in another format. One of a model has some thousand tokens.
+MAX_WHOLE_BYTES = 64 * 1024 * 1024
 
 NOT_CONNECTED: tuple[tuple[type[OSError], str], ...] = (
     (ConnectionRefusedError, "refused the connection"),
@@ -92,13 +94,16 @@ class Answer:
         except WireError as error:
             raise _mid_answer(error) from error
 
-    async def gather(self) -> bytes:
-        """The whole body. Raises as `read` does."""
+    async def gather(self, *, limit: int = MAX_WHOLE_BYTES) -> bytes:
+        """The whole body. Raises as `read` does; BrokenAnswerError, too, when it is longer than `limit`."""
         if self.whole:
             return self._connection.take()
-        pieces = []
+        pieces, size = [], 0
         while piece := await self.read():
             pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise BrokenAnswerError(f"sent an answer longer than {limit} bytes")
         return b"".join(pieces)
 
     @property

@@ -25,6 +25,7 @@ from ollaproject.wire.anthropic.schema import (
 )
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Iterable
 
     from ollaproject.wire.anthropic.schema import Base64Source, ToolChoice, Turn, UrlSource
@@ -47,7 +48,7 @@ class Asked:
     hides_thoughts: bool = False
 
 
-def to_chat(body: bytes, *, can_continue: bool = False, counts_only: bool = False) -> Asked:
+def to_chat(body: bytes | mmap.mmap, *, can_continue: bool = False, counts_only: bool = False) -> Asked:
     """Raises ApiError 400.
 
     `can_continue`: the server can go on with an assistant's last message, which Anthropic's can; else such a

@@ -7,11 +7,14 @@ servers are listed and have no effect: docs/anthropic.md names them.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from ollaproject.wire.openai_errors import ApiError
+
+if TYPE_CHECKING:
+    import mmap
 
 Json = dict[str, Any]
 UNKNOWN_FIELD = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?")
@@ -152,7 +155,7 @@ class Request(Strict):
 _decoder = msgspec.json.Decoder(Request)
 
 
-def read_request(body: bytes) -> Request:
+def read_request(body: bytes | mmap.mmap) -> Request:
     """The request in `body`. Raises ApiError 400 with the place of what is wrong."""
     try:
         return _decoder.decode(body)

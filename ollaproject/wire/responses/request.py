@@ -8,12 +8,15 @@ https://platform.openai.com/docs/api-reference/responses/create is the reference
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ollaproject.wire.openai_errors import ApiError
 from ollaproject.wire.responses.items import messages_of
+
+if TYPE_CHECKING:
+    import mmap
 
 Json = dict[str, Any]
 BAD_REQUEST = 400
@@ -72,7 +75,7 @@ class Asked:
     given: Json
 
 
-def to_chat(body: bytes) -> Asked:
+def to_chat(body: bytes | mmap.mmap) -> Asked:
     """Raises ApiError 400."""
     given = _object(body)
     for name, value in given.items():
@@ -104,7 +107,7 @@ def refused(param: str, message: str) -> ApiError:
     return ApiError(BAD_REQUEST, "unsupported_parameter", message, param=param)
 
 
-def _object(body: bytes) -> Json:
+def _object(body: bytes | mmap.mmap) -> Json:
     try:
         given = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
