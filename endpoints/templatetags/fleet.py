@@ -15,6 +15,7 @@ from endpoints.live import SIGNED_OUT
 from endpoints.model_names import SPELLED, UNKNOWN
 from endpoints.overview import MODE_WORDS, latency_ms
 from ollaproject.wire.clock import now
+from ollaproject.wire.sizes import size
 from ollaproject.wire.time_words import span
 
 if TYPE_CHECKING:
@@ -57,6 +58,12 @@ def mode_pill(mode: str) -> SafeString:
 def mode_word(mode: str) -> str:
     """A mode in one or two words: `Draining`."""
     return str(MODE_WORDS[Mode(mode)])
+
+
+@register.filter
+def memory(count: int) -> str:
+    """`5.1 GB`, as the pages of local models have it."""
+    return size(count)
 
 
 @register.filter

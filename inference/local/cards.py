@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from inference.local import buttons, hosts, record, words
 from inference.local.choices import ON_THE_MOVE, Kind, State, Wanted
 from inference.local.estimate import Estimate, estimate
-from inference.local.sizes import size
 from inference.model_folder import DEMO
 from inference.models import LocalModel
+from ollaproject.wire.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,10 +14,10 @@ from inference.local.choices import Kind, State
 from inference.local.fetch_job import FetchJob
 from inference.local.fetch_words import CHAT, DRAFT, EMBEDDING, Job
 from inference.local.site import fetch_log_of
-from inference.local.sizes import size
 from inference.local.validation import is_hub_id
 from inference.model_folder import DEMO
 from inference.models import LocalModelStatus
+from ollaproject.wire.sizes import size
 
 if TYPE_CHECKING:
     from inference.models import LocalModel

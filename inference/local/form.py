@@ -161,12 +161,12 @@ class LocalModelForm(LocalModelModelForm):
                 "source", _("Say which model: its Hugging Face id, or the whole path of its folder.")
             )
         elif origin == HUB and not is_hub_id(source):
-            self.add_error(
-                "source",
-                gettext("{source!r} is no Hugging Face id: those look like owner/name.").format(
-                    source=source
-                ),
-            )
+            told = gettext("{source!r} is no Hugging Face id: those look like owner/name.")
+            if source.startswith(("/", "~", ".")):
+                told = gettext(
+                    "{source!r} looks like a folder: choose “A folder of the machine that runs it”."
+                )
+            self.add_error("source", told.format(source=source))
         elif origin == FOLDER and is_hub_id(source):
             self.add_error("source", _("Give the whole path of the folder, from the root on."))
         if not cleaned.get("name") and cleaned.get("source"):

@@ -30,8 +30,8 @@ from huggingface_hub.utils._paths import filter_repo_objects
 
 from inference.errors import DownloadInterrupted, ModelBroken, ModelError, ModelNotFound
 from inference.local.progress import DOWNLOADING, VERIFYING
-from inference.local.sizes import size
 from inference.model_folder import HUB_IGNORED, HUB_PATTERNS
+from ollaproject.wire.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

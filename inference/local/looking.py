@@ -20,9 +20,9 @@ from inference.local import files, hosts, site
 from inference.local.choices import Kind
 from inference.local.estimate import estimate
 from inference.local.fetch_words import CHAT, EMBEDDING
-from inference.local.sizes import size
 from inference.model_folder import DEMO
 from ollaproject.sealed import SealBroken
+from ollaproject.wire.sizes import size
 
 if TYPE_CHECKING:
     from inference.models import LocalModel, ModelHost

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from inference.local import lifecycle, logs, record, site
 from inference.local.choices import State
 from inference.local.record import NO_PROGRESS
-from inference.local.sizes import size
 from ollaproject.wire import clock
+from ollaproject.wire.sizes import size
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
 
-from inference.local import sizes
 from inference.local.choices import State
+from ollaproject.wire import sizes
 from ollaproject.wire.time_words import exact_span
 
 if TYPE_CHECKING:

@@ -98,6 +98,9 @@ def test_what_does_not_fit_is_refused_by_its_field_before_anything_is_stored(
     assert refused(source="small", origin="hub") == (
         "source: 'small' is no Hugging Face id: those look like owner/name."
     )
+    assert refused(source="/models/small", origin="hub").startswith(
+        "source: '/models/small' looks like a folder"
+    )
     assert not LocalModel.objects.exists()
 
 
