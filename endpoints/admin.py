@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext, override, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from endpoints import (
@@ -270,7 +270,8 @@ class EndpointAdmin(EndpointModelAdmin):
             raise Http404
         endpoint = get_object_or_404(Endpoint, pk=endpoint_id)
         self.message_user(request, press(action, [endpoint]), messages.SUCCESS)
-        self.log_change(request, endpoint, f"{BUTTONS[action].label}.")
+        with override("en"):  # whoever reads it later
+            self.log_change(request, endpoint, f"{BUTTONS[action].label}.")
         return HttpResponseRedirect(reverse("admin:endpoints_endpoint_change", args=[endpoint_id]))
 
     def get_deleted_objects(self, objs: QuerySet[Endpoint] | Sequence[Endpoint], request: HttpRequest) -> Any:

@@ -118,10 +118,11 @@ def test_one_that_has_its_host_for_itself_is_drained_after_one_question(client: 
     assert client.get(f"{LIST}operate/delete/?ids={chosen.pk}").status_code == 404
 
 
-def test_a_button_of_the_form_acts_says_so_and_is_logged(client: Client) -> None:
+def test_a_button_of_the_form_acts_says_so_and_is_logged_in_english(client: Client) -> None:
     endpoint = add_endpoint("mini-1")
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
     response = client.post(f"{LIST}{endpoint.pk}/press/pause/", follow=True)
-    assert "Paused mini-1" in response.content.decode()
+    assert "mini-1 pausiert" in response.content.decode()
     assert LogEntry.objects.get().get_change_message() == "Pause."
     endpoint.refresh_from_db()
     assert endpoint.mode == Mode.PAUSED

@@ -66,7 +66,14 @@ def test_nobody_gives_themselves_more_than_is_theirs(
 def test_a_name_that_is_taken_is_refused_with_a_word(signed_in: SignIn, member: User) -> None:
     keys.create(name="laptop")
     page = signed_in(member).post("/usage/keys/", {"name": "laptop"}, follow=True).content.decode()
-    assert "Names must differ" in page
+    assert "Name: Another key has this name. Names must differ" in page
+
+
+def test_a_key_without_a_name_is_refused_by_the_name_of_the_field(signed_in: SignIn, member: User) -> None:
+    client = signed_in(member)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
+    page = client.post("/usage/keys/", {"name": ""}, follow=True).content.decode()
+    assert "Name: Dieses Feld darf nicht leer sein." in page
 
 
 def test_a_key_is_rotated_and_revoked_by_its_owner(signed_in: SignIn, member: User) -> None:
