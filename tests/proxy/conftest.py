@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from endpoints.snapshot import Alias
     from ollaproject.wire.asgi import Receive, Scope, Send
+    from proxy.record import Tally
     from tests.proxy.over_daphne import DaphneServer
 
     TargetOf = Callable[..., Target]
@@ -55,6 +57,14 @@ class Served:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def tally_of(self, endpoint_id: int) -> Tally:
+        """What is counted of an endpoint when none is under way: clients have answers just before that."""
+        give_up_at = time.monotonic() + 10
+        while self.gateway.records.total.in_flight:
+            assert time.monotonic() < give_up_at, "requests are under way after 10 s"
+            time.sleep(0.005)
+        return self.gateway.records.of(endpoint_id)
 
 
 class _Server(uvicorn.Server):

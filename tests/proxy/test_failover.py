@@ -253,7 +253,7 @@ def test_every_attempt_is_counted_where_it_was_made(
 
     client.post(CHAT, json=chat_body())
 
-    of_bad, of_good = served.gateway.records.of(1), served.gateway.records.of(2)
+    of_bad, of_good = served.tally_of(1), served.tally_of(2)
     assert (of_bad.requests, of_bad.failures, of_bad.successes) == (1, 1, 0)
     assert (of_good.requests, of_good.failures, of_good.successes) == (1, 0, 1)
     assert served.gateway.records.total.requests == 2

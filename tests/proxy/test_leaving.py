@@ -104,7 +104,7 @@ def test_leaving_counts_neither_as_success_nor_as_failure(served: Served, upstre
             client.read_until(b"data: 1")
     upstream.wait_for(lambda fake: len(fake.departures) == 5 and not fake.open_connections)
 
-    tally = served.gateway.records.of(1)
+    tally = served.tally_of(1)
     assert (tally.requests, tally.successes, tally.failures, tally.in_flight) == (5, 0, 0, 0)
 
 

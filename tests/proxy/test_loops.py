@@ -41,7 +41,7 @@ def test_a_request_goes_round_a_few_times_at_most(serve: Callable[[Gateway], Ser
     answer = httpx.post(served.url + CHAT, json=chat_body(), timeout=20, trust_env=False)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (508, "gateway_loop")
-    assert served.gateway.records.of(1).requests == MAX_GATEWAYS
+    assert served.tally_of(1).requests == MAX_GATEWAYS
 
 
 def test_a_gateway_may_stand_before_another(

@@ -200,7 +200,7 @@ def test_a_cut_stream_counts_as_a_failure(served: Served, upstream: FakeUpstream
         client.post(stream=True)
         client.read_to_close()
 
-    tally = served.gateway.records.of(1)
+    tally = served.tally_of(1)
     assert (tally.requests, tally.failures, tally.successes, tally.in_flight) == (1, 1, 0, 0)
 
 
