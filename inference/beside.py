@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
 from mlx import nn
-from mlx_lm.models.base import scaled_dot_product_attention as computed_attention
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from inference.attention import teach
 from inference.kept_state import room_that_grows
+from inference.on_cpu import attention as computed_attention
 from inference.ragged import Pieces, joinable
 
 if TYPE_CHECKING:

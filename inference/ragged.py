@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
 from mlx_lm.models.base import create_causal_mask
-from mlx_lm.models.base import scaled_dot_product_attention as computed_attention
 from mlx_lm.models.cache import BatchKVCache, KVCache
+
+from inference.on_cpu import attention as computed_attention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -88,7 +88,7 @@ def test_a_prompt_is_read_on_behind_a_beginning_that_is_known(llama: Scheduler) 
 
 
 def test_rows_decode_in_every_step_in_which_a_long_prompt_is_read(llama: Scheduler) -> None:
-    running = [row(text(5, seed=seed), max_tokens=100) for seed in (1, 2)]
+    running = [row(text(5, seed=seed), max_tokens=1000) for seed in (1, 2)]
     for one in running:
         llama.add(one)
     while len(llama.step()) < len(running):
@@ -113,13 +113,13 @@ def test_a_seeded_row_draws_the_same_beside_a_prompt_as_alone(llama: Scheduler) 
 
 
 def test_a_prompt_whose_row_leaves_is_kept_as_far_as_it_was_read(llama: Scheduler) -> None:
-    llama.add(row(text(5, seed=1), max_tokens=200))
+    llama.add(row(text(5, seed=1), max_tokens=100))
     while not llama.step():
         pass
     prompt = text(400, seed=2)
     left = row(prompt)
     llama.add(left)
-    for _ in range(4):
+    for _ in range(8):
         llama.step()
     left.cancelled = True
     llama.step()
