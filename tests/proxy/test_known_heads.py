@@ -191,6 +191,21 @@ def test_where_a_request_ends_is_where_its_head_says(data: list[bytes], bodies: 
     assert [seen[-1] for seen in talk.seen] == bodies
 
 
+def test_requests_with_one_head_that_come_together_keep_their_own_length_and_client() -> None:
+    sent = [
+        Sent(KNOWN % 4 + b"body"),
+        Sent(KNOWN % 5 + b"other", connection=1, at_once=True),
+        Sent(KNOWN % 6 + b"longer", connection=2, at_once=True),
+    ]
+    talk = asyncio.run(talk_of(sent, whole=True))
+    told = [(dict(headers)[b"content-length"], client, body) for *_, headers, client, body in talk.seen]  # type: ignore[call-overload]
+    assert told == [
+        (b"4", ("127.0.0.1", 0), b"body"),
+        (b"5", ("127.0.0.1", 1), b"other"),
+        (b"6", ("127.0.0.1", 2), b"longer"),
+    ]
+
+
 def test_nobody_asks_in_anothers_name_by_line_ends(served: Served) -> None:
     """Over real connections: what one client has sent is never sent again for another."""
     with raw_client(served.port) as one:
