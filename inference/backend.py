@@ -22,7 +22,7 @@ from inference.grammars import Grammars
 from inference.kept_state import keeps_every_token
 from inference.kv_file import fingerprint_of
 from inference.loader import LoadedModel, Making, load_chat_model
-from inference.memory import KvCost, budget_bytes, set_wired_limit
+from inference.memory import KvCost, budget_bytes, held_by_mlx, set_wired_limit
 from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
 from inference.room import Limits, Room
@@ -98,12 +98,7 @@ class Backend:
         """Bytes that MLX holds: in use, the most so far, and kept for reuse. Of those in use: what running
         answers need and the prompt cache holds, and what both may take.
         """
-        return {
-            "active_bytes": mx.get_active_memory(),
-            "peak_bytes": mx.get_peak_memory(),
-            "cache_bytes": mx.get_cache_memory(),
-            **self._scheduler.memory,
-        }
+        return {**held_by_mlx(), **self._scheduler.memory}
 
     @property
     def has_work(self) -> bool:

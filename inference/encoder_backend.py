@@ -1,18 +1,14 @@
-"""What the engine thread owns when it serves an embedding model alone: its jobs, and no rows.
-
-Imports mlx, as inference/backend.py does.
-"""
+"""What the engine thread owns when it serves an embedding model alone: its jobs, and no rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import mlx.core as mx
-
 from inference.backend import Backend
 from inference.embedding import EmbeddingQueue
 from inference.encoder import load_encoder
 from inference.errors import NoChatModel
+from inference.memory import held_by_mlx
 from inference.work import EmbeddingJob, Message, Work
 
 if TYPE_CHECKING:
@@ -46,11 +42,7 @@ class EncoderBackend(Backend):
 
     @property
     def memory(self) -> dict[str, int]:
-        return {
-            "active_bytes": mx.get_active_memory(),
-            "peak_bytes": mx.get_peak_memory(),
-            "cache_bytes": mx.get_cache_memory(),
-        }
+        return held_by_mlx()
 
     @property
     def has_work(self) -> bool:

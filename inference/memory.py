@@ -28,6 +28,15 @@ BYTES_ANYWHERE = 2 * 1024**3
 MEMORY_INFO = Path("/proc/meminfo")
 
 
+def held_by_mlx() -> dict[str, int]:
+    """Bytes, by name: in use, the most so far, and kept for reuse."""
+    return {
+        "active_bytes": mx.get_active_memory(),
+        "peak_bytes": mx.get_peak_memory(),
+        "cache_bytes": mx.get_cache_memory(),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class KvCost:
     """Bytes that one sequence takes: for each token, for each token up to the end of a window, and at all.
