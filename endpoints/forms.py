@@ -258,6 +258,5 @@ class EndpointForm(EndpointModelForm):
         except ValidationError as error:
             self.add_error("url", error)
         except DetectionError as error:
-            self.add_error(
-                "type", f"The type cannot be detected: {error}. Start it and save again, or choose it."
-            )
+            words = gettext("The type cannot be detected: {error}. Start it and save again, or choose it.")
+            self.add_error("type", words.format(error=error))
