@@ -5,23 +5,23 @@ It happens in the transaction that writes the rows, so the sums and the rows nev
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from proxy.history_rows import moment, whose
 from proxy.meter import MIN_TIMED_TOKENS
-from proxy.models import ApiKey, UsageTotal
+from proxy.models import NAME_LENGTH, ApiKey, UsageTotal
+from proxy.usage import Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable
 
     from django.db.backends.utils import CursorWrapper
 
-FIRST_FAILED_STATUS = 400
+    from proxy.record import Outcome
 
-Row = dict[str, Any]
+FIRST_FAILED_STATUS = 400
 
 WHICH = ("day", "key_id", "user_id", "team_id", "model", "endpoint")
 NAMES = ("key_name", "user_name", "team_name")
@@ -31,49 +31,54 @@ COUNTED = (
     *("bytes_in", "bytes_out", "duration_ms", "ttft_ms", "begun"),
     *("timed_tokens", "writing_ms"),
 )
-NOTHING = (0,) * len(COUNTED)
+NO_TOKENS = Tokens(None, None, None)
 
 
-def add(cursor: CursorWrapper, batch: Iterable[tuple[datetime, Row]]) -> None:
-    """Add rows of requests, each with the moment at which it ended, to the totals of their days."""
-    sums: dict[tuple[Any, ...], list[Any]] = {}
-    names: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    for at, row in batch:
-        which = (at.date(), row["key_id"], row["user_id"], row["team_id"], *_where(row))
-        before = sums.get(which, NOTHING)
-        sums[which] = list(map(operator.add, before, _counted(row)))
-        names[which] = (row["key_name"], row["user_name"], row["team_name"])
+def add(cursor: CursorWrapper, outcomes: Iterable[Outcome]) -> None:
+    """Add requests to the totals of their days."""
+    counted: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    names: dict[tuple[Any, ...], tuple[str, str, str]] = {}
+    for outcome in outcomes:
+        key_id, key_name, user_id, user_name, team_id, team_name = whose(outcome.holder)
+        which = (outcome.ended_at.date(), key_id, user_id, team_id, *_where(outcome))
+        counted.setdefault(which, []).append(_counted(outcome))
+        names[which] = (key_name, user_name, team_name)
     # In one order, whoever writes: two processes then never wait for each other's rows in a circle.
-    cursor.executemany(_upsert(), [[*which, *names[which], *sums[which]] for which in sorted(sums)])
+    totals = [
+        [*which, *names[which], *map(sum, zip(*counted[which], strict=True))] for which in sorted(counted)
+    ]
+    cursor.executemany(_upsert(), totals)
 
 
-def _where(row: Row) -> tuple[str, str]:
+def _where(outcome: Outcome) -> tuple[str, str]:
     """The model that answered, and where. What reached no endpoint may bear any name, so it bears none."""
-    return (row["served_model"] or row["model"], row["endpoint"]) if row["endpoint"] else ("", "")
+    if not outcome.endpoint:
+        return "", ""
+    return (outcome.served_model or outcome.model or "")[:NAME_LENGTH], outcome.endpoint[:NAME_LENGTH]
 
 
-def _counted(row: Row) -> tuple[Any, ...]:
-    """What a row adds to COUNTED."""
-    failed = not row["client_left"] and bool(row["status"] >= FIRST_FAILED_STATUS or row["error_code"])
-    begun = row["ttft_ms"] is not None
-    written = row["completion_tokens"] or 0
-    timed = begun and row["stream"] and written >= MIN_TIMED_TOKENS
+def _counted(outcome: Outcome) -> tuple[Any, ...]:
+    """What a request adds to COUNTED."""
+    tokens, ttft = outcome.tokens or NO_TOKENS, outcome.ttft
+    failed = not outcome.client_left and bool(outcome.status >= FIRST_FAILED_STATUS or outcome.error_code)
+    written = tokens.completion or 0
+    timed = ttft is not None and outcome.stream and written >= MIN_TIMED_TOKENS
     return (
         1,
         failed,
-        row["client_left"],
-        bool(row["limited_by"]),
-        row["prompt_tokens"] or 0,
+        outcome.client_left,
+        outcome.full is not None,
+        tokens.prompt or 0,
         written,
-        row["cached_tokens"] or 0,
-        row["charged_tokens"],
-        row["bytes_in"],
-        row["bytes_out"],
-        row["duration_ms"],
-        row["ttft_ms"] if begun else 0.0,
-        begun,
+        tokens.cached or 0,
+        outcome.charged,
+        outcome.bytes_in,
+        outcome.bytes_out,
+        outcome.duration * 1000,
+        (ttft or 0.0) * 1000,
+        ttft is not None,
         written - 1 if timed else 0,
-        row["duration_ms"] - row["ttft_ms"] if timed else 0.0,
+        (outcome.duration - (ttft or 0.0)) * 1000 if timed else 0.0,
     )
 
 
@@ -90,8 +95,9 @@ def _upsert() -> str:
     )
 
 
-def note_use(cursor: CursorWrapper, last: Mapping[int, Any]) -> None:
-    """Write when keys were last used: by id, the moment as the database has it."""
+def note_use(cursor: CursorWrapper, outcomes: Iterable[Outcome]) -> None:
+    """Write when keys were last used."""
+    last = {each.holder.id: each.ended_at for each in outcomes if each.holder is not None}
     quote = connection.ops.quote_name
     sql = f"UPDATE {quote(ApiKey._meta.db_table)} SET {quote('last_used_at')} = %s WHERE id = %s"  # noqa: S608
-    cursor.executemany(sql, [(at, key_id) for key_id, at in sorted(last.items())])
+    cursor.executemany(sql, [(moment(at), key_id) for key_id, at in sorted(last.items())])

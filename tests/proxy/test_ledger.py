@@ -12,6 +12,7 @@ from django.db import connection
 from django.urls import reverse
 
 from proxy import catalogue
+from proxy.history_rows import COLUMNS
 from proxy.key_table import Holder, Team
 from proxy.ledger import Ledger
 from proxy.limits import Limits
@@ -53,6 +54,12 @@ def test_a_row_says_what_came_of_a_request() -> None:
     assert row.outcome == Came.OK
     assert (row.ttft_ms, row.duration_ms, row.caller) == (250, 1500, "127.0.0.1")
     assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (5, 3, None)
+
+
+def test_a_row_fills_every_column() -> None:
+    fields = RequestRecord._meta.concrete_fields
+
+    assert sorted(COLUMNS) == sorted(field.attname for field in fields if not field.primary_key)
 
 
 def test_the_gateway_writes_a_row_for_each_request(
