@@ -24,7 +24,7 @@ from ollaproject.no_request import (
     UnknownVersionError,
     refusal_of,
 )
-from ollaproject.wire.asgi import CLIENT_LEFT, SAME_HEAD
+from ollaproject.wire.asgi import CLIENT_LEFT, FULL_START, SAME_HEAD
 from ollaproject.wire.outlet import Outlet, Turn
 from ollaproject.wire.request_target import in_origin_form
 
@@ -190,7 +190,7 @@ class ClientConnection(HttpToolsProtocol):
         """A scope, with what this connection has to say."""
         scope["server"] = self.server
         scope["client"] = self.client
-        scope["extensions"] = {CLIENT_LEFT: self._on_client_left, SAME_HEAD: found_out}
+        scope["extensions"] = {CLIENT_LEFT: self._on_client_left, SAME_HEAD: found_out, FULL_START: True}
         return scope
 
     def _begin(self, exchange: Exchange) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ollaproject.wire.header_lines import HeaderLines
 from ollaproject.wire.heads import CONTENT_LENGTH, taken_apart, with_length
 from proxy.headers import is_event_stream, to_client
 
@@ -31,24 +32,23 @@ class AnswerHead:
         """The headers as they came, with an answer's own length."""
         return with_length(self._pairs, self._length_at, digits)
 
-    def for_client(self, digits: bytes) -> list[Pair]:
-        """What the client gets of them."""
-        return with_length(self._shown, self._shown_length_at, digits)
+    @cached_property
+    def shown(self) -> HeaderLines:
+        """What the client gets of them, but for Content-Length."""
+        return HeaderLines([pair for pair in self._to_client if pair[0] != CONTENT_LENGTH])
+
+    @cached_property
+    def shows_length(self) -> bool:
+        """Whether the client gets that one, too."""
+        return self.status not in NO_BODY_STATUSES and _place(self._to_client) >= 0
 
     @cached_property
     def _length_at(self) -> int:
         return _place(self._pairs)
 
     @cached_property
-    def _shown(self) -> list[Pair]:
-        shown = to_client(self._pairs, stream=self.is_stream)
-        if self.status in NO_BODY_STATUSES:
-            return [pair for pair in shown if pair[0] != CONTENT_LENGTH]
-        return shown
-
-    @cached_property
-    def _shown_length_at(self) -> int:
-        return _place(self._shown)
+    def _to_client(self) -> list[Pair]:
+        return to_client(self._pairs, stream=self.is_stream)
 
     @classmethod
     def worth_keeping(cls, data: bytes, status: int, pairs: list[Pair]) -> tuple[bytes, AnswerHead] | None:

@@ -1,6 +1,6 @@
 """One call from a client: its request, the answer's common headers, and what is known of how it went.
 
-Everything that leaves through `respond`, `fail` or `begin` carries the headers of contract, section 4.
+Whatever leaves through `answer`, `respond`, `fail` or `begin` carries the headers of contract, section 4.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ollaproject.wire import asgi, clock, ids
 from ollaproject.wire.asgi import BodyTooLarge
+from ollaproject.wire.header_lines import HeaderLines
 from proxy import errors, headers, server_timing
 from proxy.bodies import NoRoomError, data_of
 from proxy.capture import Capture
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 
 EVENTS = (b"content-type", headers.EVENT_STREAM)
+NO_LINES = HeaderLines([])
+MAX_COMMON_HEADERS = 1024
 
 
 class Call:
@@ -80,6 +83,7 @@ class Call:
         self.scope = scope
         self.receive = receive
         self._send = send
+        self._server_knows_more = asgi.FULL_START in (scope.get("extensions") or ())
         self.method: str = scope["method"]
         self.headers: list[Pair] = scope["headers"]
         self.head = Head.of(scope)
@@ -162,30 +166,6 @@ class Call:
         """Seconds since the call came in."""
         return time.perf_counter() - self.started_at
 
-    def common_headers(self) -> list[Pair]:
-        request_id = self.request_id.encode()
-        pairs = [
-            (b"x-olla-request-id", request_id),
-            (b"x-request-id", request_id),
-            (b"x-olla-response-time", b"%dms" % (self.elapsed * 1000)),
-        ]
-        if self.target is not None:
-            pairs += _target_headers(self.target.name, self.target.type)
-        if self.model is not None:
-            pairs.append((b"x-olla-model", headers.text(self.model)))
-        if self.served_model is not None:
-            pairs.append((b"x-olla-served-model", headers.text(self.served_model)))
-        if self.attempts:
-            pairs.append((b"x-olla-attempts", b"%d" % len(self.attempts)))
-        if self.routing is not None:
-            pairs += _routing_headers(self.routing)
-        if self.permit is not None:
-            pairs += self.permit.pairs
-        if self.session is not None:
-            pairs += self.session.headers()
-        pairs += self.dialect.headers(request_id)
-        return pairs + self.own_headers
-
     async def keep_waiting(self, comment: bytes) -> None:
         """Send a comment of an event stream while there is no answer, lest somebody take us for dead."""
         if not self.status:
@@ -195,35 +175,83 @@ class Call:
             self.sends_events = self._begun_early = True
         await self.write(comment, more=True)
 
-    async def begin(self, status: int, pairs: list[Pair]) -> None:
-        """Send status and headers: `pairs`, then the common ones.
+    async def begin(self, status: int, pairs: list[Pair], shared: HeaderLines = NO_LINES) -> None:
+        """Send status and headers: `pairs`, then the common ones. `shared` are more that repeat.
 
         Of an answer that `keep_waiting` has begun they are known; what is no stream becomes an event in it.
         """
+        start = self._start(status, pairs, shared)
+        if start is not None:
+            await self._send(start)
+
+    async def answer(
+        self, status: int, body: bytes, pairs: list[Pair], shared: HeaderLines = NO_LINES
+    ) -> None:
+        """A whole answer, at once where the server can: the same as `begin` and one `write`."""
+        start = self._start(status, pairs, shared)
+        if start is not None and self._server_knows_more:
+            start[asgi.WHOLE_BODY] = body
+            self._count(body)
+            await self._send(start)
+            return
+        if start is not None:
+            await self._send(start)
+        await self.write(body, more=False)
+
+    def _start(self, status: int, pairs: list[Pair], shared: HeaderLines) -> Message | None:
+        """What begins the answer, None when it has begun."""
         self.status = status
         if self._begun_early:
             self._begun_early = False
-            self._is_late = status != HTTPStatus.OK or not headers.is_event_stream(pairs)
-            return
-        pairs = pairs + self.common_headers()
+            self._is_late = status != HTTPStatus.OK or not headers.is_event_stream([*pairs, *shared.pairs])
+            return None
+        pairs = pairs + self._own_headers()
+        target = self.target
+        common = _common_headers(
+            None if target is None else (target.name, target.type),
+            *(self.model, self.served_model, len(self.attempts), self.routing),
+        )
+        start: Message = {"type": "http.response.start", "status": status, "headers": pairs}
+        if self._server_knows_more:
+            start[asgi.HEADER_LINES] = (shared, common)
+        else:
+            pairs += [*shared.pairs, *common.pairs]
+        return start
+
+    def _own_headers(self) -> list[Pair]:
+        """Those that are this answer's alone."""
+        request_id = self.request_id.encode()
+        pairs = [
+            (b"x-olla-request-id", request_id),
+            (b"x-request-id", request_id),
+            (b"x-olla-response-time", b"%dms" % (self.elapsed * 1000)),
+        ]
+        if self.permit is not None:
+            pairs += self.permit.pairs
+        if self.session is not None:
+            pairs += self.session.headers()
+        pairs += self.dialect.headers(request_id)
+        pairs += self.own_headers
         if server_timing.ASKED_BY in self.head.named:
             pairs.append(server_timing.header(self.attempts, self.elapsed))
-        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+        return pairs
 
     async def write(self, body: bytes, *, more: bool) -> None:
         """Send a piece of the body. Returns when the client's connection can take more."""
         if self._is_late and body:
             body = self.dialect.late(body)
-        message: Message = {"type": "http.response.body", "body": body, "more_body": more}
+        self._count(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    def _count(self, body: bytes) -> None:
         self.bytes_out += len(body)
         if self._capture is not None:
             self._capture.add(body)
-        await self._send(message)
 
     async def respond(self, status: int, body: bytes, pairs: list[Pair]) -> None:
         """A whole answer of our own."""
-        await self.begin(status, [*pairs, (b"content-length", b"%d" % len(body))])
-        await self.write(b"" if self.method == "HEAD" else body, more=False)
+        length = (b"content-length", b"%d" % len(body))
+        await self.answer(status, b"" if self.method == "HEAD" else body, [*pairs, length])
 
     async def respond_json(self, status: int, payload: Any, pairs: list[Pair] | None = None) -> None:
         await self.respond(status, asgi.encode_json(payload), [(b"content-type", asgi.JSON), *(pairs or [])])
@@ -269,16 +297,30 @@ class Call:
         )
 
 
-@lru_cache(1024)
-def _target_headers(name: str, backend_type: str) -> tuple[Pair, ...]:
-    return (b"x-olla-endpoint", headers.text(name)), (b"x-olla-backend-type", headers.text(backend_type))
-
-
-@lru_cache(256)
-def _routing_headers(routing: tuple[str, str, str]) -> tuple[Pair, ...]:
-    strategy, decision, reason = (word.encode() for word in routing)
-    return (
-        (b"x-olla-routing-strategy", strategy),
-        (b"x-olla-routing-decision", decision),
-        (b"x-olla-routing-reason", reason),
-    )
+@lru_cache(MAX_COMMON_HEADERS)
+def _common_headers(
+    target: tuple[str, str] | None,
+    model: str | None,
+    served_model: str | None,
+    attempts: int,
+    routing: tuple[str, str, str] | None,
+) -> HeaderLines:
+    """What an answer says of its way, the same for all that took it. `target` is its name and type."""
+    pairs: list[Pair] = []
+    if target is not None:
+        name, backend_type = map(headers.text, target)
+        pairs += [(b"x-olla-endpoint", name), (b"x-olla-backend-type", backend_type)]
+    if model is not None:
+        pairs.append((b"x-olla-model", headers.text(model)))
+    if served_model is not None:
+        pairs.append((b"x-olla-served-model", headers.text(served_model)))
+    if attempts:
+        pairs.append((b"x-olla-attempts", b"%d" % attempts))
+    if routing is not None:
+        strategy, decision, reason = (word.encode() for word in routing)
+        pairs += [
+            (b"x-olla-routing-strategy", strategy),
+            (b"x-olla-routing-decision", decision),
+            (b"x-olla-routing-reason", reason),
+        ]
+    return HeaderLines(pairs)

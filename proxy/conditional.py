@@ -31,8 +31,7 @@ async def respond(call: Call, payload: dict[str, Any]) -> None:
     etag = weak_etag(payload)
     pairs = [*FIXED_HEADERS, (b"etag", etag)]
     if matches(headers.value(call.headers, b"if-none-match"), etag):
-        await call.begin(304, pairs)
-        await call.write(b"", more=False)
+        await call.answer(304, b"", pairs)
         return
     body = asgi.encode_json(payload)
     if len(body) >= MIN_GZIP_BYTES and b"gzip" in headers.value(call.headers, b"accept-encoding"):

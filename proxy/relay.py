@@ -28,14 +28,16 @@ async def relay(call: Call, begun: Begun) -> None:
     call.sends_events = begun.answer.is_stream
     if call.tap is not None and not call.sends_events:
         call.tap.show_all()
+    answer, body = begun.answer, begun.body
     try:
-        await call.begin(begun.answer.status, begun.answer.for_client)
-        call.ttft = call.elapsed
-        if begun.body is not None:
+        if body is not None:
             if call.tap is not None:
-                call.tap.take(begun.body)
-            await call.write(begun.body, more=False)
+                call.tap.take(body)
+            call.ttft = call.elapsed
+            await call.answer(answer.status, body, answer.length_shown, answer.head.shown)
         else:
+            await call.begin(answer.status, answer.length_shown, answer.head.shown)
+            call.ttft = call.elapsed
             await _pass_on(call, begun)
         settle(begun, call.bytes_out)
     except UpstreamError as error:

@@ -191,8 +191,7 @@ class Translation:
         stream = self.stream()
         completion.choices[0].delta = completion.choices[0].message
         told = _understood(stream.feed, completion) + stream.finish()
-        await call.begin(200, [EVENTS, *STREAM_HEADERS])
-        await call.write(told, more=False)
+        await call.answer(200, told, [EVENTS, *STREAM_HEADERS])
 
     async def _tell_stream(self, call: Call, begun: Begun) -> None:
         stream, reader, answer = self.stream(), sse.Reader(), begun.answer

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from ollaproject.wire import socket_urls
+from ollaproject.wire.heads import CONTENT_LENGTH
 from proxy.connection import Timeouts
 from proxy.errors import (
     BrokenAnswerError,
@@ -128,9 +129,9 @@ class Answer:
         return self.head.pairs(self._said_length)
 
     @property
-    def for_client(self) -> list[Pair]:
-        """What the client gets of them."""
-        return self.head.for_client(self._said_length)
+    def length_shown(self) -> list[Pair]:
+        """Content-Length, where the client gets it. What else it gets is in `head.shown`."""
+        return [(CONTENT_LENGTH, self._said_length)] if self.head.shows_length else []
 
     def close(self) -> None:
         """Only the first call counts: by the second one, the connection may be somebody else's."""

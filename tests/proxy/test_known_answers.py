@@ -50,7 +50,8 @@ async def _exchange(connection: Connection, *, expects_body: bool) -> tuple[obje
     return (
         connection.status,
         connection.headers,
-        head.for_client(connection.said_length),
+        head.shown.pairs,
+        head.shows_length,
         head.is_stream,
         body,
     )
