@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
     from uvicorn._types import HTTPScope
 
+    from ollaproject.known_heads import KnownHead
     from ollaproject.wire.asgi import Leaving
+    from ollaproject.wire.heads import Known
 
 # So much of a body waits for the application before we stop reading.
 MAX_WAITING_BODY_BYTES = 64 * 1024
@@ -59,6 +61,7 @@ class ClientConnection(HttpToolsProtocol):
         self._sent_ahead: deque[Exchange] = deque()
         self._head_bytes = 0
         self._known_heads = KnownHeads.of(self.config)
+        self._usual_head: Known[KnownHead] | None = None
         self._between = True  # two requests: what comes next begins one
         self._deaf = False  # whatever still comes is dropped
         self._refusal = b""
@@ -81,9 +84,10 @@ class ClientConnection(HttpToolsProtocol):
             return
         if not self._between:
             self._parse(data)
-        elif found := self._known_heads.find(data):
-            known, digits, body = found
-            self._latest = Exchange(self, self._told(known.scope(digits), known.found_out), keep_alive=True)
+        elif found := self._known_heads.find(data, self._usual_head):
+            self._usual_head, digits, body = found
+            head = self._usual_head.what
+            self._latest = Exchange(self, self._told(head.scope(digits), head.found_out), keep_alive=True)
             self._latest.received_whole(body)
             self._begin(self._latest)
         else:

@@ -40,11 +40,8 @@ class KnownHead:
         return scope
 
 
-class KnownHeads:
+class KnownHeads(Memory[KnownHead]):
     """The heads that one server knows."""
-
-    def __init__(self) -> None:
-        self._known: Memory[KnownHead] = Memory()
 
     @classmethod
     def of(cls, config: uvicorn.Config) -> KnownHeads:
@@ -52,14 +49,6 @@ class KnownHeads:
         if found is None:
             found = _of_servers[config] = cls()
         return found
-
-    def find(self, data: bytes) -> tuple[KnownHead, bytes, bytes] | None:
-        """What is known of a whole request, the digits of its length, and its body."""
-        if (pieces := taken_apart(data)) is None:
-            return None
-        head, digits, body = pieces
-        known = self._known.recall(head)
-        return None if known is None else (known, digits, body)
 
     def learn(self, data: bytes, scope: Scope) -> None:
         """The parser has found a whole request in `data`, the last of those that began there.
@@ -69,8 +58,7 @@ class KnownHeads:
         pieces = taken_apart(data)
         if pieces is None or not NEVER_TWICE.isdisjoint(dict(scope["headers"])):
             return
-        head, digits, _ = pieces
-        self._known.keep(head, KnownHead(scope, place_of_length(scope["headers"], digits)))
+        self.keep(pieces, KnownHead(scope, place_of_length(scope["headers"], pieces.digits)))
 
 
 _of_servers: WeakKeyDictionary[uvicorn.Config, KnownHeads] = WeakKeyDictionary()

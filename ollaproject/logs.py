@@ -39,7 +39,7 @@ class LineFormatter(logging.Formatter):
         if not others:
             return text
         beginning = text[: len(text) - len(first)]
-        return "\n".join([text, *(beginning + other for other in others)])
+        return ("\n" + beginning).join([text, *others])
 
 
 class JsonFormatter(logging.Formatter):

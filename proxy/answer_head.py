@@ -12,6 +12,7 @@ from proxy.headers import is_event_stream, to_client
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ollaproject.wire.heads import Pieces
     from proxy.headers import Pair
 
 NO_BODY_STATUSES = frozenset({204, 304})
@@ -51,12 +52,14 @@ class AnswerHead:
         return to_client(self._pairs, stream=self.is_stream)
 
     @classmethod
-    def worth_keeping(cls, data: bytes, status: int, pairs: list[Pair]) -> tuple[bytes, AnswerHead] | None:
+    def worth_keeping(cls, data: bytes, status: int, pairs: list[Pair]) -> tuple[Pieces, AnswerHead] | None:
         """By what it is to be known again, when a whole answer with a length came in one piece."""
-        head, digits, _ = taken_apart(data) or (b"", b"", b"")
-        if not digits or not head.startswith(b"HTTP/1.1 %d" % status) or status in NO_BODY_STATUSES:
+        pieces = taken_apart(data)
+        if pieces is None or not pieces.digits or not pieces.before.startswith(b"HTTP/1.1 %d" % status):
             return None
-        return head, cls(status, pairs)
+        if status in NO_BODY_STATUSES:
+            return None
+        return pieces, cls(status, pairs)
 
 
 def _place(pairs: Sequence[Pair]) -> int:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from ollaproject.wire.heads import CONTENT_LENGTH, Memory, taken_apart
+from ollaproject.wire.heads import CONTENT_LENGTH, Memory
 from proxy.answer_head import NO_BODY_STATUSES, AnswerHead
 from proxy.headers import value as header
 from proxy.wire_errors import MalformedError
 
 if TYPE_CHECKING:
+    from ollaproject.wire.heads import Known
     from proxy.headers import Pair
     from proxy.wire_errors import WireError
 
@@ -31,6 +32,7 @@ class AnswerReader:
 
     def __init__(self, known: Memory[AnswerHead] | None = None) -> None:
         self._known = Memory() if known is None else known  # heads of answers that came before
+        self._usual_head: Known[AnswerHead] | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._keep_alive = False
         self._clear(expects_body=True)
@@ -80,14 +82,11 @@ class AnswerReader:
 
     def _recall(self, data: bytes) -> bool:
         """Take a whole answer whose head came before, without parsing it again."""
-        pieces = taken_apart(data) if self._expects_body else None
-        if pieces is None:
+        found = self._known.find(data, self._usual_head) if self._expects_body else None
+        if found is None:
             return False
-        head, digits, body = pieces
-        known = self._known.recall(head)
-        if known is None:
-            return False
-        self.head, self.said_length = known, digits
+        self._usual_head, self.said_length, body = found
+        self.head = self._usual_head.what
         if body:
             self._pieces.append(body)
             self._buffered = len(body)

@@ -65,12 +65,12 @@ class Guard:
         self._proxies = TrustedProxies(trusted_proxies)
         self._judge_host = lru_cache(MAX_REMEMBERED)(self._host_verdict)
 
-    def check_host(self, scope: Scope) -> None:
+    def check_host(self, head: Head) -> None:
         """Refuse a request that names another host: a web page must not reach us by rebinding its own name.
 
         Raises ApiError 400 for a malformed name, 421 for one that is not in OLLA_ALLOWED_HOSTS.
         """
-        host = Head.of(scope).host
+        host = head.host
         verdict = self._judge_host(host)
         if verdict is False:
             raise errors.misdirected(str(host))

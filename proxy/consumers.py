@@ -46,6 +46,8 @@ from proxy.transport import IDEMPOTENT_METHODS
 from proxy.upstream import Outgoing
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from ollaproject.wire.asgi import Receive, Scope, Send
     from proxy.batches import Part
     from proxy.bodies import Body
@@ -122,7 +124,7 @@ class ApiConsumer(GatewayConsumer):
         self.gateway.translators.count(call)
 
     async def answer(self, call: Call) -> None:
-        self.gateway.guard.check_host(call.scope)
+        self.gateway.guard.check_host(call.head)
         if snapshot().revision < 0:
             await routing_table_loaded()
         call.caller = self.gateway.guard.authenticate(call.scope)
@@ -130,8 +132,8 @@ class ApiConsumer(GatewayConsumer):
             self.gateway.revocations.began(call)
         await self.dispatch(call, call.path)
 
-    async def dispatch(self, call: Call, path: bytes) -> None:
-        """Answer a caller who is known, by what `path` asks for."""
+    def dispatch(self, call: Call, path: bytes) -> Awaitable[None]:
+        """What answers a caller who is known, by what `path` asks for."""
         if self.gateway.tracing is not None:  # strangers leave no traces
             call.trace = self.gateway.tracing.request(call)
         if call.head.is_loop:
@@ -139,17 +141,15 @@ class ApiConsumer(GatewayConsumer):
         if has_dot_segments(path):
             raise errors.invalid_path()
         if path == CATALOGUE or path.startswith(CATALOGUE + b"/"):
-            await self._catalogue(call, path)
-            return
+            return self._catalogue(call, path)
         place = place_of(path)
         if place is None:
             raise errors.not_found(unquote_to_bytes(path).decode("utf-8", "replace"))
         if place.path.startswith(MODELS) and place.path[len(MODELS) : len(MODELS) + 1] in (b"", b"/"):
-            await self._models(call, place)
-        elif place.path == HEALTH:
-            await self._health(call, place)
-        else:
-            await self._forward(call, place)
+            return self._models(call, place)
+        if place.path == HEALTH:
+            return self._health(call, place)
+        return self._forward(call, place)
 
     async def _catalogue(self, call: Call, path: bytes) -> None:
         """Every model of the fleet, or one by its name or alias. Names contain slashes."""
@@ -217,10 +217,10 @@ class ApiConsumer(GatewayConsumer):
             inference or call.method in IDEMPOTENT_METHODS or intake.is_repeatable(call.method, place.path)
         )
 
-        async def ask(outgoing: Outgoing) -> Begun:
+        def ask(outgoing: Outgoing) -> Awaitable[Begun]:
             router, session = self.gateway.router, call.session
             plan = Plan(router, question, asked.prompt, session=session, waits=inference)
-            return await self.gateway.failover.first_answer(call, plan, outgoing, repeatable=repeatable)
+            return self.gateway.failover.first_answer(call, plan, outgoing, repeatable=repeatable)
 
         if self.gateway.rediscovery is not None and not self.gateway.router.knows(question):
             await self.gateway.rediscovery.ask()
@@ -250,14 +250,15 @@ class ApiConsumer(GatewayConsumer):
         if caller is None or place.path == HEALTH:
             return body
         most = caller.holder.longest_answer if caller.holder is not None else None
-        if most is None and not limiter.concerns(caller):
+        concerned = limiter.concerns(caller)
+        if most is None and not concerned:
             return body
         guess = estimate.estimate(place.path, body, most) if inference else estimate.NONE
         if most is not None and inference:
             if headers.value(call.headers, b"content-encoding"):
                 raise errors.unreadable_body()
             body = estimate.kept_short(place.path, body, guess.asked, most)
-        if limiter.concerns(caller):
+        if concerned:
             call.permit = await limiter.enter(caller, guess)
         return body
 

@@ -38,7 +38,7 @@ class OperatorConsumer(GatewayConsumer):
 
     async def answer(self, call: Call) -> None:
         path = call.path.rstrip(b"/")
-        self.gateway.guard.check_host(call.scope)
+        self.gateway.guard.check_host(call.head)
         respond = self._open().get(path)
         if respond is None:
             await routing_table_loaded()

@@ -49,7 +49,7 @@ class PlaygroundConsumer(ApiConsumer):
     """`/playground/api/v1/…`."""
 
     async def answer(self, call: Call) -> None:
-        self.gateway.guard.check_host(call.scope)
+        self.gateway.guard.check_host(call.head)
         if call.method != "POST":
             # An endpoint's page must not be opened as if it were one of ours.
             raise errors.method_not_allowed(call.method, ("POST",))

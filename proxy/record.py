@@ -87,7 +87,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Tally(EndpointCounts):
-    """The counts of one endpoint, or of all, as this process goes on counting; and what is under way."""
+    """The counts of one endpoint, as this process goes on counting; and what is under way."""
 
     in_flight: int = 0
 
@@ -114,12 +114,11 @@ class Tally(EndpointCounts):
 class Running:
     """An attempt under way. It ends once, in one of three ways; later calls change nothing."""
 
-    __slots__ = ("_doubts", "_others", "_slot", "_started_at", "_tallies", "call", "trace")
+    __slots__ = ("_doubts", "_ended", "_others", "_slot", "_started_at", "_tally", "call", "trace")
 
-    def __init__(
-        self, tallies: tuple[Tally, ...], slot: Slot, doubts: Doubts, call: Call, others: set[Running]
-    ) -> None:
-        self._tallies = tallies
+    def __init__(self, tally: Tally, slot: Slot, doubts: Doubts, call: Call, others: set[Running]) -> None:
+        self._tally = tally
+        self._ended = False
         self._slot = slot
         self._doubts = doubts
         self.call = call
@@ -128,9 +127,8 @@ class Running:
         self._started_at = time.perf_counter()
         self.trace: AttemptTrace | None = None  # when traces are wanted
         doubts.began(slot.target.id)
-        for tally in tallies:
-            tally.requests += 1
-            tally.in_flight += 1
+        tally.requests += 1
+        tally.in_flight += 1
 
     def guest(self) -> Guest:
         holder = self.call.holder
@@ -145,8 +143,7 @@ class Running:
     def answered(self) -> None:
         """The endpoint's answer is there: its head for a stream, all of it for a plain one."""
         seconds = time.perf_counter() - self._started_at
-        for tally in self._tallies:
-            tally.time(seconds)
+        self._tally.time(seconds)
         self._slot.answered_after(seconds)
 
     def began(self) -> None:
@@ -154,35 +151,35 @@ class Running:
         self._slot.began()
 
     def succeeded(self, bytes_out: int) -> None:
-        if ended := self._end(bytes_out):
-            for tally in ended:
-                tally.successes += 1
+        if self._end(bytes_out):
+            self._tally.successes += 1
             self._doubts.succeeded(self._slot.target.id)
 
     def failed(self, bytes_out: int = 0, *, reason: str, broken: bool) -> None:
         """`broken`: no whole answer came. Otherwise one came that says that the endpoint has failed."""
-        if self._tallies:
+        if not self._ended:
             # Before the slot is free: nobody in the queue is to take it.
             self._doubts.failed(self._slot.target.id, reason, broken=broken)
-        for tally in self._end(bytes_out, reason):
-            tally.failures += 1
+        if self._end(bytes_out, reason):
+            self._tally.failures += 1
 
     def abandoned(self, bytes_out: int = 0) -> None:
         """The client has left."""
         if self._end(bytes_out):
             self._doubts.abandoned(self._slot.target.id)
 
-    def _end(self, bytes_out: int, reason: str | None = None) -> tuple[Tally, ...]:
-        tallies, self._tallies = self._tallies, ()
-        for tally in tallies:
-            tally.in_flight -= 1
-            tally.bytes_out += bytes_out
-        if tallies:
-            self._others.discard(self)
-            self._slot.leave(time.perf_counter() - self._started_at)
-            if self.trace is not None:
-                self.trace.ended(reason)
-        return tallies
+    def _end(self, bytes_out: int, reason: str | None = None) -> bool:
+        """Whether it ends only now."""
+        if self._ended:
+            return False
+        self._ended = True
+        self._tally.in_flight -= 1
+        self._tally.bytes_out += bytes_out
+        self._others.discard(self)
+        self._slot.leave(time.perf_counter() - self._started_at)
+        if self.trace is not None:
+            self.trace.ended(reason)
+        return True
 
 
 class Records:
@@ -193,7 +190,6 @@ class Records:
         self._ledger = ledger
         self._log = RequestLog()
         self._meter = Meter()
-        self.total = Tally()
         self._by_endpoint: dict[int, Tally] = {}
         self._taken: dict[int, Tally] = {}
         self._running: set[Running] = set()
@@ -211,7 +207,7 @@ class Records:
         tally = self._by_endpoint.get(number)
         if tally is None:
             tally = self._by_endpoint[number] = Tally()
-        return Running((tally, self.total), slot, self._doubts, call, self._running)
+        return Running(tally, slot, self._doubts, call, self._running)
 
     def take(self) -> Counts:
         """What was counted since the last time."""

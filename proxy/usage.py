@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxy.bodies import Edit, data_of, edited
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from proxy.bodies import Body
 
 # The routes whose streams end with their usage when `stream_options.include_usage` is set.
@@ -39,7 +37,25 @@ class _Chunk(msgspec.Struct):
     usage: object = None
 
 
-_decode_object = msgspec.json.Decoder(dict[str, object]).decode
+class _Said(msgspec.Struct):
+    """An endpoint's usage as it stands there."""
+
+    prompt_tokens: object = None
+    completion_tokens: object = None
+    prompt_tokens_details: object = None
+    input_tokens: object = None
+    output_tokens: object = None
+    cache_read_input_tokens: object = None
+    cache_creation_input_tokens: object = None
+    input_tokens_details: object = None
+
+
+class _Answer(msgspec.Struct):
+    usage: _Said | None = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_said = msgspec.json.Decoder(_Said).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _json = json.JSONDecoder()
 
@@ -135,12 +151,22 @@ def asking(body: Body, options: msgspec.Raw) -> Body | None:
 
 def tokens_in(tail: bytes) -> Tokens | None:
     """The last usage that an answer's tail holds. In a JSON string, its key's quotes would be escaped."""
+    if tail.startswith(b"{") and (said := _of_whole(tail)) is not None:
+        return _tokens(said)
     place = tail.rfind(KEY)
     while place >= 0:
         if found := USAGE.match(tail, place):
             return _tokens_at(tail, found.end())
         place = tail.rfind(KEY, 0, place)
     return None
+
+
+def _of_whole(answer: bytes) -> _Said | None:
+    """The usage of an answer that is one JSON object: found in a third of the time."""
+    try:
+        return _decode_answer(answer).usage
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def first_tokens_in(head: bytes) -> Tokens | None:
@@ -153,30 +179,29 @@ def _tokens_at(text: bytes, place: int) -> Tokens | None:
     flat = text[place : text.find(b"}", place) + 1]
     try:
         if flat.count(b"{") == 1:  # as nearly all are: read in a quarter of the time
-            return _tokens(_decode_object(flat))
+            return _tokens(_decode_said(flat))
         said, _ = _json.raw_decode(text[place:].decode("utf-8", "replace"))
+        return _tokens(msgspec.convert(said, _Said))
     except ValueError:  # msgspec's errors are some too
         return None
-    return _tokens(said)
 
 
-def _tokens(said: Mapping[str, Any]) -> Tokens:
+def _tokens(said: _Said) -> Tokens:
     """OpenAI's names, those of its Responses, or Anthropic's, whose input comes without what was cached."""
-    if "input_tokens" not in said and "output_tokens" not in said:
-        details = said.get("prompt_tokens_details")
-        return Tokens(_count(said, "prompt_tokens"), _count(said, "completion_tokens"), _cached(details))
-    prompt, read = _count(said, "input_tokens"), _count(said, "cache_read_input_tokens")
-    written = _count(said, "cache_creation_input_tokens")
+    if said.input_tokens is None and said.output_tokens is None:
+        cached = _cached(said.prompt_tokens_details)
+        return Tokens(_count(said.prompt_tokens), _count(said.completion_tokens), cached)
+    prompt, read = _count(said.input_tokens), _count(said.cache_read_input_tokens)
+    written = _count(said.cache_creation_input_tokens)
     if prompt is not None:
         prompt += (read or 0) + (written or 0)
-    cached = read if read is not None else _cached(said.get("input_tokens_details"))
-    return Tokens(prompt, _count(said, "output_tokens"), cached)
+    cached = read if read is not None else _cached(said.input_tokens_details)
+    return Tokens(prompt, _count(said.output_tokens), cached)
 
 
 def _cached(details: object) -> int | None:
-    return _count(details, "cached_tokens") if isinstance(details, dict) else None
+    return _count(details.get("cached_tokens")) if isinstance(details, dict) else None
 
 
-def _count(said: Mapping[str, Any], name: str) -> int | None:
-    value = said.get(name)
+def _count(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None

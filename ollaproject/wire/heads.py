@@ -7,7 +7,7 @@ the first time holds for every head that is the same to the byte without the dig
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +22,23 @@ END = b"\r\n\r\n"
 # As nearly everybody writes it. A head with another spelling is parsed each time.
 LENGTH_NAMES = (b"\r\ncontent-length: ", b"\r\nContent-Length: ")
 CONTENT_LENGTH = b"content-length"
+MAX_DIGITS = 18  # Python reads no number of thousands
 
 
-def taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """A message's head without the digits of its length, these (empty when it says none), and its body.
+class Pieces(NamedTuple):
+    """A whole message: its head before and after the digits of its length, these, and its body.
 
-    None when it is not whole, or more than that, or its head is too long to be kept.
+    Where it says no length there are no digits and nothing after them.
     """
+
+    before: bytes
+    digits: bytes
+    after: bytes
+    body: bytes
+
+
+def taken_apart(data: bytes) -> Pieces | None:
+    """None when it is not a whole message, or more than that, or its head is too long to be kept."""
     end = data.find(END, 0, MAX_KNOWN_BYTES) + len(END)
     if end < len(END):
         return None
@@ -38,10 +48,14 @@ def taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
             start += len(name)
             stop = data.find(b"\r", start)
             digits = data[start:stop]
-            if not digits.isdigit() or len(data) - end != int(digits):
+            if not _is_length(digits, len(data) - end):
                 return None
-            return data[:start] + data[stop:end], digits, data[end:]
-    return (data, b"", b"") if len(data) == end else None
+            return Pieces(data[:start], digits, data[stop:end], data[end:])
+    return Pieces(data, b"", b"", b"") if len(data) == end else None
+
+
+def _is_length(digits: bytes, size: int) -> bool:
+    return len(digits) <= MAX_DIGITS and digits.isdigit() and int(digits) == size
 
 
 def place_of_length(headers: Sequence[Pair], digits: bytes) -> int:
@@ -61,16 +75,51 @@ def with_length(headers: list[Pair], place: int, digits: bytes) -> list[Pair]:
     return changed
 
 
-class Memory(OrderedDict[bytes, T]):
+class Known(Generic[T]):
+    """A head, and what is known of it."""
+
+    __slots__ = ("_after", "_before", "what")
+
+    def __init__(self, pieces: Pieces, what: T) -> None:
+        self._before = pieces.before
+        self._after = pieces.after
+        self.what = what
+
+    def begins(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """The digits and the body of a whole message with this head, None when that is something else."""
+        before, after = self._before, self._after
+        if not after:
+            return (b"", b"") if data == before else None
+        if not data.startswith(before):
+            return None
+        stop = data.find(b"\r", len(before))
+        if not data.startswith(after, stop):
+            return None
+        digits, body = data[len(before) : stop], data[stop + len(after) :]
+        return (digits, body) if _is_length(digits, len(body)) else None
+
+
+class Memory(OrderedDict[bytes, Known[T]]):
     """So many things by their heads, the one that was needed longest ago first."""
 
-    def recall(self, head: bytes) -> T | None:
-        found = self.get(head)
-        if found is not None:
-            self.move_to_end(head)
-        return found
+    def find(self, data: bytes, latest: Known[T] | None) -> tuple[Known[T], bytes, bytes] | None:
+        """What is known of a whole message, its digits and its body.
 
-    def keep(self, head: bytes, what: T) -> None:
-        self[head] = what
+        `latest` is what the one before it on the same connection had: most have the same again.
+        """
+        if latest is not None and (found := latest.begins(data)) is not None:
+            return latest, *found
+        pieces = taken_apart(data)
+        if pieces is None:
+            return None
+        head = pieces.before + pieces.after
+        known = self.get(head)
+        if known is None:
+            return None
+        self.move_to_end(head)
+        return known, pieces.digits, pieces.body
+
+    def keep(self, pieces: Pieces, what: T) -> None:
+        self[pieces.before + pieces.after] = Known(pieces, what)
         if len(self) > MAX_KNOWN:
             self.popitem(last=False)

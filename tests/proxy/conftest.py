@@ -61,7 +61,7 @@ class Served:
     def tally_of(self, endpoint_id: int) -> Tally:
         """What is counted of an endpoint when none is under way: clients have answers just before that."""
         give_up_at = time.monotonic() + 10
-        while self.gateway.records.total.in_flight:
+        while self.gateway.records.in_flight():
             assert time.monotonic() < give_up_at, "requests are under way after 10 s"
             time.sleep(0.005)
         return self.gateway.records.of(endpoint_id)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from ollaproject.wire.openai_errors import ApiError
+from proxy.head import Head
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, target_for
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_what_tells_nothing_is_open(table: Table, serve: Serve, path: str) -> No
 
 def host_status(guard: Guard, *hosts: str) -> int:
     try:
-        guard.check_host(request_from("127.0.0.1", *(("host", host) for host in hosts)))
+        guard.check_host(Head.of(request_from("127.0.0.1", *(("host", host) for host in hosts))))
     except ApiError as error:
         return error.status
     return 200

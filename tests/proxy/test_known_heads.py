@@ -277,8 +277,8 @@ def test_a_known_head_holds_no_connection() -> None:
 @pytest.mark.parametrize(
     ("data", "apart"),
     [
-        (GET, (GET, b"", b"")),
-        (KNOWN % 4 + b"body", (KNOWN.replace(b"%d", b""), b"4", b"body")),
+        (GET, (GET, b"", b"", b"")),
+        (KNOWN % 4 + b"body", (KNOWN[: KNOWN.index(b"%d")], b"4", b"\r\n\r\n", b"body")),
         (KNOWN % 4 + b"bod", None),
         (KNOWN % 4 + b"body+", None),
         (GET + b"+", None),
@@ -296,12 +296,18 @@ def test_what_is_no_whole_message_is_not_taken_apart(data: bytes, apart: object)
 
 
 def test_only_so_many_heads_are_remembered_and_those_in_use_longest() -> None:
-    memory: Memory[int] = Memory()
-    memory.keep(b"in use", 1)
-    for number in range(MAX_KNOWN * 2):
-        memory.keep(b"%d" % number, number)
-        memory.recall(b"in use")
+    def message(path: object) -> bytes:
+        return f"GET /{path} HTTP/1.1\r\n\r\n".encode()
 
+    memory: Memory[object] = Memory()
+    for path in ("in-use", *range(MAX_KNOWN * 2)):
+        pieces = taken_apart(message(path))
+        assert pieces is not None
+        memory.keep(pieces, path)
+        memory.find(message("in-use"), None)
+
+    found = memory.find(message("in-use"), None)
     assert len(memory) == MAX_KNOWN
-    assert memory.recall(b"in use") == 1
-    assert memory.recall(b"0") is None
+    assert found is not None
+    assert found[0].what == "in-use"
+    assert memory.find(message(0), None) is None

@@ -93,7 +93,7 @@ def test_leaving_while_uploading_reaches_no_upstream(served: Served, upstream: F
         other.read_until(b"MLX is fast.")
 
     assert len(upstream.requests) == 1
-    assert served.gateway.records.total.requests == 1
+    assert served.gateway.records.of(1).requests == 1
 
 
 def test_leaving_counts_neither_as_success_nor_as_failure(served: Served, upstream: FakeUpstream) -> None:
