@@ -24,7 +24,7 @@ from ollaproject.no_request import (
     UnknownVersionError,
     refusal_of,
 )
-from ollaproject.wire.asgi import CLIENT_LEFT, FULL_START, SAME_HEAD
+from ollaproject.wire.asgi import CLIENT_LEFT, FULL_START, SAME_HEAD, TAKE_BODY
 from ollaproject.wire.outlet import Outlet, Turn
 from ollaproject.wire.request_target import in_origin_form
 
@@ -71,6 +71,9 @@ class ClientConnection(HttpToolsProtocol):
     def _on_client_left(self, callback: Leaving) -> None:
         if self.running is not None:
             self.running.on_client_left(callback)
+
+    def _take_body(self) -> bytes | None:
+        return None if self.running is None else self.running.take_body()
 
     # --- asyncio.Protocol ---
 
@@ -194,7 +197,12 @@ class ClientConnection(HttpToolsProtocol):
         """A scope, with what this connection has to say."""
         scope["server"] = self.server
         scope["client"] = self.client
-        scope["extensions"] = {CLIENT_LEFT: self._on_client_left, SAME_HEAD: found_out, FULL_START: True}
+        scope["extensions"] = {
+            CLIENT_LEFT: self._on_client_left,
+            TAKE_BODY: self._take_body,
+            SAME_HEAD: found_out,
+            FULL_START: True,
+        }
         return scope
 
     def _begin(self, exchange: Exchange) -> None:

@@ -33,7 +33,8 @@ BODILESS_STATUSES = frozenset({204, 304})
 MAX_JOINED_BYTES = 64 * 1024
 LENGTH_NAME = b"\r\ncontent-length: "
 STREAM = b"\r\ncontent-type: " + sse.CONTENT_TYPE
-CLOSE = re.compile(rb"\r\nconnection: [^\r]*close")
+CONNECTION = b"\r\nconnection: "
+CLOSE = re.compile(CONNECTION + rb"[^\r]*close")
 
 
 def _status_line(status: int) -> bytes:
@@ -183,9 +184,18 @@ class Exchange:
         if self.gone or self.complete:
             return {"type": "http.disconnect"}
         self._has_news = False
+        return {"type": "http.request", "body": self._taken(), "more_body": self.more_body}
+
+    def take_body(self) -> bytes | None:
+        """All of the request's body, in place of `receive`; None when not all of it is there."""
+        if self.more_body or not self._has_news or self.gone:
+            return None
+        self._has_news = False
+        return self._taken()
+
+    def _taken(self) -> bytes:
         pieces, self._pieces, self.waiting_bytes = self._pieces, [], 0
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _ask_to_continue(self) -> None:
         """The client may wait for our word before it sends the body (RFC 9110, 10.1.1)."""
@@ -256,7 +266,7 @@ class Exchange:
         lines += map(b": ".join, start.get("headers", ()))
         shared = b"".join([each.text for each in start.get(HEADER_LINES, ())])
         said = (b"\r\n".join(lines) + shared).lower()  # Django's pages have Names-Like-This
-        if CLOSE.search(said):
+        if CONNECTION in said and CLOSE.search(said):
             self.keep_alive = False
         elif not self.keep_alive:
             lines.append(b"connection: close")

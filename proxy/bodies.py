@@ -142,7 +142,7 @@ class Spool:
         self.used = 0  # bytes
 
     async def read(self, receive: Receive, *, limit: int) -> Body:
-        """The whole request body.
+        """A whole request body, as it comes in.
 
         Raises ClientDisconnected when the client leaves meanwhile, BodyTooLarge as soon as more than `limit`
         bytes came, NoRoomError.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import lru_cache
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ollaproject.wire import asgi, clock, ids
 from ollaproject.wire.asgi import BodyTooLarge
 from ollaproject.wire.header_lines import HeaderLines
-from proxy import errors, headers, server_timing
+from proxy import common_headers, errors, headers
 from proxy.bodies import NoRoomError, data_of
 from proxy.capture import Capture
 from proxy.dialects import dialect_of
@@ -23,6 +23,8 @@ from proxy.head import Head
 from proxy.record import Attempt, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from endpoints.snapshot import Target
     from ollaproject.wire.asgi import Message, Receive, Scope, Send
     from ollaproject.wire.openai_errors import ApiError
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 EVENTS = (b"content-type", headers.EVENT_STREAM)
 NO_LINES = HeaderLines([])
-MAX_COMMON_HEADERS = 1024
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Call:
@@ -83,7 +85,7 @@ class Call:
         self.scope = scope
         self.receive = receive
         self._send = send
-        self._server_knows_more = asgi.FULL_START in (scope.get("extensions") or ())
+        self._extensions: Mapping[str, Any] = scope.get("extensions") or NOTHING
         self.method: str = scope["method"]
         self.headers: list[Pair] = scope["headers"]
         self.head = Head.of(scope)
@@ -99,27 +101,36 @@ class Call:
 
     async def read_body(self, spool: Spool, limit: int) -> Body:
         """Raises ApiError, 413 for a body over `limit`, ClientDisconnected when the client leaves."""
-        if self.head.unknown_coding:
-            raise errors.unknown_transfer_coding()
-        if self.head.ambiguous_length:
-            raise errors.ambiguous_length()
-        if int(headers.value(self.headers, b"content-length") or b"0") > limit:
+        self._check_length(limit)
+        take_body = self._extensions.get(asgi.TAKE_BODY)
+        body: Body | None = None if take_body is None else take_body()
+        if body is None:
+            try:
+                body = await spool.read(self.receive, limit=limit)
+            except BodyTooLarge:
+                raise errors.request_too_large(limit) from None
+            except NoRoomError:
+                raise errors.no_room_for_body() from None
+        elif len(body) > limit:
             raise errors.request_too_large(limit)
-        try:
-            body = await spool.read(self.receive, limit=limit)
-        except BodyTooLarge:
-            raise errors.request_too_large(limit) from None
-        except NoRoomError:
-            raise errors.no_room_for_body() from None
         self.bytes_in = len(body)
         self._free_at = self.elapsed
         if self.holder is not None and self.holder.keeps_bodies:
             self._capture = Capture(data_of(body))
         return body
 
+    def _check_length(self, limit: int) -> None:
+        """What is said of the body, before any of it is read."""
+        if self.head.unknown_coding:
+            raise errors.unknown_transfer_coding()
+        if self.head.ambiguous_length:
+            raise errors.ambiguous_length()
+        if int(headers.value(self.headers, b"content-length") or b"0") > limit:
+            raise errors.request_too_large(limit)
+
     def watch_client(self) -> None:
         """From now on, the running task is cancelled when the client leaves. To be called after the body."""
-        tell_when_left = self.scope.get("extensions", {}).get(asgi.CLIENT_LEFT)
+        tell_when_left = self._extensions.get(asgi.CLIENT_LEFT)
         if tell_when_left is not None:
             tell_when_left(self._cancel)
         elif (task := asyncio.current_task()) is not None:
@@ -189,7 +200,7 @@ class Call:
     ) -> None:
         """A whole answer, at once where the server can: the same as `begin` and one `write`."""
         start = self._start(status, pairs, shared)
-        if start is not None and self._server_knows_more:
+        if start is not None and asgi.FULL_START in self._extensions:
             start[asgi.WHOLE_BODY] = body
             self._count(body)
             await self._send(start)
@@ -205,36 +216,14 @@ class Call:
             self._begun_early = False
             self._is_late = status != HTTPStatus.OK or not headers.is_event_stream([*pairs, *shared.pairs])
             return None
-        pairs = pairs + self._own_headers()
-        target = self.target
-        common = _common_headers(
-            None if target is None else (target.name, target.type),
-            *(self.model, self.served_model, len(self.attempts), self.routing),
-        )
+        pairs = pairs + common_headers.own(self)
+        common = common_headers.of_its_way(self)
         start: Message = {"type": "http.response.start", "status": status, "headers": pairs}
-        if self._server_knows_more:
+        if asgi.FULL_START in self._extensions:
             start[asgi.HEADER_LINES] = (shared, common)
         else:
             pairs += [*shared.pairs, *common.pairs]
         return start
-
-    def _own_headers(self) -> list[Pair]:
-        """Those that are this answer's alone."""
-        request_id = self.request_id.encode()
-        pairs = [
-            (b"x-olla-request-id", request_id),
-            (b"x-request-id", request_id),
-            (b"x-olla-response-time", b"%dms" % (self.elapsed * 1000)),
-        ]
-        if self.permit is not None:
-            pairs += self.permit.pairs
-        if self.session is not None:
-            pairs += self.session.headers()
-        pairs += self.dialect.headers(request_id)
-        pairs += self.own_headers
-        if server_timing.ASKED_BY in self.head.named:
-            pairs.append(server_timing.header(self.attempts, self.elapsed))
-        return pairs
 
     async def write(self, body: bytes, *, more: bool) -> None:
         """Send a piece of the body. Returns when the client's connection can take more."""
@@ -295,32 +284,3 @@ class Call:
             full=self._full,
             bodies=None if self._capture is None else self._capture.bodies(self.bytes_out),
         )
-
-
-@lru_cache(MAX_COMMON_HEADERS)
-def _common_headers(
-    target: tuple[str, str] | None,
-    model: str | None,
-    served_model: str | None,
-    attempts: int,
-    routing: tuple[str, str, str] | None,
-) -> HeaderLines:
-    """What an answer says of its way, the same for all that took it. `target` is its name and type."""
-    pairs: list[Pair] = []
-    if target is not None:
-        name, backend_type = map(headers.text, target)
-        pairs += [(b"x-olla-endpoint", name), (b"x-olla-backend-type", backend_type)]
-    if model is not None:
-        pairs.append((b"x-olla-model", headers.text(model)))
-    if served_model is not None:
-        pairs.append((b"x-olla-served-model", headers.text(served_model)))
-    if attempts:
-        pairs.append((b"x-olla-attempts", b"%d" % attempts))
-    if routing is not None:
-        strategy, decision, reason = (word.encode() for word in routing)
-        pairs += [
-            (b"x-olla-routing-strategy", strategy),
-            (b"x-olla-routing-decision", decision),
-            (b"x-olla-routing-reason", reason),
-        ]
-    return HeaderLines(pairs)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from channels.generic.http import AsyncHttpConsumer
+from msgspec.structs import replace
 
 from endpoints.snapshot import snapshot
 from ollaproject.wire.asgi import ClientDisconnected

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from endpoints.choices import Retry
 from proxy import errors
@@ -28,7 +30,7 @@ MAX_GATHERED_BYTES = 256 * 1024
 BROKEN_OFF = "broken off before it answered"
 
 
-class Begun(NamedTuple):
+class Begun(msgspec.Struct):
     """An answer to pass on. `body` is all of it when it was gathered, None when it is to be relayed."""
 
     answer: Answer

@@ -6,7 +6,9 @@ Routes come out of a table that is filled as questions come and thrown away when
 from __future__ import annotations
 
 from itertools import count, groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from endpoints.abilities import Fit
 from endpoints.selection import Candidate, Loads, Tier
@@ -31,7 +33,7 @@ COMPATIBLE, ALL, NONE = "compatible_only", "all", "none"
 MAX_ROUTES = 20_000
 
 
-class Question(NamedTuple):
+class Question(msgspec.Struct, frozen=True):
     """What routing goes by. `model` is None when the request names none, `endpoints` who may answer (any);
     `purpose` is the ability that its route is about, such as `chat`, empty for others.
     """

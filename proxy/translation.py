@@ -6,8 +6,9 @@ The answer comes back in the client's format either way. So failover works betwe
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec.structs import replace
 
 from ollaproject.wire import sse
 from ollaproject.wire.asgi import JSON, encode_json

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
+import msgspec
 
 from ollaproject.wire import socket_urls
 from ollaproject.wire.heads import CONTENT_LENGTH
@@ -45,8 +45,7 @@ NOT_CONNECTED: tuple[tuple[type[OSError], str], ...] = (
 )
 
 
-@dataclass(slots=True)  # frozen it would take four times as long to make
-class Outgoing:
+class Outgoing(msgspec.Struct):  # made in a third of the time that a dataclass takes
     """A request as it goes to whichever endpoint is tried. `path` has its slash, `query` no `?`.
 
     `shared` are the headers that it has in common with others, `own` those that are another each time.

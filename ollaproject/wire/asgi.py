@@ -27,6 +27,9 @@ CLIENT_LEFT = "olla.client_left"
 # The extension by which they say that a head has come before: a dict, the same one for all requests whose
 # heads are the same but for Content-Length. Who answers keeps there what follows from such a head alone.
 SAME_HEAD = "olla.same_head"
+# The extension by which they give a body that has come whole with its head, without a `receive`: called, it
+# gives all of it, once, or None when it has to be received.
+TAKE_BODY = "olla.take_body"
 # The extension by which they say that the message which begins an answer may have more than ASGI knows:
 # `HEADER_LINES`, a sequence of `HeaderLines` that come after the headers, and `WHOLE_BODY`, all of the body.
 FULL_START = "olla.full_start"
