@@ -13,9 +13,8 @@ from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from ollaproject.wire import sse
 from ollaproject.wire.asgi import HEADER_LINES, WHOLE_BODY
-from ollaproject.wire.header_lines import joined
+from ollaproject.wire.header_lines import STREAM, joined
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +31,6 @@ BODILESS_STATUSES = frozenset({204, 304})
 # A smaller body is copied behind the head, so that both go out in one piece.
 MAX_JOINED_BYTES = 64 * 1024
 LENGTH_NAME = b"\r\ncontent-length: "
-STREAM = b"\r\ncontent-type: " + sse.CONTENT_TYPE
 CONNECTION = b"\r\nconnection: "
 CLOSE = re.compile(CONNECTION + rb"[^\r]*close")
 
@@ -259,38 +257,42 @@ class Exchange:
     def _head(self, start: Message, length: int | None) -> bytes:
         """Status line and headers. `length` is that of the body when all of it is there.
 
+        A stream has no length, also when it is there as a whole (contract, section 4): what it looks like
+        does not depend on how fast an endpoint was.
         Raises ValueError for a header that would break out of its line.
         """
         status = start["status"]
         lines = [STATUS_LINES[status], *map(b": ".join, self._connection.server_state.default_headers)]
         lines += map(b": ".join, start.get("headers", ()))
-        shared = b"".join([each.text for each in start.get(HEADER_LINES, ())])
-        said = (b"\r\n".join(lines) + shared).lower()  # Django's pages have Names-Like-This
+        head = joined(lines)
+        said = head.lower()  # Django's pages have Names-Like-This
         if CONNECTION in said and CLOSE.search(said):
             self.keep_alive = False
         elif not self.keep_alive:
-            lines.append(b"connection: close")
-        if line := self._choose_framing(status, said, length):
-            lines.append(line)
-        return joined(lines) + shared + b"\r\n\r\n"
+            head += CONNECTION + b"close"
+        is_stream = STREAM in said
+        for shared in start.get(HEADER_LINES, ()):
+            head += shared.text
+            is_stream = is_stream or shared.is_stream
+        framing = self._choose_framing(status, said, None if is_stream else length)
+        return head + framing + b"\r\n\r\n"
 
     def _choose_framing(self, status: int, said: bytes, length: int | None) -> bytes:
         """Gives the header line that tells the client of it, empty when none is needed.
 
-        `said` are the lines of the head so far, in lower case. A stream has no length, also when it is there
-        as a whole (contract, section 4): what it looks like does not depend on how fast an endpoint was.
+        `said` are the answer's own lines, in lower case; `length` is None when it is not to be told.
         """
         if self.scope["method"] == "HEAD" or status in BODILESS_STATUSES:
             self._framing = NO_BODY
         elif (place := said.find(LENGTH_NAME)) >= 0:
             value = said[place + len(LENGTH_NAME) :].partition(b"\r\n")[0]
             self._framing, self._remaining = LENGTH, int(value)
-        elif length is not None and STREAM not in said:
+        elif length is not None:
             self._framing, self._remaining = LENGTH, length
-            return b"content-length: %d" % length
+            return LENGTH_NAME + b"%d" % length
         elif self.scope["http_version"] == "1.0":
             self._framing = TO_CLOSE
         else:
             self._framing = CHUNKS
-            return b"transfer-encoding: chunked"
+            return b"\r\ntransfer-encoding: chunked"
         return b""
