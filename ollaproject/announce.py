@@ -46,12 +46,13 @@ class Address:
 @dataclass(slots=True)
 class Announcement:
     """`account` is the administrator that this start made, `local_model` the model of the settings, and
-    `runs_models` whether this machine may serve models at all."""
+    `runs_models` whether this machine may serve models at all. Who has servers is not told to add some."""
 
     address: Address
     account: tuple[str, str] | None = None
     local_model: LocalModel | None = None
     runs_models: bool = True
+    has_servers: bool = False
 
     async def when_ready(self, out: OutputWrapper) -> None:
         """Say where the gateway is as soon as it answers, and how to try it as soon as its model does."""
@@ -60,10 +61,9 @@ class Announcement:
         out.write(self._where())
         out.flush()  # a file or a journal is otherwise told of it when the gateway stops
         if self.local_model is None:
-            url = self.address.url
-            out.write(f"Add your servers at {url}/admin/endpoints/endpoint/\n")
-            if self.runs_models:
-                out.write(f"Or a model that this machine serves, at {url}/models/local/\n")
+            if not self.has_servers:
+                out.write(self._what_next())
+                out.flush()
             return
         names = await self._names_when_served(self.local_model.pk, out)
         if names:
@@ -86,6 +86,12 @@ class Announcement:
             return []
         finally:
             screen.end()
+
+    def _what_next(self) -> str:
+        url = self.address.url
+        servers = f"Add your servers at {url}/admin/endpoints/endpoint/\n"
+        local = f"Or a model that this machine serves, at {url}/models/local/\n"
+        return servers + local if self.runs_models else servers
 
     def _where(self) -> str:
         url = self.address.url

@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from endpoints.models import Endpoint
 from inference.local import from_settings
 from inference.local.site import this_host
 from ollaproject import announce, local_fleet, programs
@@ -111,7 +112,10 @@ class Command(BaseCommand):
         self._prepare_database()
         account = make_first_admin()
         address = announce.Address(options["host"], options["port"])
-        announcement = announce.Announcement(address, account, runs_models=with_supervisor)
+        has_servers = Endpoint.objects.exists()
+        announcement = announce.Announcement(
+            address, account, runs_models=with_supervisor, has_servers=has_servers
+        )
         if with_model:
             announcement.local_model = self._local_model(options)
         else:
