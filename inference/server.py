@@ -20,6 +20,7 @@ import uvicorn
 from inference.asgi import make_application
 from inference.blas import accelerate
 from inference.boundary import Serving
+from inference.client_connection import ClientConnection
 from inference.engine import Engine
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _uvicorn_config(application: Application) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").addFilter(_is_no_cut_stream)
     return uvicorn.Config(
         application,
-        http="httptools",
+        http=ClientConnection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -14,7 +14,6 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ollaproject.declined_upgrade import asks_for_another, plain_head
 from ollaproject.exchange import Exchange
 from ollaproject.known_heads import KnownHeads
 from ollaproject.no_request import (
@@ -25,6 +24,7 @@ from ollaproject.no_request import (
     refusal_of,
 )
 from ollaproject.wire.asgi import CLIENT_LEFT, FULL_START, SAME_HEAD, TAKE_BODY
+from ollaproject.wire.declined_upgrade import asks_for_another, plain_head
 from ollaproject.wire.outlet import Outlet, Turn
 from ollaproject.wire.request_target import in_origin_form
 
