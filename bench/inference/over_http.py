@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(server) for server in _chosen(options, folder)]
         for server in servers:
-            asyncio.run(load.at_once(server, 2, "warm up", answer_tokens=8))
+            streams, tokens = (1, 2) if options.as_documented else (2, 8)
+            asyncio.run(load.at_once(server, streams, "warm up", answer_tokens=tokens))
             print(f"{server.name} is ready.", flush=True)
         try:
             for turn in range(options.rounds):
