@@ -178,17 +178,22 @@ KNOWN = b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
         ([GET, b"\r\n\r\n" + GET], [b"", b""]),
         ([CHUNKED_HEAD, CHUNKED, CHUNKED_HEAD, CHUNKED], [b"chunk", b"chunk"]),
         ([CHUNKED_HEAD + CHUNKED, CHUNKED_HEAD + CHUNKED], [b"chunk", b"chunk"]),
+        ([KNOWN % 4 + b"body", KNOWN.replace(b"%d", b"9" * 5000) + b"body"], [b"body"]),
         ([CHUNKED_HEAD + CHUNK_OF_LENGTH] * 2, [LINE_OF_LENGTH, LINE_OF_LENGTH]),
     ],
     ids=[
         "a request as a body", "one behind a body", "a body in two pieces", "one behind no body",
         "one behind a head", "line ends between", "line ends behind a body", "line ends before",
-        "chunks after their head", "chunks with it", "a length within a chunk",
+        "chunks after their head", "chunks with it", "no number",
+        "a length within a chunk",
     ],
 )  # fmt: skip
 def test_where_a_request_ends_is_where_its_head_says(data: list[bytes], bodies: list[bytes]) -> None:
-    talk = asyncio.run(talk_of(map(Sent, data), whole=True))
-    assert [seen[-1] for seen in talk.seen] == bodies
+    """Also when the connection's requests have had that head all along."""
+    before = [one for one in (GET, KNOWN % 4 + b"body") if one == data[0]] * 2
+    for times in (0, len(before)):
+        talk = asyncio.run(talk_of(map(Sent, [*before[:times], *data]), whole=True))
+        assert [seen[-1] for seen in talk.seen] == [bodies[0]] * times + bodies
 
 
 def test_requests_with_one_head_that_come_together_keep_their_own_length_and_client() -> None:
@@ -204,6 +209,14 @@ def test_requests_with_one_head_that_come_together_keep_their_own_length_and_cli
         (b"5", ("127.0.0.1", 1), b"other"),
         (b"6", ("127.0.0.1", 2), b"longer"),
     ]
+
+
+def test_heads_that_differ_behind_their_length_are_two() -> None:
+    one = (KNOWN % 4).replace(b"\r\n\r\n", b"\r\nX-Key: one\r\n\r\n") + b"body"
+    sent = map(Sent, [one, one, one.replace(b"one", b"two")])
+    talk = asyncio.run(talk_of(sent, whole=True))
+    keys = [dict(headers)[b"x-key"] for *_, headers, _client, _body in talk.seen]  # type: ignore[call-overload]
+    assert keys == [b"one", b"one", b"two"]
 
 
 def test_nobody_asks_in_anothers_name_by_line_ends(served: Served) -> None:
