@@ -186,6 +186,8 @@ def limited(chat: LoadedModel, models: ModelOptions) -> LoadedModel:
     usual = usual_sampling(chat.path, models.sampling_defaults)
     chat = replace(chat, template_options=models.template_options, usual=usual)
     longest = models.context_length
+    if longest is not None and longest > chat.context_length:
+        logger.warning("%s reads %d tokens, not %d.", chat.name, chat.context_length, longest)
     if longest is None or longest >= chat.context_length:
         return chat
     limit = f" It is this server's operator who limits it; the model reads {chat.context_length}."

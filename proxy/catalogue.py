@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db.models import Sum
 
@@ -121,9 +121,16 @@ def families(found: Iterable[Model]) -> list[Family]:
     return [Family(name, tuple(group)) for name, group in groupby(ordered, key=lambda model: model.family)]
 
 
-def exact_aliases(table: Snapshot) -> dict[str, tuple[str, ...]]:
-    """The models behind each alias that is a name, not a pattern."""
-    return {name: alias.models for name, alias in table.aliases.items() if not is_pattern(name)}
+class AliasRow(NamedTuple):
+    """An alias and the models behind it, in their order. A pattern (`claude-*`) has no page of its own."""
+
+    name: str
+    models: tuple[str, ...]
+    is_pattern: bool
+
+
+def aliases(table: Snapshot) -> list[AliasRow]:
+    return [AliasRow(name, alias.models, is_pattern(name)) for name, alias in table.aliases.items()]
 
 
 def used() -> dict[str, Use]:

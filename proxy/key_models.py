@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ollaproject.wire import roles
-from proxy.patterns import Networks
+from proxy.patterns import Networks, NoNetwork
 
 KEY_NAME_LENGTH = 64
 
@@ -107,13 +107,16 @@ class ApiKey(Limited):
 
     def clean(self) -> None:
         super().clean()
-        mistakes = {}
+        mistakes: dict[str, Any] = {}
         for field in ("allowed_models", "allowed_endpoints"):
             if not _is_list_of_words(getattr(self, field)):
                 mistakes[field] = _("Give a list of patterns such as mlx-community/*.")
         try:
             Networks(self.allowed_networks)
-        except (ValueError, TypeError):
+        except NoNetwork as error:
+            words = _("“%(entry)s” is neither an address nor a network such as 10.0.0.0/8.")
+            mistakes["allowed_networks"] = ValidationError(words, params={"entry": error.entry})
+        except TypeError:
             mistakes["allowed_networks"] = _("Give addresses or networks such as 10.0.0.0/8.")
         if self.rest_api and self.owner_id is None:
             mistakes["rest_api"] = _("It acts for its owner, and has none. Give it an owner.")

@@ -41,7 +41,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         "total": len(every),
         "shown": len(shown),
         "served": sum(model.served_now for model in every),
-        "aliases": catalogue.exact_aliases(table),
+        "aliases": catalogue.aliases(table),
         "wanted": wanted,
         "capability": capability,
         "capabilities": sorted({word for model in every for word in model.capabilities}),

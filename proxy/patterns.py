@@ -48,13 +48,21 @@ class Names:
         return verdict
 
 
+class NoNetwork(ValueError):
+    """What was given for a network is neither one nor an address."""
+
+    def __init__(self, entry: object) -> None:
+        super().__init__(f"{entry} is neither an address nor a network")
+        self.entry = entry
+
+
 class Networks:
-    """Addresses within some networks. No networks: every address. Raises ValueError for what is none."""
+    """Addresses within some networks. No networks: every address. Raises NoNetwork."""
 
     __slots__ = ("_networks", "_verdicts")
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = tuple(ipaddress.ip_network(each, strict=False) for each in networks)
+        self._networks = tuple(_network(each) for each in networks)
         self._verdicts: dict[str, bool] = {}
 
     def admit(self, address: str) -> bool:
@@ -67,3 +75,10 @@ class Networks:
             if len(self._verdicts) < MAX_VERDICTS:
                 self._verdicts[address] = verdict
         return verdict
+
+
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        raise NoNetwork(entry) from None

@@ -85,7 +85,9 @@ def test_the_same_file_twice_changes_nothing(tmp_path: Path) -> None:
     imported(tmp_path, FILE)
     before = revision()
 
-    assert "= alias gpt-4o-mini" in imported(tmp_path, FILE)
+    out = imported(tmp_path, FILE)
+    assert "= alias gpt-4o-mini" in out
+    assert "; aliases: 0 added, 0 changed, 1 unchanged." in out
 
     assert revision() == before
 

@@ -68,7 +68,7 @@ def test_a_form_that_makes_no_sense_says_where(admin_client: Client) -> None:
     answer = admin_client.post(f"{LIST}add/", form(allowed_networks="10.0.0.0/99")).content.decode()
 
     assert "Names must differ" in answer
-    assert "addresses or networks" in answer
+    assert "“10.0.0.0/99” is neither an address nor a network" in answer
     assert ApiKey.objects.count() == 1
 
 

@@ -152,6 +152,14 @@ def test_an_alias_has_a_page_that_leads_to_its_models(signed_in: SignIn, member:
     assert f'href="/models/{LLAMA}/"' in response.content.decode()
 
 
+def test_a_pattern_is_listed_with_what_it_leads_to(signed_in: SignIn, member: User) -> None:
+    add_endpoint("mini-1", models=(LLAMA,))
+    AliasedModel.objects.create(alias=ModelAlias.objects.create(name="claude-*"), model=LLAMA)
+    load()
+    html = signed_in(member).get("/models/").content.decode()
+    assert f'<li><span>claude-*</span><span class="muted">{LLAMA}</span>' in html
+
+
 def test_a_model_that_nobody_has_says_how_it_would_be_refused(signed_in: SignIn, member: User) -> None:
     add_endpoint("mini-1", models=(LLAMA,))
     load()

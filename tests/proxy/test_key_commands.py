@@ -59,7 +59,7 @@ def test_create_key_prints_the_key_alone() -> None:
         (["taken"], "Names must differ"),
         (["new", "--owner", "nobody"], "no user called nobody"),
         (["new", "--expires", "yesterday"], "90d, 12h"),
-        (["new", "--networks", "10.0.0.0/99"], "addresses or networks"),
+        (["new", "--networks", "10.0.0.0/99"], "neither an address nor a network"),
         (["new", "--rpm", "-1"], "invalid"),
     ],
 )

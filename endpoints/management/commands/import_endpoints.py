@@ -86,10 +86,8 @@ class Command(BaseCommand):
         if not (dry_run or check):
             importing.store(prepared)
         self._show_all(prepared)
-        counts = [f"{prepared.count(outcome)} {outcome}" for outcome in Outcome]
-        counts += [f"{len(prepared.gone)} deleted"] if prune else []
         said = " Nothing was written: this was a dry run." if dry_run or check else ""
-        self.stdout.write(f"{', '.join(counts)}.{said}")
+        self.stdout.write(f"{_summary(prepared, prune=prune)}{said}")
         if check and not prepared.changes_nothing:
             raise CommandError("The fleet is not as the file says.")
 
@@ -121,3 +119,14 @@ class Command(BaseCommand):
         if one.outcome == Outcome.CHANGED:
             for difference in one.differences:
                 self.stdout.write(f"    {difference}")
+
+
+def _summary(prepared: Import, *, prune: bool) -> str:
+    """What became of the endpoints, and of the aliases where there are any."""
+    counts = [f"{prepared.count(outcome)} {outcome}" for outcome in Outcome]
+    counts += [f"{len(prepared.gone)} deleted"] if prune else []
+    if not (prepared.aliases or prepared.gone_aliases):
+        return f"{', '.join(counts)}."
+    of_aliases = [f"{prepared.count_aliases(outcome)} {outcome}" for outcome in Outcome]
+    of_aliases += [f"{len(prepared.gone_aliases)} deleted"] if prune else []
+    return f"{', '.join(counts)}; aliases: {', '.join(of_aliases)}."
