@@ -20,6 +20,7 @@ from endpoints import discovery, model_lists, replies
 from endpoints.choices import Status
 from endpoints.errors import DiscoveryError
 from endpoints.findings import Answer, CheckTarget, Finding, FoundModel, ProbeResult, Trial
+from endpoints.fresh_connections import SOCKET, FreshConnections
 from endpoints.health_answers import is_loading, read_health_body, read_retry_after, read_status
 from endpoints.patience import Patience
 from ollaproject.wire import clock, socket_urls
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 MAX_HEALTH_BYTES = 64 * 1024
 MAX_MODEL_LIST_BYTES = 4 * 1024**2
 USER_AGENT = "olla-health-check"
-SOCKET = "ollaproject.socket"
 CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.connect_unix_socket.complete"})
 UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
@@ -44,7 +44,7 @@ WORDS_OF_FAILURE: tuple[tuple[type[BaseException], str], ...] = (
     (FileNotFoundError, "there is no socket at its path"),
     (PermissionError, "this process may not connect to it"),
     (socket.gaierror, "name not known"),
-    (ssl.SSLError, "the TLS handshake failed: is it really https?"),
+    (ssl.SSLError, "the TLS handshake failed; it may speak plain http"),
 )
 
 
@@ -56,26 +56,6 @@ class AnswerTooLarge(Exception):
         self.status = status
 
 
-class _Fresh(httpx.AsyncBaseTransport):
-    """A connection for each request: to the Unix socket that its extension names, else to its URL's host."""
-
-    def __init__(self) -> None:
-        self._tls = httpx.create_ssl_context()  # verifies; honours SSL_CERT_FILE, as the upstream side does
-        self._to_hosts = self._transport(None)
-
-    def _transport(self, socket_path: str | None) -> httpx.AsyncHTTPTransport:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, uds=socket_path)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        path = request.extensions[SOCKET]
-        transport = self._transport(path) if path else self._to_hosts
-        return await transport.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._to_hosts.aclose()
-
-
 class Checker:
     """One HTTP client for many checks, in one event loop: `async with Checker() as checker`."""
 
@@ -83,7 +63,7 @@ class Checker:
         self._patience = Patience()
         self._client = httpx.AsyncClient(
             trust_env=False,
-            transport=_Fresh(),
+            transport=FreshConnections(),
             follow_redirects=False,
             timeout=None,  # noqa: S113  # one wall-clock limit holds for the whole exchange, see _get
             headers={

@@ -172,7 +172,7 @@ async def test_http_is_not_https() -> None:
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         result = await probe(target_of(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
-    assert result == ProbeResult(Status.OFFLINE, "the TLS handshake failed: is it really https?")
+    assert result == ProbeResult(Status.OFFLINE, "the TLS handshake failed; it may speak plain http")
 
 
 async def test_a_tls_handshake_that_hangs(upstream: FakeUpstream) -> None:
