@@ -282,12 +282,12 @@ def test_a_filter_that_nothing_fits_says_so_and_stays_chosen(signed_in: SignIn, 
 def test_the_fleet_is_filtered_by_tag_and_tells_memory_where_it_is_known(
     signed_in: SignIn, member: User
 ) -> None:
-    set_health(add_endpoint("mini-1", tags=["office", "m4"]), memory_bytes=3 * 1024**3)
+    set_health(add_endpoint("mini-1", tags=["office", "m4"]), memory_bytes=3_200_000_000)
     add_endpoint("mini-2", tags=["lab"])
     html = page(signed_in(member), "/?tag=office")
     assert 'id="endpoint-' in html
     assert "mini-2</a>" not in html
-    assert "3.0\xa0GB" in html
+    assert "3.2 GB" in html
     assert "<option selected>office</option>" in html
 
 

@@ -112,8 +112,9 @@ def test_an_endpoint_gets_the_path_alone(raw: RawClient, table: Table, upstream:
     assert {request.header("x-forwarded-host") for request in upstream.requests} == {"localhost:40114"}
 
 
-def test_a_known_head_does_not_lend_its_host_to_another(raw: RawClient) -> None:
+def test_a_known_head_does_not_lend_its_host_to_another(raw: RawClient, table: Table) -> None:
     """The same but for the target, on one connection."""
+    table()
     for host, status in (("localhost", b"200"), ("evil.example", b"421"), ("localhost", b"200")):
         raw.send(f"GET http://{host}{MODELS} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert raw.read_until(b"}").split()[1] == status
