@@ -33,8 +33,8 @@ ROUNDING = 0.05
 shapes are."""
 TRIAL_PROMPTS = [[5, 6, 7], [8, 9]]
 TRIAL_CHUNK = [10, 11, 12, 13, 14] * 16
-"""As long as those of clients: on a Linux CPU, what is computed of such for the first time waits half a second
-for a compiler, and so would the rows.
+"""As long as those of clients: on a Linux CPU, what is computed of such for the first time waits half a
+second for a compiler, and so would the rows.
 """
 
 
