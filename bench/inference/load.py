@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 1800
 """On a processor, with 4-bit weights and the reference BLAS, some take minutes for a first token."""
 PROMPT_TOKENS, SHARED_TOKENS = 500, 400
 TAILS = 4
-RUNNING_ANSWER_TOKENS = 600
+RUNNING_ANSWER_TOKENS = 2000
 GAP_STREAMS = 4
 GAP_WARM_UP_CHUNKS = 12
 MIXED_REQUESTS, MIXED_PER_SECOND = 60, 20
@@ -37,6 +37,7 @@ class Stream:
         self.times: list[float] = []
         self.tokens = 0
         self.warm = asyncio.Event()
+        self.has_ended = False
 
     @property
     def first_token_seconds(self) -> float:
@@ -60,6 +61,7 @@ async def ask(
         response.raise_for_status()
         async for line in response.aiter_lines():
             _take(line, into)
+    into.has_ended = True
     return into
 
 
@@ -177,7 +179,8 @@ async def gap(server: Server, seed: str, *, long_tokens: int) -> dict[str, float
             task.cancel()
         await asyncio.gather(*answering, return_exceptions=True)
     usual = statistics.median(gap for stream in running for gap in _gaps(stream.times, until=came))
-    worst = max(gap for stream in running for gap in _gaps([*stream.times, began], since=came))
+    seen = [stream.times if stream.has_ended else [*stream.times, began] for stream in running]
+    worst = max(gap for times in seen for gap in _gaps(times, since=came))
     return {"usual": usual, "worst": worst, "first": long.first_token_seconds}
 
 
