@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
-from inference.attention import most_bytes_for, padded_bytes
-from inference.beside import reads_beside
+from inference.attention import padded_bytes
 from inference.detokenize import Vocabulary
 from inference.disk_cache import DiskCache
 from inference.embedding import EmbeddingQueue
@@ -21,11 +20,11 @@ from inference.errors import ModelBroken, ModelError
 from inference.grammars import Grammars
 from inference.kept_state import keeps_every_token
 from inference.kv_file import fingerprint_of
+from inference.limits import limits_of
 from inference.loader import LoadedModel, Making, load_chat_model
 from inference.memory import KvCost, budget_bytes, held_by_mlx, set_wired_limit
-from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
-from inference.room import Limits, Room
+from inference.room import Room
 from inference.sampling_fields import usual_sampling
 from inference.scheduler import Scheduler
 from inference.speculation import Speculation
@@ -145,17 +144,15 @@ def build(models: ModelOptions) -> Backend:
         if models.embedding_model
         else None
     )
-    on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
-    most = most_bytes_for(chat.model)
+    limits = limits_of(chat.model, max_rows=models.max_rows, chunk_tokens=models.chunk_tokens)
     cost = KvCost.of_model(chat.model)
-    room = Room(cost, budget_bytes(models.kv_bytes), padded_bytes(chat.model, most))
+    room = Room(cost, budget_bytes(models.kv_bytes), padded_bytes(chat.model, limits.most_padded_bytes))
     chat = limited(within(room, chat), models)
     mx.set_cache_limit(int(room.budget_bytes * BUFFERS_SHARE))
     scheduler = Scheduler(
         chat.model,
         prompt_cache=_prompt_cache(chat, room, models),
-        limits=Limits(models.max_rows, chunk_tokens, most, reads_beside(chat.model)),
+        limits=limits,
         room=room,
         speculation=_speculation(chat, models),
     )
@@ -186,9 +183,10 @@ def limited(chat: LoadedModel, models: ModelOptions) -> LoadedModel:
     usual = usual_sampling(chat.path, models.sampling_defaults)
     chat = replace(chat, template_options=models.template_options, usual=usual)
     longest = models.context_length
-    if longest is not None and longest > chat.context_length:
+    if longest is None or longest == chat.context_length:
+        return chat
+    if longest > chat.context_length:
         logger.warning("%s reads %d tokens, not %d.", chat.name, chat.context_length, longest)
-    if longest is None or longest >= chat.context_length:
         return chat
     limit = f" It is this server's operator who limits it; the model reads {chat.context_length}."
     return replace(chat, context_length=longest, context_limit=limit)

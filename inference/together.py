@@ -8,19 +8,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import mlx.core as mx
-
-from inference.attention import most_bytes_for, padded_bytes
+from inference.attention import padded_bytes
 from inference.backend import PROMPT_CACHE_SHARE, Backend, leave_thread, limited, within
-from inference.beside import reads_beside
 from inference.errors import ModelError
 from inference.kept_state import keeps_every_token
+from inference.limits import limits_of
 from inference.loader import LoadedModel, Making, load_chat_model
 from inference.lockstep import Group, Leader, TurnScheduler, follow
 from inference.memory import KvCost, budget_bytes, set_wired_limit
-from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
 from inference.prompt_cache import PromptCache
-from inference.room import Limits, Room
+from inference.room import Room
 
 if TYPE_CHECKING:
     from inference.options import ModelOptions
@@ -53,18 +50,16 @@ def _share(models: ModelOptions) -> tuple[Group, LoadedModel, TurnScheduler]:
         served_name=models.served_name,
         making=Making(models.adapter, runs_own_code=models.runs_own_code, shard=group.shard),
     )
-    most = most_bytes_for(chat.model)
+    limits = limits_of(chat.model, max_rows=models.max_rows, chunk_tokens=models.chunk_tokens)
     cost = KvCost.of_model(chat.model)
-    room = Room(cost, group.least(budget_bytes(models.kv_bytes)), padded_bytes(chat.model, most))
+    padded = padded_bytes(chat.model, limits.most_padded_bytes)
+    room = Room(cost, group.least(budget_bytes(models.kv_bytes)), padded)
     chat = limited(within(room, chat), models)
     kept = models.prompt_cache_bytes
     cache = PromptCache(
         max_bytes=int(room.budget_bytes * PROMPT_CACHE_SHARE) if kept is None else kept,
         cuts_anywhere=keeps_every_token(chat.model),
     )
-    on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    chunk_tokens = models.chunk_tokens or (MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU)
-    limits = Limits(models.max_rows, chunk_tokens, most, reads_beside(chat.model))
     return group, chat, TurnScheduler(chat.model, group, limits=limits, prompt_cache=cache, room=room)
 
 

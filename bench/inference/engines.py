@@ -14,17 +14,15 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import BatchKVCache, KVCache
 from mlx_lm.sample_utils import make_sampler
 
-from inference.attention import most_bytes_for
-from inference.beside import reads_beside
-from inference.pace import MOST_TOKENS_ON_CPU, MOST_TOKENS_ON_GPU
+from inference.limits import limits_of
 from inference.prompt_cache import PromptCache
-from inference.room import Limits
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 PROMPT_TOKENS = 128
 ENDLESS_TOKENS = 100_000
 WARM_UP_STEPS = 8
+MAX_ROWS = 128
 PROMPT_CACHE_BYTES = 4 * 1024**3
 
 
@@ -46,14 +44,12 @@ class Ours:
     name = "ours"
 
     def __init__(self, model: Any, *, sampled: bool) -> None:
-        on_cpu = mx.default_device() == mx.Device(mx.cpu)
         self._sampling = Sampling(temperature=0.8, top_p=0.9) if sampled else Sampling(temperature=0)
         self._numbers: dict[Row, int] = {}
-        chunk_tokens = MOST_TOKENS_ON_CPU if on_cpu else MOST_TOKENS_ON_GPU
         self._scheduler = Scheduler(
             model,
             prompt_cache=PromptCache(max_bytes=PROMPT_CACHE_BYTES, cuts_anywhere=True),
-            limits=Limits(128, chunk_tokens, most_bytes_for(model), reads_beside(model)),
+            limits=limits_of(model, max_rows=MAX_ROWS),
         )
 
     def add(self, prompt: list[int], max_tokens: int) -> int:
