@@ -53,9 +53,6 @@ class Import:
     def count(self, outcome: Outcome) -> int:
         return sum(one.outcome == outcome for one in self.endpoints)
 
-    def count_aliases(self, outcome: Outcome) -> int:
-        return sum(one.outcome == outcome for one in self.aliases)
-
     @property
     def changes_nothing(self) -> bool:
         return (

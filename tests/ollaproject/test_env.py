@@ -108,17 +108,20 @@ def test_a_secret_that_can_be_kept_nowhere_is_told_with_its_name() -> None:
         env.kept_secret("UNSET_SECRET", Path("/proc/none/key"))
 
 
-def test_settings_that_do_not_parse_are_one_sentence_on_the_terminal(tmp_path: Path) -> None:
-    environment = {**os.environ, "OLLA_HOME": str(tmp_path), "OLLA_PORT": "99999"}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "doctor"],
+def manage(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, **environment},
         check=False,
         capture_output=True,
         text=True,
         timeout=60,
     )
+
+
+def test_settings_that_do_not_parse_are_one_sentence_on_the_terminal(tmp_path: Path) -> None:
+    done = manage("doctor", OLLA_HOME=str(tmp_path), OLLA_PORT="99999")
 
     assert done.returncode == 1
     assert done.stderr == "The settings are wrong: OLLA_PORT must be a port, at most 65535, not 99999.\n"
@@ -133,16 +136,7 @@ def test_settings_that_do_not_parse_are_one_sentence_on_the_terminal(tmp_path: P
     ],
 )
 def test_serve_says_why_it_cannot_listen(tmp_path: Path, words: list[str], told: str) -> None:
-    environment = {**os.environ, "OLLA_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "serve", "--gateway-only", *words],
-        cwd=ROOT,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = manage("serve", "--gateway-only", *words, OLLA_HOME=str(tmp_path))
 
     assert done.returncode != 0
     assert told in done.stderr

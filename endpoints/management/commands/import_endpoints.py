@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import RawDescriptionHelpFormatter
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from endpoints.choices import Outcome
 from endpoints.errors import EndpointFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.core.management.base import CommandParser
 
     from endpoints.alias_importing import ImportedAlias
@@ -123,10 +126,14 @@ class Command(BaseCommand):
 
 def _summary(prepared: Import, *, prune: bool) -> str:
     """What became of the endpoints, and of the aliases where there are any."""
-    counts = [f"{prepared.count(outcome)} {outcome}" for outcome in Outcome]
-    counts += [f"{len(prepared.gone)} deleted"] if prune else []
+    counts = _counts(prepared.endpoints, len(prepared.gone) if prune else None)
     if not (prepared.aliases or prepared.gone_aliases):
-        return f"{', '.join(counts)}."
-    of_aliases = [f"{prepared.count_aliases(outcome)} {outcome}" for outcome in Outcome]
-    of_aliases += [f"{len(prepared.gone_aliases)} deleted"] if prune else []
-    return f"{', '.join(counts)}; aliases: {', '.join(of_aliases)}."
+        return f"{counts}."
+    return f"{counts}; aliases: {_counts(prepared.aliases, len(prepared.gone_aliases) if prune else None)}."
+
+
+def _counts(found: Sequence[Imported | ImportedAlias], deleted: int | None) -> str:
+    """`1 added, 0 changed, 2 unchanged`, and how many are `deleted` where it is to prune."""
+    outcomes = Counter(one.outcome for one in found)
+    counts = [f"{outcomes[outcome]} {outcome}" for outcome in Outcome]
+    return ", ".join(counts if deleted is None else [*counts, f"{deleted} deleted"])
