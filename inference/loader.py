@@ -30,6 +30,7 @@ from inference import model_folder
 from inference.demo import demo_chat_model
 from inference.errors import ModelBroken
 from inference.footprint import DENSE_SHARE
+from inference.layout import lay_out
 from inference.memory import available_memory
 from inference.sampling_fields import OPENAI
 
@@ -120,11 +121,14 @@ def load_chat_model(
     model, tokenizer = _load(folder, runs_own_code=making.runs_own_code, lazy=making.shard is not None)
     if making.adapter is not None:
         _adapt(model, making.adapter, folder)
-    if mx.default_device() == mx.Device(mx.cpu):
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    if on_cpu:
         suit_cpu(model, dense=_fits_dense(model) if dense is None else dense)
     if making.shard is not None:
         making.shard(model)
         mx.eval(model.parameters())
+    if on_cpu:
+        lay_out(model)
     if not tokenizer.has_chat_template:
         logger.warning("%s has no chat template: it serves completions, and refuses chat.", folder)
     vocabulary_size = _warm_up(model, folder)

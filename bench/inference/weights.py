@@ -8,6 +8,8 @@ import mlx.core as mx
 from mlx.utils import tree_map
 from mlx_lm.models import llama
 
+from inference.layout import lay_out
+
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "rms_norm_eps": 1e-5,
@@ -55,7 +57,9 @@ SCALE = 0.02
 
 
 def random_model(shape: str) -> Any:
-    """In bf16 on a GPU, in float32 on a CPU, which computes half precision number by number."""
+    """In bf16 on a GPU; on a CPU, which computes half precision number by number, in float32 and laid out as
+    our server does it, for all engines alike.
+    """
     model = llama.Model(llama.ModelArgs.from_dict({**LLAMA, **SHAPES[shape]}))
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     mx.random.seed(0)
@@ -66,6 +70,8 @@ def random_model(shape: str) -> Any:
     model.update(parameters)
     model.set_dtype(mx.float32 if on_cpu else mx.bfloat16)
     mx.eval(model.parameters())
+    if on_cpu:
+        lay_out(model)
     return model
 
 
