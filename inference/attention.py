@@ -18,7 +18,7 @@ from mlx_lm.models.base import scaled_dot_product_attention as mlx_attention
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
 from inference.on_cpu import attention as computed_attention
-from inference.on_cpu import swiglu
+from inference.on_cpu import computes_on_cpu, swiglu
 from inference.ragged import Pieces, joinable
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,7 @@ def most_bytes_for(model: Any) -> float:
     except Exception as error:  # noqa: BLE001 -- whatever its code stumbles over
         logger.info("Rows of this model are padded to the longest one: %s.", error)
         return math.inf
-    on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    return MOST_BYTES_ON_CPU if on_cpu else MOST_BYTES_ON_GPU
+    return MOST_BYTES_ON_CPU if computes_on_cpu() else MOST_BYTES_ON_GPU
 
 
 def padded_bytes(model: Any, most_bytes: float) -> float:

@@ -23,7 +23,9 @@ from inference.kv_file import fingerprint_of
 from inference.limits import limits_of
 from inference.loader import LoadedModel, Making, load_chat_model
 from inference.memory import KvCost, budget_bytes, held_by_mlx, set_wired_limit
+from inference.on_cpu import computes_on_cpu
 from inference.prompt_cache import PromptCache
+from inference.rehearsal import rehearse
 from inference.room import Room
 from inference.sampling_fields import usual_sampling
 from inference.scheduler import Scheduler
@@ -155,6 +157,7 @@ def build(models: ModelOptions) -> Backend:
         limits=limits,
         room=room,
         speculation=_speculation(chat, models),
+        pace=None if computes_on_cpu() else rehearse(chat.model, limits, context_length=chat.context_length),
     )
     return Backend(chat, encoder, scheduler)
 

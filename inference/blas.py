@@ -20,6 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference import cuda
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,7 +33,7 @@ PREFIX = "scipy_"
 PATCHELF_TIMEOUT_SECONDS = 60
 THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
 COMPILE_VARIABLE = "MLX_DISABLE_COMPILE"
-# With one of these MLX computes on a GPU.
+# With one of these MLX computes on an NVIDIA card.
 GPU_DISTRIBUTIONS = ("mlx-cuda", "mlx-cuda-12", "mlx-cuda-13")
 CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
 CGROUP_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
@@ -63,8 +65,11 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
     Where g++ is missing, MLX_DISABLE_COMPILE is set as well: MLX would try to compile its kernels, fail
     silently, and fall back to slower ones than it uses when it is told so.
 
-    Does nothing on macOS and with an NVIDIA backend. Never fails: without OpenBLAS a model is only slow.
+    On an NVIDIA card settings of MLX are chosen that suit a server (see inference/cuda.py), on macOS nothing
+    is done. Never fails: without OpenBLAS a model is only slow.
     """
+    if any(map(_installed, GPU_DISTRIBUTIONS)):
+        return Acceleration(None, None, kernels_compiled=True, summary=cuda.suit_server(os.environ))
     if not _runs_on_linux_cpu():
         return Acceleration(
             None, None, kernels_compiled=True, summary="MLX brings its own fast matrix products here."
@@ -121,7 +126,7 @@ def physical_cores() -> int:
 
 
 def _runs_on_linux_cpu() -> bool:
-    return sys.platform == "linux" and _installed("mlx-cpu") and not any(map(_installed, GPU_DISTRIBUTIONS))
+    return sys.platform == "linux" and _installed("mlx-cpu")
 
 
 def _installed(distribution: str) -> bool:

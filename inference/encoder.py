@@ -20,6 +20,7 @@ from inference.bert import Bert, BertConfig
 from inference.demo import demo_embedding_model
 from inference.errors import InputInvalid, InputTooLong, ModelBroken
 from inference.matryoshka import Lengths
+from inference.on_cpu import computes_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,8 +68,7 @@ class Encoder:
         self._bert = bert
         self._recipe = recipe
         self._tokenizer = tokenizer
-        on_cpu = mx.default_device() == mx.Device(mx.cpu)
-        self.tokens_per_pass = TOKENS_PER_PASS_CPU if on_cpu else TOKENS_PER_PASS_GPU
+        self.tokens_per_pass = TOKENS_PER_PASS_CPU if computes_on_cpu() else TOKENS_PER_PASS_GPU
 
     def tokenize(self, inputs: Sequence[str | Sequence[int]]) -> list[list[int]]:
         """The ids of each input. One that is ids already is taken as it is, special tokens included.

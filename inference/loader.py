@@ -32,6 +32,7 @@ from inference.errors import ModelBroken
 from inference.footprint import DENSE_SHARE
 from inference.layout import lay_out
 from inference.memory import available_memory
+from inference.on_cpu import computes_on_cpu
 from inference.sampling_fields import OPENAI
 
 if TYPE_CHECKING:
@@ -121,13 +122,12 @@ def load_chat_model(
     model, tokenizer = _load(folder, runs_own_code=making.runs_own_code, lazy=making.shard is not None)
     if making.adapter is not None:
         _adapt(model, making.adapter, folder)
-    on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    if on_cpu:
+    if computes_on_cpu():
         suit_cpu(model, dense=_fits_dense(model) if dense is None else dense)
     if making.shard is not None:
         making.shard(model)
         mx.eval(model.parameters())
-    if on_cpu:
+    if computes_on_cpu():
         lay_out(model)
     if not tokenizer.has_chat_template:
         logger.warning("%s has no chat template: it serves completions, and refuses chat.", folder)

@@ -41,6 +41,11 @@ ROUNDER = 1.5 * 2**23
 EXPONENT_SHIFT, EXPONENT_OF_ONE = 23, 127 << 23
 
 
+def computes_on_cpu() -> bool:
+    """Whether there is no GPU that MLX knows."""
+    return bool(mx.default_device() == mx.Device(mx.cpu))
+
+
 @partial(mx.compile, shapeless=True)
 def _begin_below(x: Any, highest: Any) -> tuple[Any, Any]:
     x = mx.maximum(x - highest, LOWEST)
@@ -149,4 +154,4 @@ def _added(mask: Any) -> Any:
 
 
 def _is_ours(array: Any) -> bool:
-    return array.dtype == mx.float32 and mx.default_device() == mx.Device(mx.cpu)
+    return array.dtype == mx.float32 and computes_on_cpu()

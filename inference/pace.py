@@ -11,13 +11,14 @@ a fast GPU, where a small chunk takes as long as a large one. Only the two toget
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from itertools import combinations
+from itertools import accumulate, combinations
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 MOST_TOKENS_ON_CPU = 64
 MOST_TOKENS_ON_GPU = 1024
@@ -37,6 +38,8 @@ NEWS_SHARE = 0.25
 """How much of a step's duration is made of the latest measurement."""
 REMEMBERED_READS = 16
 LATEST_READS = 5
+PROBE_FACTOR = 4
+"""A chunk is so many times smaller when all the latest were alike: only unlike ones tell both costs."""
 UNLIKE_SIZES = 1.5
 """How many times larger the one of two chunks must be, for them to tell the start's cost from a token's."""
 FIRST_CHUNK_TOKENS = 64
@@ -49,7 +52,7 @@ SHARE_BESIDE = 0.75
 WORTH_ITS_START = 1.5
 """Where it takes longer than that only to begin, a chunk may take so many times that."""
 GROWTH = 2
-"""How much larger than the last one a chunk may be: what larger ones cost is a guess until one was read."""
+"""How much larger than the latest ones a chunk may be: what larger ones cost is a guess until one is read."""
 SIGNIFICANT_BITS = 3
 """Sizes are rounded to four in each doubling: some backends prepare anew for each size that they meet."""
 
@@ -75,6 +78,10 @@ class Reads:
         self._latest.append((tokens, seconds))
         self.cost = _cost_of(self._latest, known=self.cost)
 
+    def would_tell_costs_apart(self, tokens: int) -> bool:
+        """Whether chunks of unlike sizes are among the latest, once so many tokens have been read."""
+        return bool(_unlike([*self._latest, (tokens, 0.0)]))
+
 
 class Pace:
     """Measures steps and sizes chunks, `most_tokens` at the most while rows are decoding.
@@ -86,7 +93,7 @@ class Pace:
         self._most_tokens = most_tokens
         self._step_seconds = 0.0  # of a step that reads nothing
         self._apart, self._beside = Reads(), Reads()
-        self._last_chunk = min(FIRST_CHUNK_TOKENS, most_tokens)
+        self._chunks = deque([min(FIRST_CHUNK_TOKENS, most_tokens)], maxlen=LATEST_READS)  # beside rows
 
     def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
         """How many tokens of prompts the next step should read, all prompts together, while so many rows are
@@ -101,12 +108,13 @@ class Pace:
     def _usual_tokens(self, *, beside: bool) -> int:
         reads = self._beside if beside and self._beside else self._apart
         if not (self._step_seconds and reads):
-            return self._last_chunk
+            return max(self._chunks)
         smallest, share = (
             (SMALLEST_CHUNK_BESIDE, SHARE_BESIDE) if beside else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP)
         )
-        tokens = min(self._affordable_tokens(reads.cost, share), self._last_chunk * GROWTH, self._most_tokens)
-        return _rounded_down(max(int(tokens), smallest))
+        most = min(max(self._chunks) * GROWTH, self._most_tokens)
+        tokens = _rounded_down(max(int(min(self._affordable_tokens(reads.cost, share), most)), smallest))
+        return tokens if reads.would_tell_costs_apart(tokens) else max(tokens // PROBE_FACTOR, smallest)
 
     def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
         """A step took `seconds`. Rows were decoding in it or not, and so many tokens of prompts were read."""
@@ -114,7 +122,7 @@ class Pace:
             of_reading = seconds - (self._step_seconds if decoding else 0.0)
             (self._beside if beside else self._apart).note(read_tokens, max(of_reading, 0.0))
             if decoding:
-                self._last_chunk = min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._most_tokens)
+                self._chunks.append(min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._most_tokens))
         elif decoding:
             known = self._step_seconds
             self._step_seconds = known + NEWS_SHARE * (seconds - known) if known else seconds
@@ -137,20 +145,35 @@ def _within(unread: Sequence[int], most: Callable[[int], float]) -> int:
 
 
 def _cost_of(reads: deque[tuple[int, float]], *, known: Cost) -> Cost:
-    """The line through what was measured, by medians (Theil and Sen): a chunk for which the backend had to
-    compile something takes many times as long, and says nothing about the next one.
+    """The line through what was measured, by medians: a chunk for which the backend had to compile something
+    takes many times as long, and says nothing about the next one.
 
     Chunks of like sizes do not tell one cost from the other: then the start costs what was known. That what
     lies far back in a long prompt costs more, would otherwise look as if small chunks, which come there, did.
     """
-    pairs = [sorted(pair) for pair in combinations(reads, 2)]
-    unlike = [(a, b) for a, b in pairs if b[0] >= UNLIKE_SIZES * a[0]]
-    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in unlike]
-    if slopes and (token := median(slopes)) > 0:
-        return Cost(max(median(seconds - token * tokens for tokens, seconds in reads), 0.0), token)
+    unlike = _unlike(reads)
+    if unlike:
+        token = _token_seconds(unlike)
+        sizes = [tokens for tokens, _ in reads]
+        if token > 0 or max(sizes) >= PROBE_FACTOR * min(sizes):  # large chunks may be as fast as small ones
+            token = max(token, 0.0)
+            return Cost(max(median(seconds - token * tokens for tokens, seconds in reads), 0.0), token)
     latest = [*reads][-LATEST_READS:]
     start = min(known.start, median(seconds for _, seconds in latest))
     return Cost(start, median(max(seconds - start, 0.0) / tokens for tokens, seconds in latest))
+
+
+def _token_seconds(pairs: list[tuple[tuple[int, float], tuple[int, float]]]) -> float:
+    """The median of the slopes (Theil and Sen), each counted as often as its sizes lie apart."""
+    slopes = sorted(((b - a) / (n - m), n - m) for (m, a), (n, b) in pairs)
+    weights = [*accumulate(weight for _, weight in slopes)]
+    return slopes[bisect_left(weights, weights[-1] / 2)][0]
+
+
+def _unlike(reads: Iterable[tuple[int, float]]) -> list[tuple[tuple[int, float], tuple[int, float]]]:
+    """Pairs of chunks, the smaller one first, whose sizes differ enough to tell the start from the tokens."""
+    pairs = (sorted(pair) for pair in combinations(reads, 2))
+    return [(small, large) for small, large in pairs if large[0] >= UNLIKE_SIZES * small[0]]
 
 
 def _rounded_down(tokens: int) -> int:

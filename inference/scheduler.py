@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 class Scheduler:
     """Rows in, steps out. Without `room` memory is never short; without `speculation` no step gives more than
-    a token a row.
+    a token a row. `pace` may know already what steps take.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Scheduler:
         limits: Limits,
         room: Room | None = None,
         speculation: Speculation | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._model = model
         self._prompt_cache = prompt_cache
@@ -57,7 +58,7 @@ class Scheduler:
         self._speculation = speculation
         self._limits = limits
         self._max_rows = limits.max_rows if can_batch(model) else 1
-        self._pace = Pace(most_tokens=limits.chunk_tokens)
+        self._pace = pace or Pace(most_tokens=limits.chunk_tokens)
         self._waiting: deque[Row] = deque()
         self._suspects = Suspects()
         self._begin_anew()

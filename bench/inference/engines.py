@@ -15,7 +15,9 @@ from mlx_lm.models.cache import BatchKVCache, KVCache
 from mlx_lm.sample_utils import make_sampler
 
 from inference.limits import limits_of
+from inference.on_cpu import computes_on_cpu
 from inference.prompt_cache import PromptCache
+from inference.rehearsal import rehearse
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
@@ -46,10 +48,12 @@ class Ours:
     def __init__(self, model: Any, *, sampled: bool) -> None:
         self._sampling = Sampling(temperature=0.8, top_p=0.9) if sampled else Sampling(temperature=0)
         self._numbers: dict[Row, int] = {}
+        limits = limits_of(model, max_rows=MAX_ROWS)
         self._scheduler = Scheduler(
             model,
             prompt_cache=PromptCache(max_bytes=PROMPT_CACHE_BYTES, cuts_anywhere=True),
-            limits=limits_of(model, max_rows=MAX_ROWS),
+            limits=limits,
+            pace=None if computes_on_cpu() else rehearse(model, limits, context_length=ENDLESS_TOKENS),
         )
 
     def add(self, prompt: list[int], max_tokens: int) -> int:

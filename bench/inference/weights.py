@@ -9,6 +9,7 @@ from mlx.utils import tree_map
 from mlx_lm.models import llama
 
 from inference.layout import lay_out
+from inference.on_cpu import computes_on_cpu
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -61,16 +62,15 @@ def random_model(shape: str) -> Any:
     our server does it, for all engines alike.
     """
     model = llama.Model(llama.ModelArgs.from_dict({**LLAMA, **SHAPES[shape]}))
-    on_cpu = mx.default_device() == mx.Device(mx.cpu)
     mx.random.seed(0)
     parameters = tree_map(
         lambda array: mx.random.normal(array.shape, scale=SCALE) if array.ndim > 1 else array,
         model.parameters(),
     )
     model.update(parameters)
-    model.set_dtype(mx.float32 if on_cpu else mx.bfloat16)
+    model.set_dtype(mx.float32 if computes_on_cpu() else mx.bfloat16)
     mx.eval(model.parameters())
-    if on_cpu:
+    if computes_on_cpu():
         lay_out(model)
     return model
 

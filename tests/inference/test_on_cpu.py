@@ -17,7 +17,7 @@ from mlx_lm.models.base import scaled_dot_product_attention as mlx_attention
 
 from inference import on_cpu
 
-pytestmark = pytest.mark.skipif(mx.default_device() != mx.Device(mx.cpu), reason="for CPUs")
+pytestmark = pytest.mark.skipif(not on_cpu.computes_on_cpu(), reason="for CPUs")
 FLOAT_STEP = 2.0**-23
 HEADS, SHARED, DIMENSIONS = 6, 2, 16
 SCALE = DIMENSIONS**-0.5

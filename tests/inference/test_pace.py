@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -50,7 +49,9 @@ class Machine:
 def test_it_reads_as_much_as_a_step_takes() -> None:
     machine = Machine(step=0.1, token=0.001)
     machine.decode()
-    assert 100 * ROUNDING <= machine.read_while_decoding(4000)[-2] <= 100
+    sizes = machine.read_while_decoding(4000)
+    assert 100 * ROUNDING <= max(sizes[2:]) <= 100
+    assert sum(size < 100 * ROUNDING for size in sizes[5:-1]) <= len(sizes) / 16  # to see what a start costs
 
 
 def test_it_does_so_where_measurements_are_noisy() -> None:
@@ -71,9 +72,9 @@ def test_a_start_that_takes_longer_than_a_step_makes_chunks_large_and_not_small(
 def test_one_slow_chunk_says_nothing_of_the_next() -> None:
     machine = Machine(step=0.1, token=0.001)
     machine.decode()
-    before = machine.read_while_decoding(4000)[-2]
+    before = max(machine.read_while_decoding(4000)[2:])
     machine.pace.note(5.0, decoding=True, read_tokens=before)
-    assert machine.pace.chunk_tokens(running=1) == before
+    assert max(machine.read_while_decoding(200)) == before
 
 
 def test_it_reads_much_when_nobody_waits() -> None:
@@ -117,7 +118,8 @@ def test_it_doubles_at_the_most() -> None:
     machine = Machine(step=0.1, token=0.00001)
     machine.decode()
     sizes = machine.read_while_decoding(4000)
-    assert all(after <= 2 * before for before, after in pairwise(sizes))
+    for number, size in enumerate(sizes):
+        assert size <= 2 * max([64, *sizes[:number]])
     assert max(sizes) == MOST
 
 
@@ -164,3 +166,11 @@ def test_a_chunk_beside_rows_may_be_smaller_than_one_that_is_read_apart() -> Non
     for _ in range(3):
         machine.pace.note(0.2, decoding=True, read_tokens=10, beside=True)
     assert SMALLEST_CHUNK_BESIDE <= machine.pace.chunk_tokens(running=1, beside=True) < SMALLEST_CHUNK_TOKENS
+
+
+def test_where_a_chunk_costs_the_same_whatever_its_size_few_are_read() -> None:
+    """As on a fast GPU, where a processor names every kernel and the card has hardly anything to do."""
+    machine = Machine(step=0.0095, start=0.0085, token=0.000005, compiled=0.01, noise=0.2)
+    machine.decode()
+    machine.read_while_decoding(4000)
+    assert len(machine.read_while_decoding(4000)) <= 10

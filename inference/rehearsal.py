@@ -1,0 +1,111 @@
+"""A first run of a model that nobody waits for: what a GPU does once, it does here and not for a client.
+
+Imports mlx: loaded by the model process only. On a GPU kernels are compiled or loaded when they are first
+used, one by one, and a step in which that happens takes a hundred times as long. So rows of all kinds join,
+decode together, read a long prompt beside each other and leave, before the server is ready. What reading
+costs on this machine is known then, too, so the first long prompt is read in chunks of the right size.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+
+from inference.kept_state import keeps_every_token
+from inference.pace import Pace
+from inference.prompt_cache import PromptCache
+from inference.scheduler import Scheduler
+from inference.work import Row, Sampling
+
+if TYPE_CHECKING:
+    from inference.room import Limits
+
+logger = logging.getLogger(__name__)
+
+MOST_SECONDS = 5.0
+"""A large model on a slow machine gets no further, and starts with what is ready by then."""
+LONG_CHUNKS = 2
+"""How long the long prompt is, in the largest chunks that are read beside rows."""
+TIMES_READ = 2
+"""What happens in the first of them says nothing of what reading costs."""
+STEPS_BETWEEN = 4
+SHORT_TOKENS = 3, 40, 24, 9
+"""Prompts of rows that join one after the other."""
+KINDS: tuple[dict[str, Any], ...] = (
+    {"sampling": Sampling(temperature=0)},
+    {"sampling": Sampling(seed=1)},
+    {"sampling": Sampling(temperature=0.8, top_p=0.9, top_k=40, min_p=0.01, seed=1), "top_logprobs": 2},
+    {
+        "sampling": Sampling(frequency_penalty=0.1, repetition_penalty=1.1, logit_bias=((1, 1.0),), seed=1),
+        "min_tokens": 2,
+        "stop_tokens": (0,),
+    },
+)
+"""Every way in which tokens are drawn."""
+CACHE_BYTES = 256 * 1024**2
+
+
+def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
+    """Run it once. What is known afterwards of how long steps and reading take. Never raises."""
+    pace = Pace(most_tokens=limits.chunk_tokens)
+    cache = PromptCache(max_bytes=CACHE_BYTES, cuts_anywhere=keeps_every_token(model))
+    scheduler = Scheduler(model, prompt_cache=cache, limits=limits, pace=pace)
+    began = time.monotonic()
+    long_tokens = min(LONG_CHUNKS * limits.chunk_tokens, context_length - 1)
+    try:
+        _Rehearsal(scheduler, until=began + MOST_SECONDS).run(long_tokens, context_length)
+    except Exception:
+        logger.exception("The first run of the model failed. The server starts all the same.")
+        pace = Pace(most_tokens=limits.chunk_tokens)
+    finally:
+        scheduler.close()
+        mx.clear_cache()
+        mx.reset_peak_memory()
+    logger.info("The model's kernels are warm: that took %.1f s.", time.monotonic() - began)
+    return pace
+
+
+class _Rehearsal:
+    def __init__(self, scheduler: Scheduler, *, until: float) -> None:
+        self._scheduler = scheduler
+        self._until = until
+
+    @property
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def run(self, long_tokens: int, context_length: int) -> None:
+        rows = [
+            _row(range(length), context_length - length, kind)
+            for length, kind in zip(SHORT_TOKENS, KINDS, strict=True)
+        ]
+        for row in rows:
+            self._begin(row)
+        for begin in range(TIMES_READ):
+            self._begin(_row(range(begin, begin + long_tokens), 1, KINDS[0]))
+        for row in rows:  # the others go on without it
+            row.cancelled = True
+            self._steps(STEPS_BETWEEN)
+
+    def _begin(self, row: Row) -> None:
+        """Until it has said something, and then some steps."""
+        self._scheduler.add(row)
+        while not row.said and not self._is_over:
+            self._steps(1)
+        self._steps(STEPS_BETWEEN)
+
+    def _steps(self, count: int) -> None:
+        for _ in range(count):
+            if self._is_over:
+                return
+            for _, step in self._scheduler.step():
+                if step.error is not None:
+                    raise step.error
+
+
+def _row(prompt: range, max_tokens: int, kind: dict[str, Any]) -> Row:
+    tokens = [1 + token % 97 for token in prompt]  # any, in any vocabulary
+    return Row(**{"stop_tokens": (), **kind}, prompt=tokens, max_tokens=max_tokens, deliver=lambda _: None)

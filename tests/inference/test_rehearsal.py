@@ -1,0 +1,71 @@
+"""The first run of a model: all that rows do happens in it, and it leaves nothing but what it has learned."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from inference.limits import limits_of
+from inference.rehearsal import rehearse
+from inference.room import Limits
+from tests.inference.tiny_models import CONTEXT_LENGTH, tiny_model
+
+LIMITS = Limits(max_rows=8, chunk_tokens=64)
+
+
+class Watched:
+    """A model that notes the shapes of what it is given."""
+
+    def __init__(self, model: Any, *, fails: bool = False) -> None:
+        self._model, self._fails = model, fails
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, tokens: Any, **options: Any) -> Any:
+        self.shapes.append(tokens.shape)
+        if self._fails:
+            raise ValueError("no such kernel")
+        return self._model(tokens, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+@pytest.fixture
+def within_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.rehearsal.MOST_SECONDS", 3600.0)
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_rows_join_read_beside_each_other_and_leave() -> None:
+    model = tiny_model()
+    limits = limits_of(model, max_rows=8, chunk_tokens=64)
+    watched = Watched(model)
+    pace = rehearse(watched, limits, context_length=CONTEXT_LENGTH)
+    assert {(rows, 1) for rows in (1, 2, 3, 4)} <= set(watched.shapes)  # they join one by one
+    assert max(rows for rows, _ in watched.shapes) > 60  # with a chunk beside them
+    assert pace.chunk_tokens(running=4, beside=True) >= 4
+    assert mx.get_peak_memory() < 2**20  # what it took does not count as the server's
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_a_short_context_and_models_that_read_apart_are_no_obstacle() -> None:
+    watched = Watched(tiny_model())
+    rehearse(watched, LIMITS, context_length=65)
+    assert sum(tokens for _, tokens in watched.shapes if tokens > 1) >= 64
+
+
+def test_it_ends_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.rehearsal.MOST_SECONDS", 0.0)
+    watched = Watched(tiny_model())
+    rehearse(watched, LIMITS, context_length=CONTEXT_LENGTH)
+    assert not watched.shapes
+
+
+def test_a_model_that_fails_is_served_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        pace = rehearse(Watched(tiny_model(), fails=True), LIMITS, context_length=CONTEXT_LENGTH)
+    assert pace.chunk_tokens(running=1) == 64
+    assert "first run of the model failed" in caplog.text
