@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from ollaproject.wire.heads import Memory
+from ollaproject.wire.unix_sockets import connected
 from proxy.connection import Connection, Timeouts
-from proxy.unix_sockets import connected
 from proxy.wire_errors import CannotConnectError, ClosedError, StalledError, WireError
 
 if TYPE_CHECKING:

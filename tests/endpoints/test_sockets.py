@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from endpoints.models import Change, Endpoint
 from endpoints.overview import card_of
 from endpoints.probe import Checker
 from ollaproject.wire.socket_urls import MAX_PATH_BYTES, written
-from tests.fakes import servers
+from tests.fakes import answers, servers
+from tests.fakes.full_queue import full_queue, on_linux
 from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
@@ -129,6 +131,23 @@ async def test_why_a_socket_does_not_answer_is_said(socket_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(socket_path))
     assert (await found(endpoint)).result.reason == "connection refused"
+
+
+@on_linux
+async def test_a_check_waits_for_a_server_that_accepts_nobody_without_work(socket_path: Path) -> None:
+    endpoint = Endpoint(name="a", url=written(str(socket_path)), check_timeout_seconds=1)
+    with full_queue(socket_path):
+        before = time.thread_time()
+        result = (await found(endpoint)).result
+        worked = time.thread_time() - before
+    assert (result.status, result.reason) == (Status.OFFLINE, "no answer within 1s")
+    assert worked < 0.2
+
+
+async def test_a_server_that_hangs_up_at_a_socket(upstream: FakeUpstream) -> None:
+    upstream.answer("/health", answers.raw(answers.CLOSE))
+    result = (await found(Endpoint(name="a", url=upstream.url))).result
+    assert result.reason == "it closed the connection without an answer, or does not speak HTTP"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may connect to every socket")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-import sys
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ollaproject.wire.socket_urls import written
-from proxy.unix_sockets import connected
 from tests.fakes import answers
+from tests.fakes.full_queue import full_queue, on_linux
 from tests.proxy.conftest import CHAT, chat_body, over_both_servers, target_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import httpx
 
@@ -166,19 +163,6 @@ def test_the_client_is_told_why(
     assert f"mini-1 {reason}" in got.json()["error"]["message"]
 
 
-@contextmanager
-def full_queue(path: Path) -> Iterator[socket.socket]:
-    """A server at `path` that has one connection to accept, and no room for another."""
-    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
-        busy.bind(str(path))
-        busy.listen(0)
-        waiting.connect(str(path))
-        yield busy
-
-
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="others refuse what they cannot queue")
-
-
 @on_linux
 @over_both_servers
 def test_a_server_that_accepts_nobody_is_left_in_time(
@@ -191,14 +175,3 @@ def test_a_server_that_accepts_nobody_is_left_in_time(
         got = client.post(CHAT, json=chat_body())
 
     assert got.headers["x-olla-endpoint"] == "mini-2"
-
-
-@on_linux
-async def test_a_connection_is_there_as_soon_as_the_server_has_room(socket_path: Path) -> None:
-    with full_queue(socket_path) as busy:
-        connecting = asyncio.create_task(connected(str(socket_path)))
-        await asyncio.sleep(0)  # it has been turned away once
-        assert not connecting.done()
-
-        busy.accept()[0].close()
-        (await asyncio.wait_for(connecting, 30)).close()
