@@ -9,7 +9,12 @@ from ollaproject.wire.declined_upgrade import asks_for_another, plain_head
 
 
 class ClientConnection(HttpToolsProtocol):
-    """No other protocol is spoken here."""
+    """No other protocol is spoken here, and no tunnel opened."""
+
+    def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError("What follows was meant for the tunnel, and must not be read (RFC 9110, 9.3.6).")
+        super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()

@@ -20,6 +20,7 @@ from ollaproject.no_request import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     HeadTooLargeError,
+    TunnelError,
     UnknownVersionError,
     refusal_of,
 )
@@ -45,6 +46,7 @@ MAX_PIPELINED = 16
 # at once would reset the connection, and the client might lose the answer.
 LINGER_SECONDS = 2.0
 
+TUNNEL = b"CONNECT"
 VERSIONS = ("1.1", "1.0")
 ASGI_VERSION = {"version": "3.0", "spec_version": "2.4"}
 
@@ -167,6 +169,9 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         parser = self.parser
+        method = parser.get_method()
+        if method == TUNNEL:
+            raise TunnelError
         self.url, self.headers = in_origin_form(self.url, self.headers)
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
@@ -179,7 +184,7 @@ class ClientConnection(HttpToolsProtocol):
             "http_version": version,
             "scheme": self.scheme,
             "root_path": self.root_path,
-            "method": parser.get_method().decode("ascii"),
+            "method": method.decode("ascii"),
             "path": self.root_path + (unquote(path) if "%" in path else path),
             "raw_path": self.root_path.encode("ascii") + url.path if self.root_path else url.path,
             "query_string": url.query or b"",

@@ -1,4 +1,4 @@
-"""What a client gets that sends something else than a request, or a head that is too large."""
+"""What a client gets that sends something else than a request, a head that is too large, or CONNECT."""
 
 from __future__ import annotations
 
@@ -24,10 +24,19 @@ class UnknownVersionError(Exception):
     """A request line without a version, as before HTTP/1.0, or with another one."""
 
 
+class TunnelError(Exception):
+    """A CONNECT, which proxies know. What follows it was meant for the tunnel, and may look like a request:
+    so it is never read, and the connection ends with the answer (RFC 9110, 9.3.6).
+    """
+
+
 def refusal_of(error: httptools.HttpParserError) -> bytes:
     if isinstance(error.__context__, HeadTooLargeError):
         message = f"Request line and headers are larger than {MAX_HEAD_BYTES} bytes, or too many. Send fewer."
         return _whole_answer(ApiError(431, "headers_too_large", message))
+    if isinstance(error.__context__, TunnelError):
+        message = "CONNECT is for proxies, and this is none: no tunnel is opened. Send the request itself."
+        return _whole_answer(ApiError(501, "connect_not_supported", message))
     return _whole_answer(ApiError(400, "invalid_request", "What was sent is not an HTTP/1.1 request."))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from typing import TYPE_CHECKING
@@ -31,6 +32,18 @@ def test_the_body_is_read_and_so_is_what_comes_after(tiny_server: Running, size:
             answers += piece
     assert answers.count(b"HTTP/1.1 200 ") == 3
     assert answers.count(b'"tokens"') == 2
+
+
+def test_what_follows_a_refused_tunnel_is_not_taken_for_a_request(tiny_server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", tiny_server.port), timeout=WAIT_SECONDS) as client:
+        client.sendall(b"CONNECT /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answers = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := client.recv(65536):
+                answers += piece
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
 
 
 def test_what_is_no_request_is_refused(tiny_server: Running) -> None:

@@ -195,3 +195,21 @@ def test_requests_behind_such_a_wish_are_answered(raw: RawClient) -> None:
     first = raw.read_until(b"}")
     raw.send(LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert (first + raw.read_to_close()).count(b"HTTP/1.1 200 ") == 3
+
+
+@pytest.mark.parametrize("target", [b"example.org:443", b"/livez", b"http://localhost/livez", b"*"])
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 3\r\n", WISH])
+@pytest.mark.parametrize("size", [10_000, 1], ids=["whole", "every byte"])
+def test_a_tunnel_is_refused_and_what_was_meant_for_it_is_no_request(
+    raw: RawClient, target: bytes, length: bytes, size: int
+) -> None:
+    sent = LIVE + b"CONNECT " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + length + b"\r\n" + LIVE
+    for start in range(0, len(sent), size):
+        raw.send(sent[start : start + size])
+
+    before, refusal = raw.read_to_close().split(b"HTTP/1.1 501 ")
+
+    assert before.count(b"HTTP/1.1 200 ") == 1
+    assert b"\r\nconnection: close\r\n" in refusal
+    assert error_of(b"HTTP/1.1 501 " + refusal) == "connect_not_supported"
+    assert b"HTTP/1.1" not in refusal
