@@ -9,21 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ollaproject.exchange import Exchange
 from ollaproject.known_heads import KnownHeads
-from ollaproject.no_request import (
-    MAX_HEAD_BYTES,
-    MAX_HEADERS,
-    HeadTooLargeError,
-    TunnelError,
-    UnknownVersionError,
-    refusal_of,
-)
+from ollaproject.no_request import MAX_HEAD_BYTES, MAX_HEADERS, HeadTooLargeError, refusal_of
+from ollaproject.request_scope import refuse_tunnel, scope_of
 from ollaproject.wire.asgi import CLIENT_LEFT, FULL_START, SAME_HEAD, TAKE_BODY
 from ollaproject.wire.declined_upgrade import asks_for_another, plain_head
 from ollaproject.wire.outlet import Outlet, Turn
@@ -45,10 +38,6 @@ MAX_PIPELINED = 16
 # After an answer that came before the end of its request, the rest is read and dropped for so long: to close
 # at once would reset the connection, and the client might lose the answer.
 LINGER_SECONDS = 2.0
-
-TUNNEL = b"CONNECT"
-VERSIONS = ("1.1", "1.0")
-ASGI_VERSION = {"version": "3.0", "spec_version": "2.4"}
 
 
 class ClientConnection(HttpToolsProtocol):
@@ -169,32 +158,14 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         parser = self.parser
-        method = parser.get_method()
-        if method == TUNNEL:
-            raise TunnelError
+        refuse_tunnel(parser)
         self.url, self.headers = in_origin_form(self.url, self.headers)
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        version = parser.get_http_version()
-        if version not in VERSIONS:
-            raise UnknownVersionError
-        scope: dict[str, Any] = {
-            "type": "http",
-            "asgi": ASGI_VERSION,
-            "http_version": version,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
-            "method": method.decode("ascii"),
-            "path": self.root_path + (unquote(path) if "%" in path else path),
-            "raw_path": self.root_path.encode("ascii") + url.path if self.root_path else url.path,
-            "query_string": url.query or b"",
-            "headers": self.headers,
-        }
+        scope = scope_of(parser, self.url, self.headers, scheme=self.scheme, root_path=self.root_path)
         self._told(scope, {})
         self.scope = cast("HTTPScope", scope)
         if parser.should_upgrade() and asks_for_another(self.headers):
             return  # the parser stops behind this head
-        keep_alive = version != "1.0" and parser.should_keep_alive()
+        keep_alive = scope["http_version"] != "1.0" and parser.should_keep_alive()
         self._latest = Exchange(self, scope, keep_alive=keep_alive)
         self._begin(self._latest)
 
