@@ -128,8 +128,7 @@ def report() -> None:
 def simulate(strategy: Strategy, load: Iterable[Asked]) -> Seen:
     loads, draw, seen = Loads(), Random(7), Seen()  # noqa: S311
     tier = Tier(
-        Candidate(target(number, ("m",), max_concurrent=1000), loads.of(number))
-        for number in range(ENDPOINTS)
+        Candidate(target(number, "m", max_concurrent=1000), loads.of(number)) for number in range(ENDPOINTS)
     )
     servers = {number: Server() for number in range(ENDPOINTS)}
     order = count()

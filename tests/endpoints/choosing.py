@@ -6,35 +6,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from endpoints.choices import Mode, Status
+from bench.routing.fleet import target
 from endpoints.selection import Candidate, Loads, Tier
-from endpoints.snapshot import Target
 from endpoints.warmth import KEY_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from endpoints.selection import Strategy
-
-
-def target(number: int, *, weight: int = 1, max_concurrent: int = 20) -> Target:
-    return Target(
-        id=number,
-        name=f"mini-{number}",
-        type="vllm-mlx",
-        url=f"http://127.0.0.1:{number}",
-        priority=85,
-        status=Status.HEALTHY,
-        reason="",
-        mode=Mode.ACTIVE,
-        models=(),
-        preserve_path=False,
-        connect_timeout_seconds=1,
-        first_byte_timeout_seconds=1,
-        idle_timeout_seconds=1,
-        max_concurrent=max_concurrent,
-        weight=weight,
-    )
+    from endpoints.snapshot import Target
 
 
 def tier_of(*targets: Target) -> Tier:

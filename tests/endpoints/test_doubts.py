@@ -8,35 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.routing.fleet import target
 from endpoints.breaker import FAULTS_TO_OPEN
-from endpoints.choices import Mode, Status
+from endpoints.choices import Status
 from endpoints.doubts import Doubts
-from endpoints.snapshot import ServedModel, Snapshot, Target, install, snapshot
+from endpoints.snapshot import Snapshot, Target, install, snapshot
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def target(number: int, *models: str, kind: str = "vllm-mlx", status: Status = Status.HEALTHY) -> Target:
-    return Target(
-        id=number,
-        name=f"mini-{number}",
-        type=kind,
-        url="http://127.0.0.1:9",
-        priority=85,
-        status=status,
-        reason="",
-        mode=Mode.ACTIVE,
-        models=tuple(ServedModel(name, 0, None) for name in models),
-        preserve_path=False,
-        connect_timeout_seconds=1,
-        first_byte_timeout_seconds=1,
-        idle_timeout_seconds=1,
-        max_concurrent=20,
-    )
 
 
 def table(*targets: Target) -> Snapshot:
@@ -139,7 +121,7 @@ def test_only_the_models_that_a_sibling_serves_go_there(doubts: Doubts) -> None:
 
 
 def test_an_endpoint_of_another_type_is_no_sibling(doubts: Doubts) -> None:
-    doubts.publish(table(target(1, "m1"), target(2, "m1", kind="openai-compatible")))
+    doubts.publish(table(target(1, "m1"), target(2, "m1", type="openai-compatible")))
     doubts.failed(1, "connection refused", broken=True)
     assert serving() == [1, 2]
 

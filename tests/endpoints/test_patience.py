@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.routing.fleet import target
 from endpoints import deep_checks, health, prober, routing_table, rules
 from endpoints.choices import Status
 from endpoints.findings import Finding, FoundModel, ProbeResult
@@ -20,7 +21,7 @@ from endpoints.selection import Candidate, Load, Tier
 from endpoints.snapshot import FIRST_SHARE, Ramp
 from endpoints.strategies import STRATEGIES
 from ollaproject.wire import clock
-from tests.endpoints.choosing import no_prompt, target
+from tests.endpoints.choosing import no_prompt
 from tests.fakes import answers
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from bench.routing.fleet import target
 from endpoints.selection import WINDOW, Candidate, Load
 from endpoints.strategies import STRATEGIES, LeastConnections, LeastLatency, Priority, RoundRobin
-from tests.endpoints.choosing import chosen, fleet, prompt, shares, target, tier_of
+from tests.endpoints.choosing import chosen, fleet, prompt, shares, tier_of
 
 if TYPE_CHECKING:
     from random import Random

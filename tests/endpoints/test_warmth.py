@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
+from bench.routing.fleet import target
 from endpoints.warmth import BYTES_A_REQUEST, OWN_PAST_COUNTS, CacheAware
-from tests.endpoints.choosing import begun, chosen, fleet, no_prompt, prompt, shares, target, tier_of
+from tests.endpoints.choosing import begun, chosen, fleet, no_prompt, prompt, shares, tier_of
 
 
 def test_a_conversation_stays_where_it_began() -> None:

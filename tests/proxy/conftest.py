@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -16,8 +16,8 @@ import uvicorn
 from channels.routing import URLRouter
 from django.conf import settings as django_settings
 
+from bench.routing.fleet import target
 from endpoints import watch
-from endpoints.choices import Mode, Status
 from endpoints.snapshot import ServedModel, Snapshot, Target, install, snapshot
 from ollaproject.client_connection import ClientConnection
 from ollaproject.web import KEEP_ALIVE_SECONDS
@@ -246,23 +246,11 @@ def upstream(upstreams: Callable[..., FakeUpstream]) -> FakeUpstream:
 def target_for(upstream: FakeUpstream | str, *, number: int = 1, **changes: Any) -> Target:
     """The routing table's entry for a fake upstream, healthy unless `changes` say otherwise."""
     models = upstream.models if isinstance(upstream, FakeUpstream) else ("m1",)
-    target = Target(
-        id=number,
-        name=f"mini-{number}",
-        type="vllm-mlx",
-        url=upstream.url if isinstance(upstream, FakeUpstream) else upstream,
-        priority=85,
-        status=Status.HEALTHY,
-        reason="",
-        mode=Mode.ACTIVE,
-        models=tuple(ServedModel(name, CREATED, None) for name in models),
-        preserve_path=False,
-        connect_timeout_seconds=2.0,
-        first_byte_timeout_seconds=10.0,
-        idle_timeout_seconds=10.0,
-        max_concurrent=20,
-    )
-    return replace(target, **changes)
+    usual = {
+        "url": upstream.url if isinstance(upstream, FakeUpstream) else upstream,
+        "models": tuple(ServedModel(name, CREATED, None) for name in models),
+    }
+    return target(number, **{**usual, **changes})
 
 
 @pytest.fixture
