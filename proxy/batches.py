@@ -12,6 +12,7 @@ import msgspec
 
 from ollaproject.wire.asgi import JSON
 from proxy import errors
+from proxy.beside import done
 from proxy.errors import BrokenAnswerError, UpstreamError
 from proxy.failover import settle
 from proxy.headers import to_client
@@ -108,7 +109,8 @@ async def answer(call: Call, parts: Sequence[Part], ask: Callable[[bytes], Await
             await call.respond(begun.answer.status, body, pairs)
             return
     try:
-        body = joined(parts, [body for _, body in answers])
+        bodies = [body for _, body in answers]
+        body = await done(sum(map(len, bodies)), joined, parts, bodies)
     except BrokenAnswerError as error:
         raise errors.all_failed([f"an endpoint {error}"], timed_out=False) from error
     if call.tap is not None:

@@ -17,6 +17,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ollaproject.wire.asgi import BodyTooLarge, ClientDisconnected
+from proxy.beside import done_beside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -168,10 +169,11 @@ class Spool:
     async def keep(self, make: Callable[[], bytes]) -> Body:
         """What `make` gives, kept as a body that came is. Raises NoRoomError, and what `make` does.
 
-        One is made after another: until it is written, a large one takes several times its size of memory.
+        It is made beside the event loop, one after another: until it is written, a large one takes several
+        times its size of memory.
         """
         async with self._making:
-            body = make()
+            body = await done_beside(make)
             if len(body) <= self._memory:
                 return body
             async with self._filling() as file:

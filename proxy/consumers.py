@@ -30,6 +30,7 @@ from proxy import (
     needs,
     usage,
 )
+from proxy.beside import done
 from proxy.bodies import data_of
 from proxy.call import Call
 from proxy.dialects import ANTHROPIC
@@ -226,7 +227,7 @@ class ApiConsumer(GatewayConsumer):
             await self.gateway.rediscovery.ask()
         if inference and self.gateway.waking.is_needed:
             await self.gateway.waking.awake(call, question)
-        parts = self._parts(place, question, body) if call.translation is None else []
+        parts = await self._parts(place, question, body) if call.translation is None else []
         if inference and not parts and self.gateway.sticky is not None:
             call.session = self.gateway.sticky.session_of(asker_of(call, asked))
         if call.translation is not None:
@@ -236,13 +237,15 @@ class ApiConsumer(GatewayConsumer):
         else:
             await relay(call, await ask(outgoing))
 
-    def _parts(self, place: Place, question: Question, body: Body) -> list[Part]:
+    async def _parts(self, place: Place, question: Question, body: Body) -> list[Part]:
         """The parts of a batch that is worth splitting: none where there is one endpoint to go to."""
         size = self.gateway.embedding_batch_size
         if place.path != batches.PATH or not size or len(body) < size:
             return []
         candidates = Plan(self.gateway.router, question).candidates()
-        return batches.split(data_of(body), size) if len(list(islice(candidates, 2))) > 1 else []
+        if len(list(islice(candidates, 2))) < 2:  # noqa: PLR2004 - one endpoint takes it whole
+            return []
+        return await done(len(body), batches.split, data_of(body), size)
 
     async def _within_limits(self, call: Call, place: Place, body: Body, *, inference: bool) -> Body:
         """Count the request where its caller has limits. Gives the body with the answer's length limited."""

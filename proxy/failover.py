@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from endpoints.choices import Retry
 from proxy import errors
+from proxy.beside import done
 from proxy.errors import FirstByteTimeoutError, UnreachableError, UpstreamError
 from proxy.record import FIRST_FAILED_STATUS
 from proxy.rewrite import with_model
@@ -129,7 +130,8 @@ async def for_candidate(outgoing: Outgoing, candidate: Candidate) -> Outgoing:
         outgoing = await outgoing.translation.outgoing_for(outgoing, candidate.target)
     if candidate.model is None:
         return outgoing
-    return replace(outgoing, body=with_model(outgoing.body, candidate.model))
+    body = outgoing.body
+    return replace(outgoing, body=await done(len(body), with_model, body, candidate.model))
 
 
 def settle(begun: Begun, bytes_out: int = 0) -> None:

@@ -12,6 +12,7 @@ from ollaproject.wire.anthropic.answer import message_of
 from ollaproject.wire.anthropic.request import to_chat
 from ollaproject.wire.anthropic.stream import MessageStream
 from ollaproject.wire.asgi import JSON, encode_json
+from proxy.beside import done
 from proxy.bodies import data_of
 from proxy.failover import settle
 from proxy.translation import FIRST_ERROR_STATUS, Translation
@@ -129,9 +130,9 @@ class Counting(Messages):
             begun.answer.close()
         exact = counting.counted(body) if status < FIRST_ERROR_STATUS else None
         call.own_headers.append(ESTIMATED if exact is None else EXACT)
-        payload = (
-            {"input_tokens": counting.estimate(self.asked), "estimated": True}
-            if exact is None
-            else {"input_tokens": exact}
-        )
+        if exact is None:
+            guess = await done(len(self.body), lambda: counting.estimate(self.asked))
+            payload = {"input_tokens": guess, "estimated": True}
+        else:
+            payload = {"input_tokens": exact}
         await call.respond(200, encode_json(payload), [(b"content-type", JSON)])

@@ -1,6 +1,6 @@
 """Puts another model's name into a request's body. Every other byte stays as it was.
 
-The body was read before, so it is known to be a JSON object, of which only the top level counts, or a form.
+The body was read before, so it is known to be a JSON object that names a model, at its top level, or a form.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 # A short string without escapes, the beginning of another one, or what opens and closes. All between them is
 # numbers, words, commas, colons and space.
 TOKEN = re.compile(rb'"[^"\\]{0,64}+"|["{}\[\]]')
-COLON = re.compile(rb"\s*:\s*")
+VALUE = re.compile(rb'\s*:\s*"')
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 QUOTE, BACKSLASH = b'"', b"\\"
+PLAIN = b'"model"'
+ESCAPED = b"\\u006"  # how each letter of it begins, where one is written by its number
 MANY = 64  # backslashes before a quote
 OPEN, CLOSED = b"{[", b"}]"
 
@@ -41,6 +43,24 @@ def with_model(body: Body, name: str) -> Body:
 
 def _model_values(data: bytes | mmap.mmap) -> list[tuple[int, int]]:
     """Where `model` strings stand. A key may be there twice, and parsers differ in which of them counts."""
+    values = list(_values_of_models(data))
+    if len(values) > 1 or data.find(ESCAPED) >= 0:
+        return _at_top_level(data)
+    return [(start, _end_of_string(data, start)) for start in values]
+
+
+def _values_of_models(data: bytes | mmap.mmap) -> Iterator[int]:
+    """Where strings begin whose key is `model`, at any depth: in a fiftieth of the time of all tokens."""
+    place = data.find(PLAIN)
+    while place >= 0:
+        end = place + len(PLAIN)
+        value = VALUE.match(data, end)
+        if value is not None and data[place - 1 : place] != BACKSLASH:  # or the quote is one of a text
+            yield value.end() - 1
+        place = data.find(PLAIN, end)
+
+
+def _at_top_level(data: bytes | mmap.mmap) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     depth = 0
     is_value = False
@@ -54,12 +74,7 @@ def _model_values(data: bytes | mmap.mmap) -> list[tuple[int, int]]:
         elif first in CLOSED:
             depth -= 1
         elif depth == 1:
-            colon = COLON.match(data, end)
-            is_value = (
-                colon is not None
-                and data[colon.end() : colon.end() + 1] == QUOTE
-                and _is_model(data[start:end])
-            )
+            is_value = VALUE.match(data, end) is not None and _is_model(data[start:end])
     return found
 
 
@@ -88,4 +103,4 @@ def _end_of_string(data: bytes | mmap.mmap, start: int) -> int:
 
 
 def _is_model(key: bytes) -> bool:
-    return key == b'"model"' or (b"\\" in key and msgspec.json.decode(key) == "model")
+    return key == PLAIN or (b"\\" in key and msgspec.json.decode(key) == "model")

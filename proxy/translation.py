@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from ollaproject.wire import sse
 from ollaproject.wire.asgi import JSON, encode_json
 from ollaproject.wire.chat import BackendFailed, Completion, TranslationError, read_chunk, read_completion
 from proxy import errors
+from proxy.beside import done
 from proxy.bodies import NoRoomError
 from proxy.errors import BrokenAnswerError, UpstreamError
 from proxy.failover import settle
@@ -109,7 +111,10 @@ class Translation:
 
     async def _translate(self, outgoing: Outgoing) -> Outgoing:
         shared = outgoing.shared.without(self.drops) if self.drops else outgoing.shared
-        body = self._encoded() if isinstance(self.body, bytes) else await self._kept(self.body)
+        if isinstance(self.body, bytes):
+            body: Body = await done(len(self.body), self._encoded)
+        else:
+            body = await self._kept(self.body)
         # Without us: a cycle would hold the body until the garbage collector comes.
         return replace(outgoing, path=self.chat_path, query=b"", shared=shared, body=body, translation=None)
 
@@ -123,7 +128,7 @@ class Translation:
             body.rest()
 
     def _encoded(self) -> bytes:
-        body = encode_json(self.chat())
+        body = msgspec.json.encode(self.chat())  # in a quarter of the time that the standard library takes
         self.forget_chat()
         return body
 
