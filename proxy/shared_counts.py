@@ -114,7 +114,7 @@ class SharedCounts:
         self._lock = threading.Lock()  # never held on the way of a request
         self._unsent = Counts()
         self._now = Present()
-        self._last: Traffic | None = None
+        self._handed_in: Counts | None = None  # what all had handed in, when the database was last asked
         self._due = threading.Event()
         self._stopping = False
         self._scheduled = False
@@ -145,17 +145,18 @@ class SharedCounts:
     def read(self) -> Traffic:
         """Everything, as of now. From any thread but the event loop's; with the database away, what is known.
 
-        Call `gather` before.
+        Call `gather` before. Raises DatabaseError and InterfaceError when this process has never got at the
+        database: then it knows of nobody but itself, and zero would be wrong.
         """
         if not self._in_database:
             return self._without_database()
         try:
-            self._write()
-            self._last = self._read()
+            return self._read(self._write())
         except (DatabaseError, InterfaceError) as error:
             self._note_failure(error)
+            if self._handed_in is None:
+                raise
             return self._without_database()
-        return self._last
 
     def stop(self) -> None:
         """From any thread, when nothing is counted any more. What the last second has counted goes along."""
@@ -207,19 +208,23 @@ class SharedCounts:
             logger.error("What was counted cannot be written, it waits: %s", error)
         self._failing = True
 
-    def _write(self) -> None:
+    def _write(self) -> Counts:
+        """Hand in what was counted. Gives what all have handed in until now."""
         with self._lock:
             unsent, now = self._unsent, self._now
+            has_news = unsent != Counts(since=unsent.since)
             with transaction.atomic():
-                if unsent != Counts(since=unsent.since):
-                    total = _stored(lock=True)
+                total = _stored(lock=has_news)
+                if has_news:
                     add(total, unsent)
                     TrafficTotal.objects.update_or_create(
                         pk=TrafficTotal.SINGLETON, defaults={"counts": _encode(total).decode()}
                     )
                 self._tell_of_us(now)
             self._unsent = Counts()
+            self._handed_in = total
             self._failing = False
+        return total
 
     def _tell_of_us(self, now: Present) -> None:
         seen = {"seen_at": clock.now(), **asdict(now)}
@@ -230,8 +235,7 @@ class SharedCounts:
             id=self._id, host=socket.gethostname()[:100], pid=os.getpid(), started_at=self._started_at, **seen
         )
 
-    def _read(self) -> Traffic:
-        counts = _stored(lock=False)
+    def _read(self, counts: Counts) -> Traffic:
         processes = living(clock.now())
         return Traffic(
             counts=counts,
@@ -241,11 +245,9 @@ class SharedCounts:
         )
 
     def _without_database(self) -> Traffic:
-        last = self._last
         counts = Counts()
-        if last is not None:
-            add(counts, last.counts)
         with self._lock:
+            add(counts, self._handed_in or Counts())
             add(counts, self._unsent)
             now = self._now
         return Traffic(counts, **asdict(now), started_at=self._started_at, processes=1)

@@ -138,6 +138,35 @@ def test_nothing_is_lost_while_the_database_is_away() -> None:
     assert Process().read().requests == 3
 
 
+@stored
+def test_a_process_that_nobody_has_asked_knows_what_all_have_counted() -> None:
+    """From its own handing in, so that a database that goes away sets no counter back."""
+    other, unasked = Process(), Process()
+    other.served()
+    other.read()
+    unasked.served()
+    unasked.shared.start()
+    unasked.shared.stop()  # it has handed in once at least
+
+    def refuse(*_: object) -> None:
+        raise DatabaseError("gone")
+
+    with connection.execute_wrapper(refuse):
+        assert unasked.read().requests == 2
+
+
+@stored
+def test_a_process_that_knows_nothing_says_so() -> None:
+    def refuse(*_: object) -> None:
+        raise DatabaseError("gone")
+
+    process = Process()
+    process.served()
+    with connection.execute_wrapper(refuse), pytest.raises(DatabaseError, match="gone"):
+        process.read()
+    assert process.read().requests == 1
+
+
 def test_a_process_may_count_alone() -> None:
     process = Process(in_database=False)
     process.served()
