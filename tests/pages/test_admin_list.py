@@ -122,7 +122,7 @@ def test_a_button_of_the_form_acts_says_so_and_is_logged_in_english(client: Clie
     endpoint = add_endpoint("mini-1")
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
     response = client.post(f"{LIST}{endpoint.pk}/press/pause/", follow=True)
-    assert "Mini-1 pausiert" in response.content.decode()
+    assert "mini-1 pausiert" in response.content.decode()
     assert LogEntry.objects.get().get_change_message() == "Pause."
     endpoint.refresh_from_db()
     assert endpoint.mode == Mode.PAUSED
