@@ -20,6 +20,7 @@ from inference.errors import (
     EngineStopping,
     GenerationFailed,
     InferenceError,
+    InputInvalid,
     InputTooLong,
     NoChatModel,
 )
@@ -221,6 +222,8 @@ def _translated(error: InferenceError) -> ApiError:
         return ApiError(NOT_FOUND, "model_not_found", str(error), param="model")
     if isinstance(error, InputTooLong):
         return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
+    if isinstance(error, InputInvalid):
+        return ApiError(BAD_REQUEST, "invalid_value", str(error), param="input")
     later = {"Retry-After": RETRY_AFTER_SECONDS}
     for kind, code in UNAVAILABLE_FOR.items():
         if isinstance(error, kind):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inference import prompts, schema, shapes
 from inference.answers import Answer
 from inference.boundary import NOT_FOUND, OK, RETRY_AFTER_SECONDS, UNAVAILABLE, Consumer
+from inference.embedding_shape import embeddings
 from inference.fields import read_object
 from inference.matryoshka import cut
 from inference.work import EmbeddingJob, Vectors
@@ -146,7 +147,7 @@ class Embeddings(Consumer):
         tokens = sum(map(len, inputs))
         self.report = f" embedded={len(inputs)} prompt={tokens}"
         vectors = cut(result.vectors, request.dimensions)
-        await self.send_object(OK, shapes.embeddings(request, vectors, prompt_tokens=tokens))
+        await self.send_object(OK, embeddings(request, vectors, prompt_tokens=tokens))
 
 
 class UnknownRoute(Consumer):

@@ -77,6 +77,16 @@ class Vocabulary:
             return self.bytes_of(token).decode(errors="replace")
         return self._tokenizer.decode([token], skip_special_tokens=False)
 
+    def name_of(self, token: int) -> str:
+        """The same, but parts of characters by their bytes, as OpenAI's completions name them: `bytes:\\xf0`.
+        So no two tokens of a byte-level tokenizer are called alike.
+        """
+        text = self.text_of(token)
+        if REPLACEMENT not in text:
+            return text
+        raw = self.raw_bytes_of(token)
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
+
     def raw_bytes_of(self, token: int) -> list[int]:
         """The UTF-8 bytes of one token alone, which may be part of a character."""
         word = self._tokenizer.id_to_token(token) or ""

@@ -50,6 +50,13 @@ def invalid_value(name: str, message: str) -> ApiError:
     return ApiError(BAD_REQUEST, "invalid_value", message, param=name)
 
 
+def check_strings(name: str, values: list[Any]) -> None:
+    """ApiError that names the first of `values` that is no string."""
+    for place, value in enumerate(values):
+        if not isinstance(value, str):
+            raise invalid_type(f"{name}[{place}]", "a string", value)
+
+
 def unsupported(name: str, message: str) -> ApiError:
     return ApiError(BAD_REQUEST, "unsupported_parameter", message, param=name)
 

@@ -14,15 +14,25 @@ DEFAULT_MAX_WAITING = 256
 DEFAULT_MAX_BODY_BYTES = 32 * 1024**2
 DEFAULT_DISK_CACHE_BYTES = 10 * 1024**3
 DEFAULT_STUCK_AFTER_SECONDS = 120.0
-# What each request decides about the chat template's arguments, and nobody else.
+# What neither a request nor an operator may hand to `apply_chat_template`: the server decides it, or it would
+# cut the prompt, pad it, or make something else of it than token ids.
 RESERVED_ARGUMENTS = frozenset(
     {
         "add_generation_prompt",
         "chat_template",
         "continue_final_message",
         "conversation",
+        "max_length",
+        "messages",
+        "padding",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "self",
         "tokenize",
+        "tokenizer_kwargs",
         "tools",
+        "truncation",
     }
 )
 

@@ -6,7 +6,7 @@ These functions take milliseconds on long texts, so they run on the tokenizing t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inference.chat_template import prompt_tokens
 from inference.fields import BAD_REQUEST, invalid_value
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
 
     from inference.backend import Backend
+    from inference.chat_template import Ending
     from inference.schema import ChatRequest, CompletionRequest, EmbeddingRequest, Generating
     from inference.speech import Manner
     from inference.structure import Structure
+    from inference.tools import Tools
 
 NOT_FOUND = 404
 
@@ -43,31 +45,44 @@ class Prompts:
 
 def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     _check_generating(backend, request.generating)
-    tokenizer, tools = backend.chat.tokenizer, request.tools
-    tokens = prompt_tokens(
-        tokenizer,
-        request.messages,
-        {**backend.chat.template_options, **request.template_arguments},
-        tools=tools.offered,
-        ending=request.ending,
+    tokens, manner = conversation_tokens(
+        backend, request.messages, request.template_arguments, request.tools, request.ending
     )
-    manner = manner_of(tokenizer, tools, tokens)
     is_thinking = manner is not None and manner.is_thinking
-    if tools.forced and not is_thinking:
-        tokens += call_opening(tokenizer)
+    think_end = backend.chat.tokenizer.think_end_tokens if is_thinking else ()
     return Prompts(
         [tokens],
         [_room(backend, tokens, request.generating.max_tokens, param="messages")],
         [""],
         matcher=_matcher(backend, _structure(request)),
-        guided_after=tuple(tokenizer.think_end_tokens) if is_thinking else (),
+        guided_after=tuple(think_end),
         manner=manner,
     )
 
 
+def conversation_tokens(
+    backend: Backend,
+    messages: list[dict[str, Any]],
+    template_arguments: dict[str, Any],
+    tools: Tools,
+    ending: Ending,
+) -> tuple[list[int], Manner | None]:
+    """What a conversation is for the model, to the token, and how the model will answer."""
+    tokenizer = backend.chat.tokenizer
+    arguments = {**backend.chat.template_options, **template_arguments}
+    tokens = prompt_tokens(tokenizer, messages, arguments, tools=tools.offered, ending=ending)
+    manner = manner_of(tokenizer, tools, tokens)
+    if tools.forced and not (manner is not None and manner.is_thinking):
+        tokens += call_opening(tokenizer)
+    return tokens, manner
+
+
 def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
     _check_generating(backend, request.generating)
-    lists = [_tokens_of(backend, prompt) for prompt in request.prompts]
+    lists = [
+        _tokens_of(backend, prompt, add_special_tokens=request.add_special_tokens)
+        for prompt in request.prompts
+    ]
     room = [_room(backend, tokens, request.generating.max_tokens, param="prompt") for tokens in lists]
     echoes = [_text_of(backend, prompt) if request.echo else "" for prompt in request.prompts]
     return Prompts(lists, room, echoes, matcher=_matcher(backend, request.generating.structure))
@@ -130,11 +145,11 @@ def check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...])
         )
 
 
-def _tokens_of(backend: Backend, prompt: str | list[int]) -> list[int]:
+def _tokens_of(backend: Backend, prompt: str | list[int], *, add_special_tokens: bool) -> list[int]:
     if isinstance(prompt, list):
         check_ids(backend, "prompt", prompt)
         return prompt
-    tokens: list[int] = backend.chat.tokenizer.encode(prompt)
+    tokens: list[int] = backend.chat.tokenizer.encode(prompt, add_special_tokens=add_special_tokens)
     if not tokens:
         raise invalid_value("prompt", "'prompt' must not be empty.")
     return tokens

@@ -17,12 +17,17 @@ REFUSED_EVERYWHERE: Mapping[str, tuple[Any, ...]] = {
     "adapters": (),
     "allowed_token_ids": ([],),
     "bad_words": ([],),
+    "cache_salt": (),
     "draft_model": (),
     "early_stopping": (False,),
+    "frequency_context_size": (),
+    "guided_whitespace_pattern": (),
     "include_stop_str_in_output": (False,),
     "length_penalty": (1,),
     "logits_processors": ([],),
     "min_tokens_to_keep": (),
+    "moderation": (),
+    "presence_context_size": (),
     "priority": (0,),
     "prompt_logprobs": (0,),
     "repetition_context_size": (),
@@ -35,10 +40,12 @@ REFUSED_EVERYWHERE: Mapping[str, tuple[Any, ...]] = {
     "truncate_prompt_tokens": (),
     "typical_p": (1,),
     "use_beam_search": (False,),
+    "vllm_xargs": ({},),
     "xtc_probability": (0,),
 }
 REFUSED: Mapping[str, tuple[Any, ...]] = {
     **REFUSED_EVERYWHERE,
+    "add_special_tokens": (False,),
     "audio": (),
     "best_of": (1,),
     "chat_template": (),
@@ -46,16 +53,29 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "echo": (False,),
     "function_call": ("none",),
     "functions": ([],),
+    "include_reasoning": (True,),
     "modalities": (["text"],),
     "prediction": (),
+    "role_mapping": (),
     "store": (False,),
-    "verbosity": (),
+    "verbosity": ("medium",),
     "web_search_options": (),
 }
 REFUSED_ON_COMPLETIONS: Mapping[str, tuple[Any, ...]] = {
     **REFUSED_EVERYWHERE,
     "prompt_embeds": (),
     "suffix": ("",),
+}
+REFUSED_ON_EMBEDDINGS: Mapping[str, tuple[Any, ...]] = {
+    "add_special_tokens": (True,),
+    "chat_template": (),
+    "embed_dtype": ("float32",),
+    "endianness": ("native", "little"),
+    "messages": (),
+    "normalize": (),
+    "priority": (0,),
+    "truncate_prompt_tokens": (),
+    "use_activation": (),
 }
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from inference.fields import Fields, invalid_type, invalid_value, unsupported
-from inference.refused import REFUSED, REFUSED_ON_COMPLETIONS, refuse
+from inference.fields import Fields, check_strings, invalid_type, invalid_value, unsupported
+from inference.refused import REFUSED, REFUSED_ON_COMPLETIONS, REFUSED_ON_EMBEDDINGS, refuse
 from inference.sampling_fields import OPENAI, read_sampling
-from inference.structure import Structure, read_structure
+from inference.structure import Structure, check_ending, read_structure
 from inference.tools import Tools, read_tools
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ MAX_COMPLETION_LOGPROBS = 5
 MAX_PROMPTS = 64
 MAX_EMBEDDING_INPUTS = 2048
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+PROMPT_FORMS = "a string, an array of strings, or token ids"
 DEFAULT_COMPLETION_TOKENS = 16
 """What OpenAI's /v1/completions generates when `max_tokens` is not given."""
 
@@ -68,6 +69,7 @@ class CompletionRequest:
     generating: Generating
     prompts: list[str | list[int]]
     echo: bool
+    add_special_tokens: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,9 @@ def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
     wanted = fields.boolean("logprobs")
     if top is not None and not wanted:
         raise invalid_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
+    tools = read_tools(fields)
+    if tools.forced:
+        check_ending(fields, "tool_choice")
     return ChatRequest(
         generating=_generating(
             fields,
@@ -97,16 +102,21 @@ def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
             top_logprobs=(top or 0) if wanted else None,
         ),
         messages=messages,
-        tools=read_tools(fields),
+        tools=tools,
         template_arguments=template_arguments(fields),
-        ending=_ending(fields),
+        ending=ending_of(fields),
     )
 
 
 def template_arguments(fields: Fields) -> dict[str, Any]:
-    """What the template is told beside the messages. How hard to think is up to it, and so is whether."""
+    """What the template is told beside the messages. How hard to think is up to it, and so is whether.
+
+    `chat_template_kwargs` goes before `enable_thinking`, as vllm-mlx has it, and that before the effort.
+    """
     given = fields.object("chat_template_kwargs")
     arguments = given.as_dict() if given else {}
+    if fields.get("enable_thinking") is not None:
+        arguments = {"enable_thinking": fields.boolean("enable_thinking"), **arguments}
     if fields.get("reasoning_effort") is None:
         return arguments
     effort = fields.string("reasoning_effort")
@@ -116,7 +126,8 @@ def template_arguments(fields: Fields) -> dict[str, Any]:
     return {"reasoning_effort": effort, "enable_thinking": effort != "none", **arguments}
 
 
-def _ending(fields: Fields) -> Ending:
+def ending_of(fields: Fields) -> Ending:
+    """What follows the last message. ApiError when it is to be two things."""
     continues = fields.boolean("continue_final_message")
     opens = fields.boolean("add_generation_prompt", default=not continues)
     if continues and opens:
@@ -130,11 +141,11 @@ def read_completion(body: dict[str, Any], usual: Sampling = OPENAI) -> Completio
     fields = Fields(body)
     refuse(fields, REFUSED_ON_COMPLETIONS)
     echo = fields.boolean("echo")
-    wanted = fields.integer("max_tokens", low=0 if echo else 1)
+    given = [fields.integer(name, low=0 if echo else 1) for name in ("max_completion_tokens", "max_tokens")]
     generating = _generating(
         fields,
         usual,
-        max_tokens=DEFAULT_COMPLETION_TOKENS if wanted is None else wanted,
+        max_tokens=next((tokens for tokens in given if tokens is not None), DEFAULT_COMPLETION_TOKENS),
         top_logprobs=fields.integer("logprobs", low=0, high=MAX_COMPLETION_LOGPROBS),
     )
     if (fields.integer("best_of", low=1) or generating.n) != generating.n:
@@ -142,13 +153,16 @@ def read_completion(body: dict[str, Any], usual: Sampling = OPENAI) -> Completio
             "best_of", "'best_of' other than 'n' is not supported: ask for 'n' choices and keep the best one."
         )
     prompts = _prompts("prompt", fields.require("prompt"), most=MAX_PROMPTS)
-    return CompletionRequest(generating, prompts, echo)
+    return CompletionRequest(
+        generating, prompts, echo, add_special_tokens=fields.boolean("add_special_tokens", default=True)
+    )
 
 
 def read_embedding(body: dict[str, Any]) -> EmbeddingRequest:
     """A /v1/embeddings body; ApiError when it is not a good one."""
     fields = Fields(body)
-    encoding = fields.get("encoding_format") or "float"
+    refuse(fields, REFUSED_ON_EMBEDDINGS)
+    encoding = "float" if fields.get("encoding_format") is None else fields.string("encoding_format")
     if encoding not in ("float", "base64"):
         raise invalid_value("encoding_format", "'encoding_format' must be 'float' or 'base64'.")
     inputs: Any = _prompts("input", fields.require("input"), most=MAX_EMBEDDING_INPUTS)
@@ -177,7 +191,7 @@ def _generating(
         max_tokens=max_tokens,
         min_tokens=min_tokens,
         stops=_stops(fields.get("stop")),
-        stop_tokens=tuple(token_ids("stop_token_ids", fields.get("stop_token_ids") or [])),
+        stop_tokens=_stop_tokens(fields.get("stop_token_ids")),
         ignore_eos=fields.boolean("ignore_eos"),
         n=fields.integer("n", low=1, high=MAX_CHOICES) or 1,
         stream=stream,
@@ -189,9 +203,12 @@ def _generating(
 
 
 def _stops(value: Any) -> tuple[str, ...]:
-    stops = [value] if isinstance(value, str) else value or []
-    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+    if value is None:
+        return ()
+    stops = [value] if isinstance(value, str) else value
+    if not isinstance(stops, list):
         raise invalid_type("stop", "a string or an array of strings", value)
+    check_strings("stop", stops)
     if len(stops) > MAX_STOPS:
         raise invalid_value("stop", f"'stop' may hold at most {MAX_STOPS} strings, not {len(stops)}.")
     if any(not 0 < len(stop) <= MAX_STOP_CHARACTERS for stop in stops):
@@ -199,27 +216,43 @@ def _stops(value: Any) -> tuple[str, ...]:
     return tuple(stops)
 
 
+def _stop_tokens(value: Any) -> tuple[int, ...]:
+    return () if value is None else tuple(token_ids("stop_token_ids", value))
+
+
 def token_ids(name: str, value: Any) -> list[int]:
-    if not isinstance(value, list) or not all(_is_token(token) for token in value):
+    """`value`, if it is a list of what may be token ids; else ApiError with the one that is none named."""
+    if not isinstance(value, list):
         raise invalid_type(name, "an array of token ids", value)
+    for place, token in enumerate(value):
+        if isinstance(token, bool) or not isinstance(token, int):
+            raise invalid_type(f"{name}[{place}]", "a token id", token)
+        if token < 0:
+            raise invalid_value(f"{name}[{place}]", f"'{name}[{place}]' must be a token id, not {token}.")
     return value
-
-
-def _is_token(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _prompts(name: str, value: Any, *, most: int) -> list[str | list[int]]:
     """One string, many, one list of token ids, or many: as a list of strings or of lists of ids."""
-    prompts: list[str | list[int]] = [value] if isinstance(value, str) or _is_tokens(value) else value
-    if not isinstance(prompts, list):
-        raise invalid_type(name, "a string, an array of strings, or token ids", value)
-    if not 0 < len(prompts) <= most:
-        raise invalid_value(name, f"'{name}' must hold 1 to {most} entries, not {len(prompts)}.")
-    if not (all(isinstance(prompt, str) for prompt in prompts) or all(map(_is_tokens, prompts))):
-        raise invalid_type(name, "a string, an array of strings, or token ids", value)
-    return prompts
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise invalid_type(name, PROMPT_FORMS, value)
+    first = value[0] if value else ""
+    if isinstance(first, int | float):
+        return [token_ids(name, value)]
+    if not 0 < len(value) <= most:
+        raise invalid_value(name, f"'{name}' must hold 1 to {most} entries, not {len(value)}.")
+    if isinstance(first, str):
+        check_strings(name, value)
+        return value
+    if not isinstance(first, list):
+        raise invalid_type(f"{name}[0]", PROMPT_FORMS, first)
+    return [_prompt_tokens(f"{name}[{place}]", tokens) for place, tokens in enumerate(value)]
 
 
-def _is_tokens(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_token, value))
+def _prompt_tokens(name: str, value: Any) -> list[int]:
+    tokens = token_ids(name, value)
+    if not tokens:
+        raise invalid_value(name, f"'{name}' must not be empty.")
+    return tokens

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from inference.answers import ShownToken
 from ollaproject.wire import sse
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
     from inference.answers import Answer, Choice, Piece
     from inference.detokenize import Vocabulary
-    from inference.schema import EmbeddingRequest, Generating
+    from inference.schema import Generating
     from inference.speech import ToolCall
 
 OWNER = "vllm-mlx"
@@ -244,10 +241,16 @@ class CompletionShape(Shape):
         return {**whole, **_stop_reason(last)}
 
     def _of_prompt(self, choice: Choice) -> list[ShownToken]:
-        """The prompt's tokens, where they were judged, and where their texts begin."""
-        detokenizer, shown, offset = self._vocabulary.detokenizer(), [], 0
+        """The prompt's tokens, where they were judged, and where their texts begin.
+
+        A special token is part of the text only where a prompt that is text has it by name.
+        """
+        echo, vocabulary = self._echoes[choice.index], self._vocabulary
+        detokenizer, shown, offset = vocabulary.detokenizer(), [], 0
         for token in choice.row.prompt_odds:
             shown.append(ShownToken(token, offset))
+            name = vocabulary.text_of(token.id) if vocabulary.is_special(token.id) else ""
+            offset += len(name) if echo.startswith(name, offset) else 0
             offset += len(detokenizer.add(token.id))
         return shown
 
@@ -263,7 +266,7 @@ class CompletionShape(Shape):
         return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
 
     def _logprobs(self, tokens: Sequence[ShownToken]) -> dict[str, Any]:
-        name = self._vocabulary.text_of
+        name = self._vocabulary.name_of
         return {
             "tokens": [name(shown.token.id) for shown in tokens],
             "token_logprobs": [shown.token.logprob for shown in tokens],
@@ -279,21 +282,3 @@ class CompletionShape(Shape):
 
 def _behind(echo: str, tokens: Sequence[ShownToken]) -> list[ShownToken]:
     return [shown._replace(offset=shown.offset + len(echo)) for shown in tokens]
-
-
-def embeddings(request: EmbeddingRequest, vectors: Any, *, prompt_tokens: int) -> dict[str, Any]:
-    """`vectors` is float32 [inputs, dimensions]; base64 is its little-endian bytes."""
-    data = [
-        {
-            "object": "embedding",
-            "index": index,
-            "embedding": _base64(vector) if request.base64 else vector.tolist(),
-        }
-        for index, vector in enumerate(vectors)
-    ]
-    used = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
-    return {"object": "list", "data": data, "model": request.model, "usage": used}
-
-
-def _base64(vector: Any) -> str:
-    return base64.b64encode(vector.astype(np.dtype("<f4")).tobytes()).decode()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llguidance import LLMatcher
 
-from inference.fields import invalid_type, invalid_value, unsupported
+from inference.fields import check_strings, invalid_type, invalid_value, unsupported
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -40,11 +40,16 @@ def read_structure(fields: Fields) -> Structure | None:
         raise invalid_value(asked[1].param, f"Give either '{asked[0].param}' or '{asked[1].param}'.")
     if not asked:
         return None
+    check_ending(fields, asked[0].param)
+    return asked[0]
+
+
+def check_ending(fields: Fields, param: str) -> None:
+    """ApiError when the request has another say in where the answer ends than the grammar of `param`."""
     for name in ("ignore_eos", "min_tokens"):
         if fields.get(name):
-            message = f"'{name}' cannot go with '{asked[0].param}', which decides where the answer ends."
+            message = f"'{name}' cannot go with '{param}', which decides where the answer ends."
             raise unsupported(name, message)
-    return asked[0]
 
 
 def json_grammar(schema: Any, *, lenient: bool = False) -> str:
@@ -77,18 +82,24 @@ def _structured_outputs(fields: Fields) -> Structure | None:
     named = options.as_dict() if options is not None else {}
     given = [(f"structured_outputs.{name}", name, value) for name, value in named.items()]
     given += [(f"guided_{name}", name, fields.get(f"guided_{name}")) for name in GUIDED]
-    asked = [_guided(*each) for each in given if each[2] not in (None, False)]
+    asked = [_guided(*each) for each in given if not _asks_nothing(*each[1:])]
     if len(asked) > 1:
         raise invalid_value(asked[1].param, f"Give either '{asked[0].param}' or '{asked[1].param}'.")
     return asked[0] if asked else None
+
+
+def _asks_nothing(kind: str, value: Any) -> bool:
+    return value is None or (kind == "json_object" and value is False)
 
 
 def _guided(param: str, kind: str, value: Any) -> Structure:
     match kind:
         case "json":
             return Structure(param, json_grammar(_schema(param, value)))
-        case "json_object":
+        case "json_object" if value is True:
             return Structure(param, json_grammar(ANY_OBJECT))
+        case "json_object":
+            raise invalid_type(param, "a boolean", value)
         case "regex":
             return Structure(param, LLMatcher.grammar_from_regex(_text(param, value)))
         case "choice":
@@ -121,8 +132,9 @@ def _text(param: str, value: Any) -> str:
 
 
 def _choice(param: str, value: Any) -> str:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list):
         raise invalid_type(param, "an array of strings", value)
+    check_strings(param, value)
     if not 0 < len(value) <= MAX_CHOICES or not all(value):
         raise invalid_value(param, f"'{param}' must hold 1 to {MAX_CHOICES} strings, none of them empty.")
     return "start: " + " | ".join(json.dumps(each, ensure_ascii=False) for each in value)

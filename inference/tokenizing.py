@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from inference import prompts
 from inference.boundary import OK, Consumer
-from inference.chat_template import prompt_tokens
-from inference.fields import Fields, invalid_type, invalid_value, read_object
-from inference.schema import template_arguments, token_ids
+from inference.fields import Fields, invalid_type, invalid_value, read_object, unsupported
+from inference.schema import ending_of, template_arguments, token_ids
 from inference.tools import Tools, read_tools
 
 if TYPE_CHECKING:
     from inference.backend import Backend
+    from inference.chat_template import Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class TokenizeRequest:
     prompt: str | None
     messages: list[dict[str, Any]] | None
     add_special_tokens: bool
-    add_generation_prompt: bool
+    ending: Ending
     with_strings: bool
     tools: Tools
     template_arguments: dict[str, Any]
@@ -38,12 +38,15 @@ def read_tokenize(body: dict[str, Any]) -> TokenizeRequest:
         raise invalid_value("prompt", "Give either 'prompt' or 'messages', and not both.")
     if messages is not None and not isinstance(messages, list):
         raise invalid_type("messages", "an array of objects", messages)
+    if messages is not None and fields.boolean("add_special_tokens"):
+        message = "'add_special_tokens' is for a 'prompt': the template of 'messages' writes its own."
+        raise unsupported("add_special_tokens", message)
     return TokenizeRequest(
         model=_model(fields),
         prompt=None if prompt is None else fields.string("prompt"),
         messages=messages,
         add_special_tokens=fields.boolean("add_special_tokens", default=True),
-        add_generation_prompt=fields.boolean("add_generation_prompt", default=True),
+        ending=ending_of(fields),
         with_strings=fields.boolean("return_token_strs"),
         tools=read_tools(fields),
         template_arguments=template_arguments(fields),
@@ -87,16 +90,13 @@ def _model(fields: Fields) -> str | None:
 
 def _tokens(backend: Backend, request: TokenizeRequest) -> list[int]:
     prompts.check_model(backend, request.model)
-    tokenizer = backend.chat.tokenizer
-    if request.messages is not None:
-        return prompt_tokens(
-            tokenizer,
-            request.messages,
-            {**backend.chat.template_options, **request.template_arguments},
-            tools=request.tools.offered,
-            ending="generation_prompt" if request.add_generation_prompt else "nothing",
-        )
-    return list(tokenizer.encode(request.prompt, add_special_tokens=request.add_special_tokens))
+    if request.messages is None:
+        tokenizer = backend.chat.tokenizer
+        return list(tokenizer.encode(request.prompt, add_special_tokens=request.add_special_tokens))
+    tokens, _ = prompts.conversation_tokens(
+        backend, request.messages, request.template_arguments, request.tools, request.ending
+    )
+    return tokens
 
 
 def count_tokens(backend: Backend, request: TokenizeRequest) -> int:

@@ -29,14 +29,14 @@ class Tools:
 
 def read_tools(fields: Fields) -> Tools:
     """`tools`, `tool_choice` and `parallel_tool_calls`. ApiError when they do not fit together."""
-    offered = fields.get("tools") or []
+    offered = [] if fields.get("tools") is None else fields.get("tools")
     if not isinstance(offered, list):
         raise invalid_type("tools", "an array of objects", offered)
     if len(offered) > MAX_TOOLS:
         raise invalid_value("tools", f"'tools' may hold at most {MAX_TOOLS} tools, not {len(offered)}.")
     functions = [_function(tool, f"tools[{place}]") for place, tool in enumerate(offered)]
     parallel = fields.boolean("parallel_tool_calls", default=True)
-    choice = fields.get("tool_choice") or "auto"
+    choice = "auto" if fields.get("tool_choice") is None else fields.get("tool_choice")
     if isinstance(choice, str):
         return _by_word(choice, offered, functions, parallel=parallel)
     name = _name_of_choice(fields)
@@ -109,4 +109,7 @@ def _function(tool: Any, path: str) -> dict[str, Any]:
     if not function.string("name"):
         raise invalid_value(f"{path}.function.name", f"'{path}.function.name' must not be empty.")
     function.object("parameters")
+    function.boolean("strict")  # a call that is forced follows its schema anyway, so only the type matters
+    if function.get("description") is not None:
+        function.string("description")
     return function.as_dict()

@@ -94,6 +94,12 @@ def test_an_input_that_is_too_long_to_embed_is_refused(demo_client: openai.OpenA
     assert "256" in refused.value.message
 
 
+def test_a_token_id_that_the_embedding_model_does_not_have_is_refused(demo_client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="Input 1 holds a token id") as refused:
+        demo_client.embeddings.create(model=DEMO_EMBEDDING, input=[[5], [10**6]])
+    assert (refused.value.code, refused.value.param) == ("invalid_value", "input")
+
+
 def test_embeddings_of_the_chat_model_are_refused_with_the_right_name(demo_client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match=DEMO_EMBEDDING):
         demo_client.embeddings.create(model=DEMO, input="hi")

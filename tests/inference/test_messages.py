@@ -82,6 +82,23 @@ def test_counted_tokens_are_those_of_the_message(tiny: anthropic.Anthropic) -> N
     assert counted.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [*HELLO, {"role": "assistant", "content": "Once upon"}]},
+        {"tools": [CLOCK]},
+        {"tools": [CLOCK], "tool_choice": {"type": "any"}},
+        {"tools": [CLOCK], "tool_choice": {"type": "none"}},
+    ],
+    ids=["goes on", "tools", "forced", "none"],
+)
+def test_a_count_is_exact_whatever_ends_the_prompt(calling: anthropic.Anthropic, fields: Any) -> None:
+    asked: Any = {"model": MODEL, "messages": HELLO, **fields}
+    counted = calling.messages.count_tokens(**asked)
+    usage = calling.messages.create(max_tokens=1, **asked).usage
+    assert counted.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
+
+
 def test_a_stop_sequence_is_named(tiny: anthropic.Anthropic) -> None:
     said = tiny.messages.create(model=TINY, max_tokens=12, messages=HELLO, extra_body=COLD).content[0]
     assert said.type == "text"

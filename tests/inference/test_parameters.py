@@ -70,6 +70,7 @@ def scores(with_it: Json, without: Json) -> bool:
 GREEDY: dict[str, str] = {}
 HONOURED = [
     Case("max_tokens", {"max_tokens": 3}, lambda a, b: (tokens(a), tokens(b)) == (3, TOKENS)),
+    Case("max_completion_tokens", {"max_completion_tokens": 3}, lambda a, _: tokens(a) == 3),
     Case("temperature", {"temperature": 0}, is_greedy, HOT),
     Case("top_k", {"top_k": 1}, is_greedy, HOT),
     Case("a large top_k", {"top_k": 2**70}, lambda a, _: tokens(a) == TOKENS, HOT),
@@ -99,6 +100,8 @@ HONOURED = [
 ]
 OUT_OF_RANGE: dict[str, Any] = {
     "max_tokens": 0,  # but with `echo`
+    "max_completion_tokens": 0,
+    "add_special_tokens": "yes",
     "temperature": 2.1,
     "top_p": 1.1,
     "top_k": -2,
@@ -111,7 +114,7 @@ OUT_OF_RANGE: dict[str, Any] = {
     "n": 17,
     "ignore_eos": 1,
     "min_tokens": 17,  # more than it may say
-    "stop_token_ids": ["a"],
+    "stop_token_ids": "a",
     "logprobs": 6,
     "echo": "yes",
     "prompt": [],

@@ -30,7 +30,18 @@ COMPLETION: dict[str, Any] = {"model": "m", "prompt": "hi"}
         ({"n": 0}, "n", "integer_below_min_value"),
         ({"n": 17}, "n", "integer_above_max_value"),
         ({"stop": 5}, "stop", "invalid_type"),
-        ({"stop": ["a", 1]}, "stop", "invalid_type"),
+        ({"stop": False}, "stop", "invalid_type"),
+        ({"stop": ["a", 1]}, "stop[1]", "invalid_type"),
+        ({"stop_token_ids": 0}, "stop_token_ids", "invalid_type"),
+        ({"stop_token_ids": [1, -1]}, "stop_token_ids[1]", "invalid_value"),
+        ({"tools": ""}, "tools", "invalid_type"),
+        ({"tool_choice": 0}, "tool_choice", "invalid_type"),
+        ({"tool_choice": ""}, "tool_choice", "invalid_value"),
+        ({"guided_json": 0}, "guided_json", "invalid_type"),
+        ({"guided_choice": ["a", 1]}, "guided_choice[1]", "invalid_type"),
+        ({"structured_outputs": {"json_object": 1}}, "structured_outputs.json_object", "invalid_type"),
+        ({"enable_thinking": "no"}, "enable_thinking", "invalid_type"),
+        ({"moderation": {"model": "m"}}, "moderation", "unsupported_parameter"),
         ({"stop": [""]}, "stop", "invalid_value"),
         ({"stop": ["a"] * 17}, "stop", "invalid_value"),
         ({"stream": "yes"}, "stream", "invalid_type"),
@@ -83,9 +94,13 @@ def test_it_refuses_a_bad_chat_field_and_names_it(fields: dict[str, Any], param:
         ({"logprobs": 6}, "logprobs"),
         ({"prompt": None}, "prompt"),
         ({"prompt": []}, "prompt"),
-        ({"prompt": [1, "a"]}, "prompt"),
-        ({"prompt": [[]]}, "prompt"),
-        ({"prompt": [-1]}, "prompt"),
+        ({"prompt": [1, "a"]}, "prompt[1]"),
+        ({"prompt": ["a", 1]}, "prompt[1]"),
+        ({"prompt": [[]]}, "prompt[0]"),
+        ({"prompt": [[1], [2, True]]}, "prompt[1][1]"),
+        ({"prompt": [[1], "a"]}, "prompt[1]"),
+        ({"prompt": [None]}, "prompt[0]"),
+        ({"prompt": [-1]}, "prompt[0]"),
         ({"prompt": {"a": 1}}, "prompt"),
         ({"prompt": ["a"] * 65}, "prompt"),
     ],
@@ -103,6 +118,11 @@ def test_it_refuses_a_bad_completion_field_and_names_it(fields: dict[str, Any], 
         ({"input": None}, "input"),
         ({"input": 5}, "input"),
         ({"encoding_format": "hex"}, "encoding_format"),
+        ({"encoding_format": ""}, "encoding_format"),
+        ({"encoding_format": 0}, "encoding_format"),
+        ({"truncate_prompt_tokens": 5}, "truncate_prompt_tokens"),
+        ({"add_special_tokens": False}, "add_special_tokens"),
+        ({"normalize": False}, "normalize"),
         ({"dimensions": 0}, "dimensions"),
         ({"input": ["a"] * 2049}, "input"),
     ],
@@ -121,6 +141,7 @@ def test_it_lets_pass_what_describes_the_caller_or_asks_for_nothing() -> None:
         "tools": [],
         "tool_choice": "none",
         "response_format": {"type": "text"},
+        "verbosity": "medium",
         "an_unknown_field": 1,
         "temperature": None,
         "stop": None,
@@ -137,6 +158,22 @@ def test_the_defaults_are_those_of_openai() -> None:
 
 def test_max_completion_tokens_wins_over_max_tokens() -> None:
     assert read_chat(CHAT | {"max_tokens": 5, "max_completion_tokens": 7}).generating.max_tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"enable_thinking": False}, {"enable_thinking": False}),
+        ({"enable_thinking": False, "reasoning_effort": "high"}, {"enable_thinking": False}),
+        (
+            {"enable_thinking": False, "chat_template_kwargs": {"enable_thinking": True}},
+            {"enable_thinking": True},
+        ),
+        ({"reasoning_effort": "none"}, {"enable_thinking": False}),
+    ],
+)
+def test_whether_to_think_may_be_said_in_three_ways(fields: dict[str, Any], told: dict[str, Any]) -> None:
+    assert read_chat(CHAT | fields).template_arguments.items() >= told.items()
 
 
 @pytest.mark.parametrize(

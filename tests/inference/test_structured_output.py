@@ -136,7 +136,7 @@ def test_all_choices_follow_the_grammar_each_for_itself(tiny_http: httpx.Client)
         ({"guided_json": "{"}, "guided_json", "invalid_value"),
         ({"guided_json": [1]}, "guided_json", "invalid_type"),
         ({"guided_choice": []}, "guided_choice", "invalid_value"),
-        ({"guided_choice": ["a", 1]}, "guided_choice", "invalid_type"),
+        ({"guided_choice": ["a", 1]}, "guided_choice[1]", "invalid_type"),
         ({"structured_outputs": {"structural_tag": "x"}}, "structured_outputs.structural_tag", None),
         ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_choice", "invalid_value"),
         ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos", "unsupported_parameter"),

@@ -37,6 +37,15 @@ def test_messages_are_counted_as_chat_counts_them(tiny_http: httpx.Client) -> No
     assert tokenize(tiny_http, messages=MESSAGES, add_generation_prompt=False)["count"] < used
 
 
+def test_a_message_to_go_on_with_is_counted_without_its_end(tiny_http: httpx.Client) -> None:
+    begun = [*MESSAGES, {"role": "assistant", "content": "Once upon"}]
+    goes_on = {"continue_final_message": True, "add_generation_prompt": False}
+    chat = {"model": TINY, "messages": begun, "max_tokens": 1, **goes_on}
+    used = tiny_http.post("/v1/chat/completions", json=chat).json()["usage"]["prompt_tokens"]
+    assert tokenize(tiny_http, messages=begun, **goes_on)["count"] == used
+    assert tokenize(tiny_http, messages=begun, add_generation_prompt=False)["count"] > used
+
+
 def test_the_pieces_of_a_text_are_given_when_asked_for(tiny_http: httpx.Client) -> None:
     assert tokenize(tiny_http, prompt="Say it")["token_strs"] is None
     answer = tokenize(tiny_http, prompt="Say it", return_token_strs=True)
@@ -54,7 +63,9 @@ def test_the_pieces_of_a_text_are_given_when_asked_for(tiny_http: httpx.Client) 
         ("/tokenize", {"messages": []}, "messages"),
         ("/tokenize", {"prompt": "a", "add_special_tokens": "yes"}, "add_special_tokens"),
         ("/detokenize", {}, "tokens"),
-        ("/detokenize", {"tokens": ["a"]}, "tokens"),
+        ("/tokenize", {"messages": MESSAGES, "add_special_tokens": True}, "add_special_tokens"),
+        ("/tokenize", {"messages": MESSAGES, "continue_final_message": True}, "continue_final_message"),
+        ("/detokenize", {"tokens": ["a"]}, "tokens[0]"),
         ("/detokenize", {"tokens": [10**6]}, "tokens"),
     ],
 )

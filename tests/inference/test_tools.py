@@ -238,7 +238,16 @@ def test_a_required_call_comes_behind_the_thought(client: openai.OpenAI) -> None
         ({"tool_choice": "required", "tools": []}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "other"}}}, "tool_choice"),
         ({"tool_choice": "required", "guided_regex": "a"}, "tool_choice"),
+        ({"tool_choice": "required", "ignore_eos": True}, "ignore_eos"),
+        ({"tool_choice": "required", "min_tokens": 2}, "min_tokens"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "strict": 1}}]},
+            "tools[0].function.strict",
+        ),
         ({"chat_template_kwargs": {"tools": []}}, "chat_template_kwargs.tools"),
+        ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
+        ({"chat_template_kwargs": {"return_tensors": "np"}}, "chat_template_kwargs.return_tensors"),
+        ({"chat_template_kwargs": {"truncation": True}}, "chat_template_kwargs.truncation"),
     ],
 )
 def test_what_is_wrong_with_tools_is_named(client: openai.OpenAI, fields: Any, param: str) -> None:

@@ -17,7 +17,16 @@ TOKENS_PER_MESSAGE = 4
 TOKENS_PER_IMAGE = 1600
 """What Anthropic counts for the largest picture that it does not scale down."""
 COUNTED_FIELDS = ("messages", "tools")
-PASSED_ON = ("model", "messages", "tools", "chat_template_kwargs")
+PASSED_ON = (
+    "model",
+    "messages",
+    "tools",
+    "tool_choice",
+    "chat_template_kwargs",
+    "reasoning_effort",
+    "continue_final_message",
+    "add_generation_prompt",
+)
 
 
 class _Counted(msgspec.Struct):
@@ -29,7 +38,7 @@ class _Counted(msgspec.Struct):
 def tokenize_request(asked: Asked) -> Json:
     """What vLLM's /tokenize counts exactly: the conversation as the model's own template writes it."""
     wanted = {name: asked.chat[name] for name in PASSED_ON if name in asked.chat}
-    return {**wanted, "add_generation_prompt": True}
+    return {"add_generation_prompt": True, **wanted}
 
 
 def counted(body: bytes) -> int | None:
