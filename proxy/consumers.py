@@ -1,22 +1,14 @@
-"""The consumers that clients talk to: one error boundary, and work that stops when its client has left.
-
-A Channels consumer, but for its dispatch: the stock one hops to a thread per message, holds a channel layer,
-and never sees a client leave while it answers.
-"""
+"""The API: what of the gateway answers a request, and a request's way through it (ARCHITECTURE.md)."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from channels.generic.http import AsyncHttpConsumer
 from msgspec.structs import replace
 
 from endpoints.snapshot import snapshot
-from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
 from proxy import (
     anthropic_models,
@@ -32,12 +24,12 @@ from proxy import (
 )
 from proxy.beside import done
 from proxy.bodies import data_of
-from proxy.call import Call
+from proxy.boundary import READ_METHODS, GatewayConsumer
 from proxy.dialects import ANTHROPIC
 from proxy.messages import Messages, MessagesTap
 from proxy.paths import has_dot_segments, place_of
 from proxy.plan import Plan
-from proxy.relay import break_off, relay
+from proxy.relay import relay
 from proxy.routing import Question
 from proxy.sticky import Asker
 from proxy.tables import routing_table_loaded
@@ -49,63 +41,19 @@ from proxy.upstream import Outgoing
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from ollaproject.wire.asgi import Receive, Scope, Send
     from proxy.batches import Part
     from proxy.bodies import Body
+    from proxy.call import Call
     from proxy.failover import Begun
-    from proxy.gateway import Gateway
     from proxy.intake import Asked
     from proxy.paths import Place
     from proxy.patterns import Names
 
-logger = logging.getLogger(__name__)
-
-READ_METHODS = ("GET", "HEAD")
 # With these, nothing is asked of a model.
 HARMLESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MODELS = b"/v1/models"
 HEALTH = b"/health"
 CATALOGUE = b"/olla/models"
-
-
-class GatewayConsumer(AsyncHttpConsumer):  # type: ignore[misc]
-    """What every answer of ours has in common. Subclasses say in `answer` what it is."""
-
-    def __init__(self, *, gateway: Gateway) -> None:
-        super().__init__()
-        self.gateway = gateway
-
-    async def answer(self, call: Call) -> None:
-        raise NotImplementedError
-
-    def finished(self, call: Call) -> None:
-        """The call is over, however it ended."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(scope, receive, send)
-        try:
-            await self._answer_or_fail(call)
-        except ClientDisconnected:
-            call.client_left = True
-        except asyncio.CancelledError:
-            # This is the outermost frame of the request's task: here the cancellation has done its work.
-            if not call.client_left:
-                await break_off(call, call.ended_by or errors.shutting_down())
-        finally:
-            call.stop_watching()
-            self.finished(call)
-
-    async def _answer_or_fail(self, call: Call) -> None:
-        """The one place where errors become answers."""
-        try:
-            await self.answer(call)
-        except ApiError as error:
-            await break_off(call, error)
-        except ClientDisconnected:
-            raise
-        except Exception:
-            logger.exception("Request %s failed", call.request_id, extra={"request_id": call.request_id})
-            await call.fail(errors.internal_error())
 
 
 class ApiConsumer(GatewayConsumer):

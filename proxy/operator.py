@@ -20,7 +20,7 @@ from proxy import (
     status,
     version,
 )
-from proxy.consumers import READ_METHODS, GatewayConsumer
+from proxy.boundary import READ_METHODS, GatewayConsumer
 from proxy.tables import routing_table_loaded
 
 if TYPE_CHECKING:
