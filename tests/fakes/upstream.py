@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 import threading
 import time
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from tests.fakes import answers
-from tests.fakes.answers import Act, Gate, Pause, SeenRequest
+from tests.fakes.connection import Connection
 
 if TYPE_CHECKING:
     import ssl
@@ -26,49 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from tests.fakes.answers import Answer, Step
+    from tests.fakes.answers import Act, Answer, SeenRequest
     from tests.fakes.servers import FakeServer
 
 WAIT_SECONDS = 30.0
-LINGER_ZERO = struct.pack("ii", 1, 0)
-
-
-class _Connection(asyncio.StreamReaderProtocol):
-    """One client connection. Notices at once when the client closes, also in the middle of an answer."""
-
-    def __init__(self, upstream: FakeUpstream, number: int) -> None:
-        super().__init__(asyncio.StreamReader(limit=2**20), self._connected)
-        self.upstream = upstream
-        self.number = number
-        self.answering = False
-        self.peer_closed = False
-        self.task: asyncio.Task[None] | None = None
-        self.writer: asyncio.StreamWriter | None = None
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.writer = writer
-        self.task = asyncio.current_task() or asyncio.ensure_future(
-            self.upstream._serve(self, reader, writer)
-        )
-
-    def eof_received(self) -> bool:
-        super().eof_received()
-        self._client_left()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._client_left()
-        self.upstream._forget(self)
-
-    def _client_left(self) -> None:
-        if self.peer_closed:
-            return
-        self.peer_closed = True
-        if self.answering:
-            self.upstream._note_departure()
-        if self.task is not None:
-            self.task.cancel()
 
 
 class FakeUpstream:
@@ -88,7 +47,7 @@ class FakeUpstream:
         self._changed = threading.Condition()
         self._requests: list[SeenRequest] = []
         self._departures: list[float] = []
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
         self._accepted = 0
         self._on_accept: Act | None = None
         self._otherwise: Answer | None = None
@@ -205,14 +164,16 @@ class FakeUpstream:
 
     def _for_each_writer(self, action: Callable[[asyncio.StreamWriter], None]) -> None:
         for connection in self._connections:
-            if connection.writer:
+            if connection.task:
                 action(connection.writer)
 
     async def _listen(self) -> None:
-        def connection() -> _Connection:
+        def connection() -> Connection:
             with self._changed:
                 self._accepted += 1
-                made = _Connection(self, self._accepted)
+                made = Connection(
+                    self._accepted, self._serve, departed=self._note_departure, lost=self._forget
+                )
                 self._connections.add(made)
                 return made
 
@@ -233,14 +194,14 @@ class FakeUpstream:
             self.socket_path.unlink(missing_ok=True)  # before Python 3.13, asyncio leaves it
         tasks = [connection.task for connection in self._connections if connection.task]
         for connection in list(self._connections):
-            if connection.writer:
-                self._reset(connection.writer)
+            if connection.task:
+                connection.reset()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # connection_lost of the reset connections
 
-    def _forget(self, connection: _Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         with self._changed:
             self._connections.discard(connection)
             self._changed.notify_all()
@@ -250,28 +211,17 @@ class FakeUpstream:
             self._departures.append(time.monotonic())
             self._changed.notify_all()
 
-    @staticmethod
-    def _reset(writer: asyncio.StreamWriter) -> None:
-        sock: socket.socket | None = writer.get_extra_info("socket")
-        if sock is None:
-            return  # closed already
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-        writer.transport.abort()
-
-    async def _serve(
-        self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _serve(self, connection: Connection) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             if self._on_accept is not None:
-                await self._perform(self._on_accept, connection, writer)
-            while not writer.is_closing():
-                request = await self._read_request(connection, reader, writer)
+                await connection.perform(self._on_accept)
+            while not connection.writer.is_closing():
+                request = await connection.read_request()
                 connection.answering = True
                 for step in self._answer_to(request)(request):
-                    await self._perform(step, connection, writer)
+                    await connection.perform(step)
                 connection.answering = False
-        writer.close()
+        connection.writer.close()
 
     def _answer_to(self, request: SeenRequest) -> Answer:
         with self._changed:
@@ -279,43 +229,3 @@ class FakeUpstream:
             self._changed.notify_all()
             unknown = self._otherwise or answers.error(404, f"no route {request.path}")
             return self._answers.get(request.path.partition("?")[0], unknown)
-
-    async def _perform(self, step: Step, connection: _Connection, writer: asyncio.StreamWriter) -> None:
-        match step:
-            case Pause(seconds):
-                await asyncio.sleep(seconds)
-            case Gate():
-                await step.passed()
-            case Act.HANG:
-                await asyncio.Event().wait()
-            case Act.RESET:
-                connection.answering = False
-                self._reset(writer)
-                raise ConnectionResetError
-            case Act.CLOSE:
-                connection.answering = False
-                writer.close()
-                raise ConnectionAbortedError
-            case bytes():
-                writer.write(step)
-                await writer.drain()
-
-    @staticmethod
-    async def _read_request(
-        connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> SeenRequest:
-        lines = (await reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
-        method, target, _version = lines[0].decode("latin-1").split(" ")
-        pairs = [line.partition(b":") for line in lines[1:]]
-        headers = tuple((key, value.strip()) for key, _, value in pairs)
-        fields = {key.lower(): value for key, value in headers}
-        if fields.get(b"expect", b"").lower() == b"100-continue":
-            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = b""
-        if b"chunked" in fields.get(b"transfer-encoding", b"").lower():
-            while size := int(await reader.readuntil(b"\r\n"), 16):
-                body += (await reader.readexactly(size + 2))[:-2]
-            await reader.readexactly(2)
-        elif length := int(fields.get(b"content-length", b"0")):
-            body = await reader.readexactly(length)
-        return SeenRequest(method, target, headers, body, time.monotonic(), connection.number)
