@@ -62,6 +62,10 @@ class Spooled:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def is_edited(self) -> bool:
+        return bool(self._edits)
+
     def edited(self, edits: list[Edit]) -> Spooled:
         """Edits of one place are put there in the order in which they were made."""
         return Spooled(self.data, tuple(sorted((*self._edits, *edits), key=lambda edit: edit[:2])))
@@ -89,6 +93,13 @@ Body = bytes | Spooled
 def data_of(body: Body) -> bytes | mmap.mmap:
     """To look at, not to change: places in it are those that `edited` means."""
     return body if isinstance(body, bytes) else body.data
+
+
+def whole(body: Body) -> bytes | mmap.mmap:
+    """All of it as it goes out: a copy only of what lies in a file and is edited."""
+    if isinstance(body, Spooled) and body.is_edited:
+        return b"".join(body.pieces())
+    return data_of(body)
 
 
 def edited(body: Body, *edits: Edit) -> Body:

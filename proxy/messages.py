@@ -13,7 +13,7 @@ from ollaproject.wire.anthropic.request import to_chat
 from ollaproject.wire.anthropic.stream import MessageStream
 from ollaproject.wire.asgi import JSON, encode_json
 from proxy.beside import done
-from proxy.bodies import data_of
+from proxy.bodies import whole
 from proxy.failover import settle
 from proxy.translation import FIRST_ERROR_STATUS, Translation
 from proxy.usage import Tap, first_tokens_in
@@ -66,7 +66,7 @@ class Messages(Translation):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(data_of(self.body))
+        return to_chat(whole(self.body))
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).speaks_anthropic
@@ -101,7 +101,7 @@ class Counting(Messages):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(data_of(self.body), counts_only=True, can_continue=True)
+        return to_chat(whole(self.body), counts_only=True, can_continue=True)
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).counts_tokens

@@ -10,7 +10,7 @@ from endpoints.profiles import profile
 from ollaproject.wire.responses.answer import REPEATED, response_of
 from ollaproject.wire.responses.request import to_chat
 from ollaproject.wire.responses.stream import ResponseStream
-from proxy.bodies import data_of
+from proxy.bodies import whole
 from proxy.dialects import OpenAI
 from proxy.translation import Translation
 
@@ -39,7 +39,7 @@ class Responses(Translation):
 
     @cached_property
     def asked(self) -> Asked:
-        return to_chat(data_of(self.body))
+        return to_chat(whole(self.body))
 
     def is_spoken_by(self, target: Target) -> bool:
         return profile(target.type).speaks_responses

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from proxy.bodies import Spool
+from proxy import estimate
+from proxy.bodies import Spool, Spooled, pieces_of
 from proxy.errors import BrokenAnswerError
+from proxy.responses import Responses
 from proxy.shared_headers import SharedHeaders
 from proxy.upstream import Outgoing, Upstream
 from tests.fakes import answers
@@ -130,6 +133,19 @@ def test_what_it_becomes_counts_as_it_does_and_may_find_no_room(
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "overloaded_error")
     assert len(chat_only.requests) == 1
     wait_for(lambda: spool.used == 8 * SIZE - 3 * SIZE // 2)
+
+
+async def test_the_length_that_a_key_allows_is_told_as_well(spool: Spool) -> None:
+    """It is noted beside a body that lies in a file."""
+    body = await spool.keep(lambda: json.dumps(asked(RESPONSES)).encode())
+    assert isinstance(body, Spooled)
+    short = estimate.kept_short(RESPONSES.encode(), body, None, 50)
+    translation = Responses(short, spool)
+    outgoing = Outgoing("POST", RESPONSES.encode(), b"", SharedHeaders([]), [], short, translation)
+
+    told = await translation.outgoing_for(outgoing, target_for("http://127.0.0.1:9", type="mlx-lm"))
+
+    assert json.loads(b"".join(pieces_of(told.body)))["max_tokens"] == 50
 
 
 @pytest.mark.parametrize("path", [MESSAGES, RESPONSES, COUNT])
