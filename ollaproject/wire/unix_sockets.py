@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 
-FULL_QUEUE_PAUSE_SECONDS = 0.01
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.1
 
 
 async def connected(path: str) -> socket.socket:
     """A socket that is connected to the one at `path`. Raises OSError; how long it may take, the caller says.
 
     This never has to wait, but on Linux, where the server's queue of connections is full: there it fails with
-    EAGAIN, and nothing tells when there is room again. Over TCP, the system itself would try again.
+    EAGAIN, and nothing tells when there is room again. Over TCP, the system itself would try again, after
+    pauses that grow as these do.
     """
+    pause = FIRST_PAUSE_SECONDS
     while True:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -21,7 +23,8 @@ async def connected(path: str) -> socket.socket:
             made.connect(path)
         except BlockingIOError:
             made.close()
-            await asyncio.sleep(FULL_QUEUE_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         except BaseException:
             made.close()
             raise
