@@ -92,7 +92,7 @@ def _nucleus(logits: Any, draws: Sequence[Draw]) -> Any:
     keep = keep & (probabilities >= _column([one.sampling.min_p for one in draws]) * probabilities[:, :1])
     keep = keep & (rank < _column([one.sampling.top_k or NO_LIMIT for one in draws]))
     values = mx.where(keep | (rank == 0), values, -mx.inf)  # the first one always stays
-    chosen = mx.argmax(values + _noise(draws, values.shape[-1]), axis=-1)
+    chosen = mx.argmax(values + _noise_of(draws, tokens), axis=-1)
     return mx.take_along_axis(tokens, chosen[:, None], axis=-1)[:, 0]
 
 
@@ -108,6 +108,19 @@ def _noise(draws: Sequence[Draw], width: int) -> Any:
     """Gumbel noise [rows, width]: the largest of scores and noise is a draw from the scores' softmax."""
     keys = mx.array([_key(one) for one in draws], dtype=mx.uint32)
     return mx.vmap(lambda key: mx.random.gumbel((width,), key=key))(keys)
+
+
+def _noise_of(draws: Sequence[Draw], tokens: Any) -> Any:
+    """Gumbel noise of `tokens` [rows, count], each token's its own whatever its place in the row.
+
+    Logits differ in their last bits with the size of the batch. By rank, two tokens that are nearly as
+    likely would change their numbers then, and a seed would not give the same answer again.
+    """
+    keys = mx.array([_key(one) for one in draws], dtype=mx.uint32)
+    places = mx.broadcast_to(keys[:, None, :1], (*tokens.shape, 1))
+    keys = mx.concatenate([places, keys[:, None, 1:] ^ tokens[..., None].astype(mx.uint32)], axis=-1)
+    noise = mx.vmap(lambda key: mx.random.gumbel((1,), key=key))(keys.reshape(-1, 2))
+    return noise.reshape(tokens.shape)
 
 
 def _key(one: Draw) -> tuple[int, int]:
