@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inference import prompts, schema
 from inference.boundary import INTERNAL_ERROR, OK, Consumer
 from inference.consumers import Generation
+from inference.renamed import OF_MESSAGES, named_as
 from inference.shapes import ChatShape
 from inference.tokenizing import count_tokens, read_tokenize
 from ollaproject.wire import sse
@@ -73,8 +74,9 @@ class Messages(AnthropicConsumer, Generation):
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
         asked = to_chat(body, can_continue=True)
-        request = schema.read_chat(asked.chat, backend.chat.usual)
-        ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
+        with named_as(OF_MESSAGES):
+            request = schema.read_chat(asked.chat, backend.chat.usual)
+            ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
         shape = MessageShape(request.generating, backend.vocabulary, asked)
         await self.answer(request.generating, ready, shape)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference import prompts, schema
 from inference.consumers import Generation
+from inference.renamed import ITEMS, OF_RESPONSES, named_as
 from inference.shapes import ChatShape
 from ollaproject.wire import sse
 from ollaproject.wire.chat import chunk_of
@@ -51,7 +52,8 @@ class Responses(Generation):
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
         asked = to_chat(body)
-        request = schema.read_chat(asked.chat, backend.chat.usual)
-        ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
+        with named_as(OF_RESPONSES, messages=ITEMS):
+            request = schema.read_chat(asked.chat, backend.chat.usual)
+            ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
         self._shape = ResponseShape(request.generating, backend.vocabulary, asked)
         await self.answer(request.generating, ready, self._shape)

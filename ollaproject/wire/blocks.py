@@ -65,7 +65,8 @@ class Blocks:
     def __init__(self) -> None:
         self._row: deque[Block] = deque()
         self._calls: dict[int, Block] = {}
-        self._opened = 0
+        self.opened = 0
+        """How many blocks have begun."""
 
     def feed(self, delta: Message) -> list[BlockEvent]:
         """What happens now. Raises TranslationError when a call goes on after its end."""
@@ -122,8 +123,8 @@ class Blocks:
             if not block.name:
                 raise TranslationError("called a function without a name")
             block.id = block.id or new_call_id()
-        block.index = self._opened
-        self._opened += 1
+        block.index = self.opened
+        self.opened += 1
         return BlockEvent(Step.OPENED, block)
 
 

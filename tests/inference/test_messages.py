@@ -131,6 +131,13 @@ def test_it_goes_on_with_what_the_assistant_began(tiny_http: httpx.Client) -> No
         ({"messages": []}, anthropic.BadRequestError, "messages"),
         ({"temperature": 2}, anthropic.BadRequestError, "temperature"),
         ({"tools": [CLOCK]}, anthropic.BadRequestError, "knows no tools"),
+        ({"stop_sequences": [""]}, anthropic.BadRequestError, "'stop_sequences'"),
+        ({"stop_sequences": ["a"] * 17}, anthropic.BadRequestError, "'stop_sequences'"),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": {"type": "x"}}}},
+            anthropic.BadRequestError,
+            "'output_config.format.schema'",
+        ),
     ],
 )
 def test_errors_are_anthropics(

@@ -51,6 +51,32 @@ def test_what_would_need_a_memory_is_refused(tiny_client: openai.OpenAI) -> None
     assert caught.value.param == "previous_response_id"
 
 
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"temperature": 3}, "temperature"),
+        ({"input": "word " * 3000}, "input"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input"),
+        ({"reasoning": {"effort": "endless"}}, "reasoning.effort"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "x"}}}},
+            "text.format.schema",
+        ),
+        ({"tools": [{"type": "function", "name": ""}]}, "tools[0].name"),
+    ],
+)
+def test_what_is_wrong_is_named_as_the_response_has_it(
+    tiny_http: httpx.Client, fields: Any, param: str
+) -> None:
+    refused = tiny_http.post("/v1/responses", json={"model": TINY, "input": "Hi.", **fields})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+    if param != "input":
+        assert f"'{param}'" in refused.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("by", ["request", "answer"])
 def test_a_cancelled_stream_says_so_and_frees_its_place(tiny_http: httpx.Client, by: str) -> None:
     body = chat(stream=True, max_tokens=None, ignore_eos=True, temperature=1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -31,20 +32,23 @@ def without_ids(items: list[Json]) -> list[Json]:
     return [{name: value for name, value in item.items() if name != "id"} for item in items]
 
 
-@given(answers())
-def test_a_stream_is_the_whole_response_in_pieces(answer: tuple[Json, list[Json]]) -> None:
+@given(answers(), st.sampled_from(["stop", "length"]))
+def test_a_stream_is_the_whole_response_in_pieces(answer: tuple[Json, list[Json]], end: str) -> None:
     message, deltas = answer
     stream = ResponseStream(asked())
     chunks: list[Json] = [{"choices": [{"delta": delta}]} for delta in deltas]
-    chunks += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": USAGE}]
+    chunks += [{"choices": [{"delta": {}, "finish_reason": end}]}, {"choices": [], "usage": USAGE}]
 
     events = events_in(b"".join(stream.feed(chunk_of(chunk)) for chunk in chunks) + stream.finish())
 
-    payload: Json = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": USAGE}
+    payload: Json = {"choices": [{"message": message, "finish_reason": end}], "usage": USAGE}
     whole = response_of(read_completion(json.dumps(payload).encode()), asked())
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
-    assert events[-1]["type"] == "response.completed"
+    status = "completed" if end == "stop" else "incomplete"
+    assert events[-1]["type"] == f"response.{status}"
+    assert [item["status"] for item in whole["output"]][-1:] == [status][: len(whole["output"])]
+    assert {item["status"] for item in whole["output"][:-1]} <= {"completed"}
     last = events[-1]["response"]
     assert without_ids(last["output"]) == without_ids(whole["output"])
     assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == last[
@@ -117,6 +121,13 @@ def test_formats_and_limits_are_translated() -> None:
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].type"),
         ({"include": ["file_search_call.results"]}, "include"),
+        ({"include": "reasoning.encrypted_content"}, "include"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"text": ""}, "text"),
+        ({"tools": ""}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "name": "look"}}, "tool_choice"),
         ({"truncation": "auto"}, "truncation"),
         ({"model": None}, "model"),
         ({"input": None}, "input"),

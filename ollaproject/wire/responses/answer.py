@@ -33,7 +33,9 @@ REPEATED: Json = {
 
 def response_of(completion: Completion, asked: Asked) -> Json:
     choice = completion.choices[0]
-    items = [item_of(block, item_id(block)) for block in whole_blocks(choice.message)]
+    blocks = whole_blocks(choice.message)
+    cut = blocks[-1] if blocks and choice.finish_reason in INCOMPLETE else None
+    items = [item_of(block, item_id(block), status=end_status(is_cut=block is cut)) for block in blocks]
     return ended(opening(asked), items, choice.finish_reason, completion.usage)
 
 
@@ -86,7 +88,12 @@ def item_id(block: Block) -> str:
     return f"{PREFIXES[block.kind]}_{secrets.token_hex(16)}"
 
 
-def item_of(block: Block, name: str, *, status: str = "completed") -> Json:
+def end_status(*, is_cut: bool) -> str:
+    """How an item has ended. `is_cut`: it is the last one of a response that is incomplete."""
+    return "incomplete" if is_cut else "completed"
+
+
+def item_of(block: Block, name: str, *, status: str) -> Json:
     """The item as it is now: in a stream, empty at first."""
     if block.kind is Kind.CALL:
         return {
@@ -97,7 +104,7 @@ def item_of(block: Block, name: str, *, status: str = "completed") -> Json:
             "name": block.name,
             "arguments": block.text,
         }
-    parts = [part_of(block)] if status == "completed" else []
+    parts = [] if status == "in_progress" else [part_of(block)]
     if block.kind is Kind.THOUGHT:
         return {"id": name, "type": "reasoning", "summary": [], "content": parts, "status": status}
     return {"id": name, "type": "message", "role": "assistant", "status": status, "content": parts}

@@ -88,16 +88,13 @@ def to_chat(body: bytes | mmap.mmap) -> Asked:
             reason = REASONS.get(name, "this field is not supported here. Leave it out")
             raise refused(name, f"'{name}': {reason}.")
     model = _string(given, "model")
-    if refused_parts := set(given.get("include") or ()) - INCLUDABLE:
-        raise refused(
-            "include", f"'include' cannot have {min(map(str, refused_parts))!r} here. Leave it out."
-        )
+    _check_include(given.get("include"))
     chat: Json = {"model": model, "messages": messages_of(given)}
     chat |= {name: given[name] for name in PLAIN if given.get(name) is not None}
     if given.get("max_output_tokens") is not None:
         chat["max_tokens"] = given["max_output_tokens"]
     chat |= _tools(given) | _reasoning(given) | _text(given)
-    stream = given.get("stream") is True
+    stream = _boolean(given, "stream")
     if stream:
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
     return Asked(model, stream, chat, given)
@@ -105,6 +102,13 @@ def to_chat(body: bytes | mmap.mmap) -> Asked:
 
 def refused(param: str, message: str) -> ApiError:
     return ApiError(BAD_REQUEST, "unsupported_parameter", message, param=param)
+
+
+def _check_include(wanted: Any) -> None:
+    if not isinstance(wanted, list | None):
+        raise ApiError(BAD_REQUEST, "invalid_type", "'include' must be an array of strings.", param="include")
+    if refused_parts := {str(part) for part in wanted or ()} - INCLUDABLE:
+        raise refused("include", f"'include' cannot have {min(refused_parts)!r} here. Leave it out.")
 
 
 def _object(body: bytes | mmap.mmap) -> Json:
@@ -127,8 +131,15 @@ def _string(given: Json, name: str) -> str:
     return value
 
 
+def _boolean(given: Json, name: str) -> bool:
+    value = given.get(name)
+    if not isinstance(value, bool | None):
+        raise ApiError(BAD_REQUEST, "invalid_type", f"'{name}' must be a boolean.", param=name)
+    return bool(value)
+
+
 def _part(given: Json, name: str) -> Json:
-    value = given.get(name) or {}
+    value = {} if given.get(name) is None else given[name]
     if not isinstance(value, dict):
         raise ApiError(BAD_REQUEST, "invalid_type", f"'{name}' must be an object.", param=name)
     return value
@@ -136,10 +147,13 @@ def _part(given: Json, name: str) -> Json:
 
 def _tools(given: Json) -> Json:
     tools = given.get("tools")
-    if not tools:
-        return {}
-    if not isinstance(tools, list):
+    if not isinstance(tools, list | None):
         raise ApiError(BAD_REQUEST, "invalid_type", "'tools' must be an array of objects.", param="tools")
+    if not tools:
+        if given.get("tool_choice") not in (None, "auto", "none"):
+            message = "'tool_choice' wants a tool to be called, but 'tools' offers none."
+            raise ApiError(BAD_REQUEST, "invalid_value", message, param="tool_choice")
+        return {}
     functions = [_function(tool, f"tools[{place}]") for place, tool in enumerate(tools)]
     choice = given.get("tool_choice")
     if isinstance(choice, dict):

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from ollaproject.wire import sse
 from ollaproject.wire.blocks import Kind, Step
 from ollaproject.wire.event_stream import EventStream
-from ollaproject.wire.responses.answer import ended, item_id, item_of, opening, part_of
+from ollaproject.wire.responses.answer import (
+    INCOMPLETE,
+    end_status,
+    ended,
+    item_id,
+    item_of,
+    opening,
+    part_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +89,9 @@ class ResponseStream(EventStream):
         return self._closed(block)
 
     def _closed(self, block: Block) -> list[Json]:
-        item = item_of(block, self._item_id)
+        ends_cut = self._end is not None and self._end.finish_reason in INCOMPLETE
+        is_cut = ends_cut and block.index == self._blocks.opened - 1
+        item = item_of(block, self._item_id, status=end_status(is_cut=is_cut))
         self._items.append(item)
         whole: Json = (
             {"arguments": block.text, "name": block.name} if block.kind is Kind.CALL else {"text": block.text}
