@@ -6,6 +6,7 @@ A consumer overrides `__call__`: it costs microseconds, and it sees its client l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -23,6 +24,7 @@ from inference.errors import (
     InputInvalid,
     InputTooLong,
     NoChatModel,
+    TooManyAnswers,
 )
 from inference.fields import BAD_REQUEST
 from inference.meter import Meter
@@ -32,6 +34,7 @@ from ollaproject.wire.asgi import (
     ClientDisconnected,
     cancel_on_disconnect,
     header,
+    raw_header,
     read_body,
     send_bytes,
     send_json,
@@ -40,7 +43,7 @@ from ollaproject.wire.ids import accept_request_id
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
     from inference.engine import Engine
@@ -67,8 +70,23 @@ class Serving:
     api_key: str
     max_body_bytes: int
     meter: Meter = field(default_factory=Meter)
-    running: dict[str, Consumer] = field(default_factory=dict)
-    """Requests under way, by their ids and by those of their answers: what can be cancelled."""
+    running: dict[str, set[Consumer]] = field(default_factory=dict)
+    """Requests under way, by their ids and by those of their answers: what can be cancelled. Callers choose
+    the ids, so several requests may have the same.
+    """
+
+    @contextlib.contextmanager
+    def cancellable(self, consumer: Consumer, names: tuple[str, ...]) -> Iterator[None]:
+        """Within it `consumer` is found by `names`."""
+        for name in names:
+            self.running.setdefault(name, set()).add(consumer)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.running[name].discard(consumer)
+                if not self.running[name]:
+                    del self.running[name]
 
     async def tokenize(self, function: Callable[..., Any], *arguments: Any) -> Any:
         with self.engine.expecting():
@@ -196,10 +214,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
             allowed = ", ".join(self.methods)
             message = f"{self.scope['path']} answers {allowed}, not {self.scope['method']}."
             raise ApiError(METHOD_NOT_ALLOWED, "method_not_allowed", message, headers={"Allow": allowed})
-        key = self.serving.api_key
-        sent = header(self.scope, b"authorization") or header(self.scope, b"x-api-key") or ""
-        given = sent.removeprefix("Bearer ")
-        if self.needs_key and key and not secrets.compare_digest(given.encode(), key.encode()):
+        key = self.serving.api_key.encode(errors="surrogateescape")
+        if self.needs_key and key and not secrets.compare_digest(_key_in(self.scope), key):
             message = "This server needs its API key: send it as 'Authorization: Bearer KEY'."
             challenge = {"WWW-Authenticate": "Bearer"}
             raise ApiError(UNAUTHORIZED, "invalid_api_key", message, headers=challenge)
@@ -217,11 +233,23 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
             await self.send_object(error.status, self.error_body(error), error.headers)
 
 
+def _key_in(scope: Scope) -> bytes:
+    """The key that the caller sent, as OpenAI's SDK does or as Anthropic's; empty when there is none.
+
+    It is compared by its bytes: UTF-8 in a header is no text to ASGI. `bearer` may be written in any case.
+    """
+    sent = raw_header(scope, b"authorization") or raw_header(scope, b"x-api-key") or b""
+    scheme, _, credentials = sent.partition(b" ")
+    return credentials.strip() if scheme.lower() == b"bearer" else sent
+
+
 def _translated(error: InferenceError) -> ApiError:
     if isinstance(error, NoChatModel):
         return ApiError(NOT_FOUND, "model_not_found", str(error), param="model")
     if isinstance(error, InputTooLong):
         return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
+    if isinstance(error, TooManyAnswers):
+        return ApiError(BAD_REQUEST, "invalid_value", str(error), param="n")
     if isinstance(error, InputInvalid):
         return ApiError(BAD_REQUEST, "invalid_value", str(error), param="input")
     later = {"Retry-After": RETRY_AFTER_SECONDS}

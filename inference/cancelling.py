@@ -10,6 +10,7 @@ class Cancel(Consumer):
     """`POST /v1/requests/ID/cancel` and `DELETE /v1/requests/ID`.
 
     The request is answered with an error that says so, and its rows are free at the engine's next step.
+    Where several requests have that id, all of them end.
     """
 
     route = "cancel"
@@ -18,10 +19,11 @@ class Cancel(Consumer):
     async def respond(self, body: bytes) -> None:  # noqa: ARG002
         name = self.scope["url_route"]["kwargs"]["name"]
         found = self.serving.running.get(name)
-        if found is None:
+        if not found:
             message = f"No request {name!r} is under way here. It may have ended."
             raise ApiError(NOT_FOUND, "request_not_found", message)
-        found.cancel()
+        for consumer in found:
+            consumer.cancel()
         payload = {
             "object": "request.cancel",
             "id": name,

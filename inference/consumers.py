@@ -74,16 +74,15 @@ class Generation(Consumer):
     uses_model = True
 
     async def answer(self, generating: Generating, ready: Prompts, shape: Shape) -> None:
-        engine, meter, running = self.serving.engine, self.serving.meter, self.serving.running
-        names = (self.request_id, shape.id)
-        with Answer(engine, meter, generating=generating, ready=ready) as answer:
-            running.update(dict.fromkeys(names, self))
+        engine, meter = self.serving.engine, self.serving.meter
+        with (
+            Answer(engine, meter, generating=generating, ready=ready) as answer,
+            self.serving.cancellable(self, (self.request_id, shape.id)),
+        ):
             try:
                 await (self._stream(answer, shape) if generating.stream else self._whole(answer, shape))
             finally:
                 self.report = _numbers(answer)
-                for name in names:
-                    running.pop(name, None)
 
     async def _whole(self, answer: Answer, shape: Shape) -> None:
         grown: dict[int, list[Any]] = {choice.index: [] for choice in answer.choices}

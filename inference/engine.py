@@ -23,6 +23,7 @@ from inference.errors import (
     EngineStopping,
     GenerationFailed,
     InferenceError,
+    TooManyAnswers,
 )
 
 if TYPE_CHECKING:
@@ -143,10 +144,17 @@ class Engine:
             self._coming -= 1
 
     def submit(self, work: Sequence[Work]) -> None:
-        """Queue `work`, all or none. Raises EngineNotReady, EngineStopping or EngineOverloaded."""
+        """Queue `work`, all or none. Raises EngineNotReady, EngineStopping or EngineOverloaded, and
+        TooManyAnswers for what could not even wait alone.
+        """
         waiting = self._inbox.qsize() + self.backend.waiting
+        if len(work) > self._max_waiting:
+            raise TooManyAnswers(
+                f"This request asks for {len(work)} answers, 'n' for each of its prompts, but at most "
+                f"{self._max_waiting} may wait here. Ask for fewer at a time."
+            )
         if waiting + len(work) > self._max_waiting:
-            raise EngineOverloaded(f"{waiting} requests wait already, and at most {self._max_waiting} may.")
+            raise EngineOverloaded(f"{waiting} answers wait already, and at most {self._max_waiting} may.")
         for item in work:
             self._open.add(item)
             self._inbox.put(item)

@@ -9,6 +9,7 @@ InferenceError
 ├── NoChatModel            the server has an embedding model only
 ├── InputTooLong           an input has more tokens than the model can read
 ├── InputInvalid           an input is empty, or holds token ids that the model does not have
+├── TooManyAnswers         a request asks for more answers than may wait
 └── EngineError            the engine cannot take or finish a request
     ├── EngineNotReady     it is loading, has failed, or is stuck
     ├── EngineStopping     the server is shutting down
@@ -62,6 +63,10 @@ class InputTooLong(InferenceError):
 
 class InputInvalid(InferenceError):
     """An input is empty, or holds token ids that the model does not have."""
+
+
+class TooManyAnswers(InferenceError):
+    """A request asks for more answers than may ever wait: to try again is of no use."""
 
 
 class EngineError(InferenceError):

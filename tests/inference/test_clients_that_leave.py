@@ -109,7 +109,9 @@ def test_a_full_queue_is_said_at_once(server: Running) -> None:
 
 
 def test_a_request_that_is_larger_than_the_queue_is_refused(server: Running) -> None:
-    assert post(server, n=16).status_code == 503
+    refused = post(server, n=16)  # for good: a client that is told to come back would
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
+    assert "16 answers" in refused.json()["error"]["message"]
 
 
 def test_a_stop_string_frees_the_row_before_max_tokens(server: Running) -> None:
@@ -126,6 +128,20 @@ def test_without_the_key_only_health_answers(server: Running) -> None:
             assert response.headers["www-authenticate"] == "Bearer"
             assert response.json()["error"]["code"] == "invalid_api_key"
         assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key"])
+def test_a_key_may_be_any_text_and_its_scheme_in_any_case(tiny_options: ServerOptions, name: str) -> None:
+    key = "schlüssel-鍵"
+    with (
+        running(replace(tiny_options, api_key=key)) as server,
+        httpx.Client(base_url=server.url, trust_env=False) as client,
+    ):
+        schemes = ("Bearer ", "bearer ", "BEARER ") if name == "Authorization" else ("",)
+        for scheme in schemes:
+            headers = {name.encode(): f"{scheme}{key}".encode()}
+            assert client.get("/v1/models", headers=headers).status_code == 200
+        assert client.get("/v1/models", headers={name.encode(): f"Basic {key}".encode()}).status_code == 401
 
 
 def stopped_while_streaming(server: Running, connection: socket.socket) -> bytes:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx
 import openai
 import pytest
 
 from tests.inference.conftest import TINY
 from tests.inference.test_answers_over_http import chat
 from tests.inference.test_answers_over_http import events as chunks_of
-
-if TYPE_CHECKING:
-    import httpx
 
 
 def test_a_response_and_its_stream_say_the_same(tiny_client: openai.OpenAI) -> None:
@@ -112,6 +110,22 @@ def test_a_cancelled_plain_answer_is_an_error(tiny_http: httpx.Client) -> None:
 
     assert answers[0].status_code == 499
     assert answers[0].json()["error"]["code"] == "request_cancelled"
+
+
+def test_requests_of_the_same_id_are_cancelled_together(tiny_http: httpx.Client) -> None:
+    body = chat(stream=True, max_tokens=None, ignore_eos=True, temperature=1)
+    how: Any = {"url": "/v1/chat/completions", "json": body, "headers": {"x-request-id": "twins"}}
+    with tiny_http.stream("POST", **how) as one, tiny_http.stream("POST", **how) as other:
+        read = [one.iter_lines(), other.iter_lines()]
+        for lines in read:
+            next(lines)
+        assert tiny_http.delete("/v1/requests/twins").json()["cancelled"]
+        for lines in read:
+            rest: list[str] = []
+            with pytest.raises(httpx.RemoteProtocolError):
+                rest.extend(lines)
+            assert "request_cancelled" in [line for line in rest if line][-1]
+    assert tiny_http.delete("/v1/requests/twins").status_code == 404
 
 
 def test_usage_may_be_wanted_in_every_chunk(tiny_http: httpx.Client) -> None:
