@@ -52,6 +52,8 @@ class Choice:
         self.row = row
         self.index = index
         self.completion_tokens = 0
+        self.reasoning_tokens: int | None = None if manner is None or manner.thought is None else 0
+        """Of the completion tokens those of thoughts and their ends. None of a model that does not think."""
         self.finish_reason: str | None = None
         self._vocabulary = backend.vocabulary
         self._marks = manner.marks if manner is not None else frozenset()
@@ -100,7 +102,11 @@ class Choice:
         if self._speech is None:
             return Said(text)
         is_last, is_cut = step.finish_reason is not None, step.finish_reason == "length"
-        return self._speech.feed(text, last=is_last, is_cut=is_cut)
+        was_thinking = self._speech.is_thinking
+        said = self._speech.feed(text, last=is_last, is_cut=is_cut)
+        if self.reasoning_tokens is not None and step.token is not None:
+            self.reasoning_tokens += was_thinking or self._speech.is_thinking
+        return said
 
     def _reason_to_finish(self, step: Step, said: Said) -> str | None:
         if self._stops.matched is not None:
@@ -170,21 +176,31 @@ class Answer:
     def completion_tokens(self) -> int:
         return sum(choice.completion_tokens for choice in self.choices)
 
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """How many of them were thoughts. None of a model that does not think."""
+        known = [choice.reasoning_tokens for choice in self.choices if choice.reasoning_tokens is not None]
+        return sum(known) if known else None
+
     async def pieces(self) -> AsyncIterator[list[Piece]]:
         """What has grown since the last time, until every choice has its end. Raises EngineError."""
         unfinished = len(self.choices)
         while unfinished:
             batch = [await self._queue.get()]
-            self.first_token_at = self.first_token_at or time.monotonic()
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             before = self.completion_tokens
             grown = [self._grow(self.choices[index], step) for index, step in batch]
-            self._meter.count_tokens(self.completion_tokens - before)
+            self._count(self.completion_tokens - before)
             pieces = [piece for piece in grown if piece is not None]
             unfinished -= sum(piece.finish_reason is not None for piece in pieces)
             if pieces:
                 yield pieces
+
+    def _count(self, tokens: int) -> None:
+        if tokens and self.first_token_at is None:
+            self.first_token_at = time.monotonic()
+        self._meter.count_tokens(tokens)
 
     def _grow(self, choice: Choice, step: Step) -> Piece | None:
         if choice.finish_reason is not None:

@@ -37,6 +37,7 @@ class Status(Consumer):
             "num_waiting": engine.waiting,
             "generation_tps": round(meter.tokens_per_second(), 1),
             "total_prompt_tokens": meter.prompt_tokens,
+            "total_cached_tokens": meter.cached_tokens,
             "total_completion_tokens": meter.completion_tokens,
             "memory": engine.memory,
         }

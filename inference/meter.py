@@ -30,6 +30,7 @@ class Meter:
         self._recent: deque[tuple[float, int]] = deque()
         self.registry = CollectorRegistry()
         self.prompt_tokens = 0
+        self.cached_tokens = 0
         self.completion_tokens = 0
         self._requests = Counter(
             "olla_model_requests",
@@ -38,6 +39,9 @@ class Meter:
             registry=self.registry,
         )
         self._prompt_tokens = self._counter("olla_model_prompt_tokens", "Tokens of prompts.")
+        self._cached_tokens = self._counter(
+            "olla_model_cached_tokens", "Tokens of prompts that did not have to be read again."
+        )
         self._completion_tokens = self._counter("olla_model_completion_tokens", "Tokens generated.")
         self._seconds = self._histogram(
             "olla_model_request_seconds", "From a request to the end of its answer.", SECONDS_OF_A_REQUEST
@@ -85,6 +89,8 @@ class Meter:
         """An answer that has ended, well or not."""
         self.prompt_tokens += answer.prompt_tokens
         self._prompt_tokens.inc(answer.prompt_tokens)
+        self.cached_tokens += answer.cached_tokens
+        self._cached_tokens.inc(answer.cached_tokens)
         if answer.first_token_at is None:
             return
         self._to_first_token.observe(answer.first_token_at - answer.began)

@@ -21,12 +21,16 @@ OWNER = "vllm-mlx"
 
 
 def usage(answer: Answer) -> dict[str, Any]:
-    return {
+    counts = {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "total_tokens": answer.prompt_tokens + answer.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
     }
+    thought = answer.reasoning_tokens
+    if thought is None:
+        return counts
+    return {**counts, "completion_tokens_details": {"reasoning_tokens": thought}}
 
 
 def model_entry(name: str, *, created: int, max_model_len: int) -> dict[str, Any]:

@@ -84,6 +84,10 @@ class Speech:
         return self._state == "call"
 
     @property
+    def is_thinking(self) -> bool:
+        return self._state == "thought"
+
+    @property
     def has_called(self) -> bool:
         return self._count > 0
 

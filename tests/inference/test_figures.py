@@ -38,6 +38,11 @@ def test_status_counts_the_tokens_of_an_answer(tiny_http: httpx.Client) -> None:
     assert after["total_completion_tokens"] - before["total_completion_tokens"] == 9
     assert after["total_prompt_tokens"] - before["total_prompt_tokens"] == len(prompt)
     assert after["generation_tps"] > 0
+    tiny_http.post("/v1/completions", json={**COMPLETION, "prompt": prompt})
+    again = tiny_http.get("/v1/status").json()
+    assert again["total_cached_tokens"] - after["total_cached_tokens"] == len(prompt) - 1
+    exposed = metric(tiny_http.get("/metrics").text, "olla_model_cached_tokens_total")
+    assert exposed == again["total_cached_tokens"]
     assert (after["status"], after["reason"], after["model"]) == ("healthy", None, TINY)
     assert (after["num_running"], after["num_waiting"]) == (0, 0)
     assert after["memory"]["active_bytes"] > 0
@@ -68,6 +73,14 @@ def test_metrics_count_requests_by_route_and_status(tiny_http: httpx.Client) -> 
     first = "olla_model_time_to_first_token_seconds_count"
     assert metric(response.text, first) - metric(before, first) == 1
     assert metric(response.text, "olla_model_healthy") == 1
+
+
+def test_an_answer_without_a_token_has_no_time_to_its_first(tiny_http: httpx.Client) -> None:
+    first = "olla_model_time_to_first_token_seconds_count"
+    before = metric(tiny_http.get("/metrics").text, first)
+    scored = {**COMPLETION, "echo": True, "max_tokens": 0}
+    assert tiny_http.post("/v1/completions", json=scored).status_code == 200
+    assert metric(tiny_http.get("/metrics").text, first) == before
 
 
 def test_figures_need_the_key_of_the_server(tiny_options: ServerOptions) -> None:

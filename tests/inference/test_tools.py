@@ -195,6 +195,26 @@ def test_a_thought_is_reasoning_and_not_content(client: openai.OpenAI) -> None:
     assert streamed(client, body) == ("", message["reasoning_content"])
 
 
+def test_the_tokens_of_thoughts_are_counted(client: openai.OpenAI) -> None:
+    how: dict[str, Any] = {"model": MODEL, "temperature": 0}
+    thinks = {"chat_template_kwargs": {"think_aloud": True}}
+    body = {"messages": USER, "max_tokens": 12, **how, **thinks}
+    thinking = client.chat.completions.create(**how, messages=USER, max_tokens=12, extra_body=thinks).usage
+    assert thinking is not None
+    assert thinking.completion_tokens_details is not None
+    assert thinking.completion_tokens_details.reasoning_tokens == 12
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    stream: Any = client.chat.completions.create(
+        **how, messages=USER, extra_body={**body, **options}, stream=True
+    )
+    *_, last = stream
+    assert last.usage.completion_tokens_details == thinking.completion_tokens_details
+    plain = client.chat.completions.create(**how, messages=USER, max_tokens=4).usage
+    assert plain is not None
+    assert plain.completion_tokens_details is not None
+    assert plain.completion_tokens_details.reasoning_tokens == 0
+
+
 def test_a_grammar_begins_behind_the_thought(client: openai.OpenAI) -> None:
     """The end of the thought is forced by a bias; behind it only the grammar's one answer is left."""
     end = client.post("/../tokenize", body={"prompt": "</think>"}, cast_to=object)
