@@ -39,6 +39,9 @@ def prompt_tokens(
     """The ids of the prompt. ApiError when a message is not one, or when the template refuses them."""
     if not messages:
         raise invalid_value("messages", "'messages' must hold at least one message.")
+    if not tokenizer.has_chat_template:
+        message = "This model has no chat template, so it cannot chat. Send a prompt to /v1/completions."
+        raise ApiError(BAD_REQUEST, "no_chat_template", message, param="messages")
     if taken := RESERVED_ARGUMENTS & arguments.keys():
         name = f"chat_template_kwargs.{min(taken)}"
         raise invalid_value(name, f"'{name}' is decided by the server. Leave it out.")
@@ -57,7 +60,7 @@ def prompt_tokens(
             **given,
         )
     except (TemplateError, TypeError, ValueError, KeyError) as error:
-        message = f"The model's chat template refuses these messages: {error}."
+        message = f"The model's chat template refuses these messages: {str(error).rstrip('.')}."
         raise ApiError(BAD_REQUEST, "invalid_messages", message, param="messages") from None
     return list(tokens)
 

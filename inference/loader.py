@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
+from jinja2 import TemplateSyntaxError
 
 # Transformers is here for its tokenizers; that PyTorch is absent is no news.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -131,6 +132,8 @@ def load_chat_model(
         lay_out(model)
     if not tokenizer.has_chat_template:
         logger.warning("%s has no chat template: it serves completions, and refuses chat.", folder)
+    else:
+        _check_template(folder, tokenizer)
     vocabulary_size = _warm_up(model, folder)
     return LoadedModel(
         name=served_name or model_folder.default_name(name, folder),
@@ -180,10 +183,23 @@ def _load(folder: Path, *, runs_own_code: bool, lazy: bool) -> tuple[Any, Tokeni
         )
     except Exception as error:  # a hundred model files raise what they like about a bad configuration
         raise ModelBroken(
-            f"{folder} could not be loaded: {type(error).__name__}: {error}. Download it again, or look for "
-            "a version of it that mlx-lm supports."
+            f"{folder} could not be loaded: {type(error).__name__}: {str(error).rstrip('.')}. Download it "
+            "again, or look for a version of it that mlx-lm supports."
         ) from error
     return model, tokenizer
+
+
+def _check_template(folder: Path, tokenizer: TokenizerWrapper) -> None:
+    """ModelBroken when the chat template is none: each chat would be refused as if its caller were wrong."""
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "."}], tokenize=False)
+    except TemplateSyntaxError as error:
+        raise ModelBroken(
+            f"{folder} has a chat template that cannot be read: {error}, in line {error.lineno}. Download "
+            "the model again."
+        ) from error
+    except Exception:  # noqa: BLE001 -- templates raise what they like when they want another conversation
+        return
 
 
 def _adapt(model: Any, adapter: Path, folder: Path) -> None:

@@ -15,9 +15,11 @@ from mlx_lm import generate
 from mlx_lm.tuner.utils import linear_to_lora_layers
 
 from inference import memory
+from inference.chat_template import prompt_tokens
 from inference.errors import ModelBroken, ModelNotFound
 from inference.gguf_llama import convert
 from inference.loader import LoadedModel, Making, load_chat_model
+from ollaproject.wire.openai_errors import ApiError
 from tests.inference.tiny_gguf import CONTEXT, vocabulary, write_tiny_gguf
 
 if TYPE_CHECKING:
@@ -121,7 +123,10 @@ def test_a_model_without_a_chat_template_is_served_and_named(
 ) -> None:
     edit(folder / "tokenizer_config.json", chat_template=None)
 
-    assert not load(folder).tokenizer.has_chat_template
+    tokenizer = load(folder).tokenizer
+    assert not tokenizer.has_chat_template
+    with pytest.raises(ApiError, match="no chat template, so it cannot chat"):
+        prompt_tokens(tokenizer, [{"role": "user", "content": "Hi."}], {})
     assert "has no chat template: it serves completions, and refuses chat" in caplog.text
 
 
@@ -232,6 +237,21 @@ def test_weights_that_do_not_fit_the_config_are_told(folder: Path) -> None:
 
     with pytest.raises(ModelBroken, match="could not be loaded: ValueError: Missing"):
         load(folder)
+
+
+def test_a_chat_template_that_is_none_is_told_before_anybody_chats(folder: Path) -> None:
+    edit(
+        folder / "tokenizer_config.json", chat_template="{% for message in messages %}\n{{ message.content }}"
+    )
+
+    with pytest.raises(ModelBroken, match=r"tiny has a chat template that cannot be read: .* in line 2"):
+        load(folder)
+
+
+def test_a_chat_template_that_wants_another_conversation_is_none_the_worse(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", chat_template="{{ raise_exception('A system message first.') }}")
+
+    assert load(folder).tokenizer.has_chat_template
 
 
 def test_a_missing_tokenizer_is_named(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from django.core.management import CommandError, call_command
 
 from bench.ports import free_port
 from inference.server import listen
@@ -158,6 +159,15 @@ def test_a_port_that_is_taken_is_one_sentence_and_1(tiny_folder: Path) -> None:
         _, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 1
     assert f"127.0.0.1:{port} cannot be listened on" in errors
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--max-queue", "0"), ("--context-length", "-1"), ("--stuck-after", "0"), ("--stuck-after", "nan")],
+)
+def test_an_option_out_of_bounds_is_named_before_anything_is_loaded(option: str, value: str) -> None:
+    with pytest.raises(CommandError, match=f"{option} must be .*, not {value}"):
+        call_command("serve_model", "/nowhere", "--port", str(free_port()), option, value)
 
 
 def test_the_help_has_an_example_and_every_option() -> None:

@@ -79,6 +79,8 @@ def _check(options: dict[str, Any]) -> None:
     for name in ("max_batch_size", "max_queue", "prefill_step_size", "context_length"):
         if options[name] is not None and options[name] < 1:
             raise CommandError(f"--{name.replace('_', '-')} must be at least 1, not {options[name]}.")
+    if not options["stuck_after"] > 0:  # what is no number is not more than 0 either
+        raise CommandError(f"--stuck-after must be more than 0 seconds, not {options['stuck_after']}.")
     if options["embeddings_only"] and options["embedding_model"]:
         raise CommandError("--embeddings-only takes no --embedding-model: MODEL itself is the one.")
     for name in ("kv_cache_bytes", "prompt_cache_bytes", "disk_cache_bytes"):
