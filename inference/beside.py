@@ -70,7 +70,8 @@ class Joint:
 
     def make_mask(self, tokens: int, **options: Any) -> Masks:
         """Called by models, before `update_and_fetch`. Each token is a row: there is one of each."""
-        chunks = [cache.make_mask(part.stop - part.start, **options) for cache, part in self._chunks]
+        of_chunks = {**options, "return_array": True} if mx.cuda.is_available() else options
+        chunks = [cache.make_mask(part.stop - part.start, **of_chunks) for cache, part in self._chunks]
         return Masks(self._cache.make_mask(tokens, **options), chunks)
 
     def update_and_fetch(self, keys: Any, values: Any) -> tuple[Pieces, Pieces]:

@@ -35,11 +35,12 @@ step; one after the other, each step of the first ones would be one that the oth
 MOST_STEPS_READ = 4
 """How many usual chunks may be read at once for prompts that outnumber the running rows."""
 NEWS_SHARE = 0.25
-"""How much of a step's duration is made of the latest measurement."""
+"""How much of what is known to take so long is made of the latest measurement."""
 REMEMBERED_READS = 16
 LATEST_READS = 5
 PROBE_FACTOR = 4
-"""A chunk is so many times smaller when all the latest were alike: only unlike ones tell both costs."""
+"""A chunk is so many times smaller, or twice as large, when all the latest were alike: only unlike ones tell
+both costs."""
 UNLIKE_SIZES = 1.5
 """How many times larger the one of two chunks must be, for them to tell the start's cost from a token's."""
 FIRST_CHUNK_TOKENS = 64
@@ -51,8 +52,10 @@ SHARE_BESIDE = 0.75
 """The same in the pass of the rows."""
 WORTH_ITS_START = 1.5
 """Where it takes longer than that only to begin, a chunk may take so many times that."""
+LATEST_CHUNKS = 2
 GROWTH = 2
-"""How much larger than the latest ones a chunk may be: what larger ones cost is a guess until one is read."""
+"""How much larger than the larger one of the latest a chunk may be: what it costs is a guess until then, and
+the very last one may have been what was left of a prompt."""
 SIGNIFICANT_BITS = 3
 """Sizes are rounded to four in each doubling: some backends prepare anew for each size that they meet."""
 
@@ -76,7 +79,9 @@ class Reads:
 
     def note(self, tokens: int, seconds: float) -> None:
         self._latest.append((tokens, seconds))
-        self.cost = _cost_of(self._latest, known=self.cost)
+        found = _cost_of(self._latest, known=self.cost)
+        is_news = not any(self.cost)
+        self.cost = found if is_news else Cost(*map(_moved_towards, self.cost, found))
 
     def would_tell_costs_apart(self, tokens: int) -> bool:
         """Whether chunks of unlike sizes are among the latest, once so many tokens have been read."""
@@ -93,7 +98,7 @@ class Pace:
         self._most_tokens = most_tokens
         self._step_seconds = 0.0  # of a step that reads nothing
         self._apart, self._beside = Reads(), Reads()
-        self._chunks = deque([min(FIRST_CHUNK_TOKENS, most_tokens)], maxlen=LATEST_READS)  # beside rows
+        self._chunks = deque([min(FIRST_CHUNK_TOKENS, most_tokens)], maxlen=LATEST_CHUNKS)  # beside rows
 
     def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
         """How many tokens of prompts the next step should read, all prompts together, while so many rows are
@@ -114,7 +119,11 @@ class Pace:
         )
         most = min(max(self._chunks) * GROWTH, self._most_tokens)
         tokens = _rounded_down(max(int(min(self._affordable_tokens(reads.cost, share), most)), smallest))
-        return tokens if reads.would_tell_costs_apart(tokens) else max(tokens // PROBE_FACTOR, smallest)
+        if reads.would_tell_costs_apart(tokens):
+            return tokens
+        smaller = tokens // PROBE_FACTOR
+        is_possible = smaller >= (1 if beside else SMALLEST_CHUNK_TOKENS)
+        return smaller if is_possible else min(tokens * GROWTH, self._most_tokens)
 
     def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
         """A step took `seconds`. Rows were decoding in it or not, and so many tokens of prompts were read."""
@@ -125,13 +134,17 @@ class Pace:
                 self._chunks.append(min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._most_tokens))
         elif decoding:
             known = self._step_seconds
-            self._step_seconds = known + NEWS_SHARE * (seconds - known) if known else seconds
+            self._step_seconds = _moved_towards(known, seconds) if known else seconds
 
     def _affordable_tokens(self, cost: Cost, share: float) -> float:
         if not cost.token:
             return self._most_tokens
         seconds = max(self._step_seconds * share, cost.start * WORTH_ITS_START)
         return (seconds - cost.start) / cost.token
+
+
+def _moved_towards(known: float, seconds: float) -> float:
+    return known + NEWS_SHARE * (seconds - known)
 
 
 def _within(unread: Sequence[int], most: Callable[[int], float]) -> int:
