@@ -25,8 +25,10 @@ MOST_TOKENS_ON_GPU = 1024
 """How large a chunk may be while rows are decoding. Larger ones hardly read any faster."""
 SMALLEST_CHUNK_TOKENS = 16
 """Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
-SMALLEST_CHUNK_BESIDE = 4
-"""The same in the pass of the rows, where every token less is time less; but a prompt has to get on."""
+LEAST_TOKENS_ON_CPU = 4
+LEAST_TOKENS_ON_GPU = 32
+"""The same in the pass of the rows. On a processor every token less is time less, but a prompt has to get on;
+a GPU works on so many rows of a matrix as fast as on one."""
 IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 BURST_CHUNK_FACTOR = 8
@@ -91,11 +93,13 @@ class Reads:
 class Pace:
     """Measures steps and sizes chunks, `most_tokens` at the most while rows are decoding.
 
-    Chunks are read in passes of their own, or `beside` the rows in the same pass.
+    Chunks are read in passes of their own, or `beside` the rows in the same pass, there no less than
+    `least_tokens` in a usual one.
     """
 
-    def __init__(self, *, most_tokens: int) -> None:
+    def __init__(self, *, most_tokens: int, least_tokens: int = LEAST_TOKENS_ON_CPU) -> None:
         self._most_tokens = most_tokens
+        self._least_tokens = min(least_tokens, most_tokens)
         self._step_seconds = 0.0  # of a step that reads nothing
         self._apart, self._beside = Reads(), Reads()
         self._chunks = deque([min(FIRST_CHUNK_TOKENS, most_tokens)], maxlen=LATEST_CHUNKS)  # beside rows
@@ -115,7 +119,7 @@ class Pace:
         if not (self._step_seconds and reads):
             return max(self._chunks)
         smallest, share = (
-            (SMALLEST_CHUNK_BESIDE, SHARE_BESIDE) if beside else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP)
+            (self._least_tokens, SHARE_BESIDE) if beside else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP)
         )
         most = min(max(self._chunks) * GROWTH, self._most_tokens)
         tokens = _rounded_down(max(int(min(self._affordable_tokens(reads.cost, share), most)), smallest))

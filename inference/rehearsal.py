@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from inference.kept_state import keeps_every_token
-from inference.pace import Pace
 from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 if TYPE_CHECKING:
+    from inference.pace import Pace
     from inference.room import Limits
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ CACHE_BYTES = 256 * 1024**2
 
 def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     """Run it once. What is known afterwards of how long steps and reading take. Never raises."""
-    pace = Pace(most_tokens=limits.chunk_tokens)
+    pace = limits.new_pace()
     cache = PromptCache(max_bytes=CACHE_BYTES, cuts_anywhere=keeps_every_token(model))
     scheduler = Scheduler(model, prompt_cache=cache, limits=limits, pace=pace)
     began = time.monotonic()
@@ -59,7 +59,7 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
         _Rehearsal(scheduler, until=began + MOST_SECONDS).run(long_tokens, context_length)
     except Exception:
         logger.exception("The first run of the model failed. The server starts all the same.")
-        pace = Pace(most_tokens=limits.chunk_tokens)
+        pace = limits.new_pace()
     finally:
         scheduler.close()
         mx.clear_cache()

@@ -18,7 +18,6 @@ from inference.batch import Batch, Made
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.kept_state import can_batch, fresh_caches
 from inference.memory import is_lack_of_memory
-from inference.pace import Pace
 from inference.prompt_cache import Reuse
 from inference.reading import Reader, Reading
 from inference.room import Load
@@ -29,6 +28,7 @@ from inference.work import Row, Step, Token
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inference.pace import Pace
     from inference.prompt_cache import PromptCache
     from inference.reading import Group
     from inference.room import Limits, Room
@@ -58,7 +58,7 @@ class Scheduler:
         self._speculation = speculation
         self._limits = limits
         self._max_rows = limits.max_rows if can_batch(model) else 1
-        self._pace = pace or Pace(most_tokens=limits.chunk_tokens)
+        self._pace = pace or limits.new_pace()
         self._waiting: deque[Row] = deque()
         self._suspects = Suspects()
         self._begin_anew()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.pace import SMALLEST_CHUNK_BESIDE, SMALLEST_CHUNK_TOKENS, Pace
+from inference.pace import LEAST_TOKENS_ON_CPU, SMALLEST_CHUNK_TOKENS, Pace
 
 MOST = 512
 ROUNDING = 0.8  # sizes are rounded down, to four in each doubling
@@ -165,7 +165,7 @@ def test_a_chunk_beside_rows_may_be_smaller_than_one_that_is_read_apart() -> Non
     machine.decode()
     for tokens in (10, 10, 4):
         machine.pace.note(0.1 + 0.01 * tokens, decoding=True, read_tokens=tokens, beside=True)
-    assert SMALLEST_CHUNK_BESIDE <= machine.pace.chunk_tokens(running=1, beside=True) < SMALLEST_CHUNK_TOKENS
+    assert LEAST_TOKENS_ON_CPU <= machine.pace.chunk_tokens(running=1, beside=True) < SMALLEST_CHUNK_TOKENS
 
 
 def test_chunks_of_one_size_only_are_followed_by_one_of_another() -> None:

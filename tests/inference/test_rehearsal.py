@@ -45,7 +45,7 @@ def test_rows_join_read_beside_each_other_and_leave() -> None:
     watched = Watched(model)
     pace = rehearse(watched, limits, context_length=CONTEXT_LENGTH)
     assert {(rows, 1) for rows in (1, 2, 3, 4)} <= set(watched.shapes)  # they join one by one
-    assert max(rows for rows, _ in watched.shapes) > 60  # with a chunk beside them
+    assert max(rows for rows, _ in watched.shapes) > 5  # with a chunk beside them
     assert pace.chunk_tokens(running=4, beside=True) >= 4
     assert mx.get_peak_memory() < 2**20  # what it took does not count as the server's
 
