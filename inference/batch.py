@@ -91,6 +91,11 @@ class Batch:
         return [seat for seat in self._places if seat is not None]
 
     @property
+    def width(self) -> int:
+        """How many rows the model computes, empty places among them."""
+        return len(self._places)
+
+    @property
     def parts(self) -> tuple[tuple[int, int], ...]:
         """How many rows, empty places among them, are padded to how many tokens."""
         apart = next((cache.shape for cache in self._caches if isinstance(cache, RaggedCache)), None)

@@ -7,23 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import mlx.core as mx
+
 from inference.attention import most_bytes_for
 from inference.beside import reads_beside
 from inference.on_cpu import computes_on_cpu
-from inference.pace import (
-    LEAST_TOKENS_ON_CPU,
-    LEAST_TOKENS_ON_GPU,
-    MOST_TOKENS_ON_CPU,
-    MOST_TOKENS_ON_GPU,
-)
+from inference.pace import ON_CPU, ON_CUDA, ON_METAL
 from inference.room import Limits
 
 
 def limits_of(model: Any, *, max_rows: int, chunk_tokens: int | None = None) -> Limits:
     """By what its layers can do and where it runs. `chunk_tokens` is what an operator has asked for."""
-    least, most = (
-        (LEAST_TOKENS_ON_CPU, MOST_TOKENS_ON_CPU)
-        if computes_on_cpu()
-        else (LEAST_TOKENS_ON_GPU, MOST_TOKENS_ON_GPU)
-    )
-    return Limits(max_rows, chunk_tokens or most, most_bytes_for(model), reads_beside(model), least)
+    sizes = ON_CPU if computes_on_cpu() else ON_CUDA if mx.cuda.is_available() else ON_METAL
+    chunks = sizes if chunk_tokens is None else sizes.up_to(chunk_tokens)
+    return Limits(max_rows, chunks, most_bytes_for(model), reads_beside(model))

@@ -136,7 +136,7 @@ class TurnScheduler(Scheduler):
     def __init__(self, model: Any, group: Group, *, limits: Limits, **options: Any) -> None:
         self._group = group
         super().__init__(model, limits=limits, **options)
-        self._pace = SteadyPace(most_tokens=limits.chunk_tokens)
+        self._pace = SteadyPace(limits.chunks)
         self._rows: dict[int, TurnRow] = {}
 
     def take(self, turn: Turn, rows: Mapping[int, Row] | None = None) -> list[tuple[Any, Step]]:

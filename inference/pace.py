@@ -20,15 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-MOST_TOKENS_ON_CPU = 64
-MOST_TOKENS_ON_GPU = 1024
-"""How large a chunk may be while rows are decoding. Larger ones hardly read any faster."""
 SMALLEST_CHUNK_TOKENS = 16
 """Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
-LEAST_TOKENS_ON_CPU = 4
-LEAST_TOKENS_ON_GPU = 32
-"""The same in the pass of the rows. On a processor every token less is time less, but a prompt has to get on;
-a GPU works on so many rows of a matrix as fast as on one."""
 IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 BURST_CHUNK_FACTOR = 8
@@ -58,8 +51,32 @@ LATEST_CHUNKS = 2
 GROWTH = 2
 """How much larger than the larger one of the latest a chunk may be: what it costs is a guess until then, and
 the very last one may have been what was left of a prompt."""
-SIGNIFICANT_BITS = 3
-"""Sizes are rounded to four in each doubling: some backends prepare anew for each size that they meet."""
+
+
+class Sizes(NamedTuple):
+    """How large chunks may be while rows are decoding: in the pass of the rows no smaller than `least`
+    tokens, since fewer hardly take less time, and no larger than `most`, above which reading hardly gets
+    faster. Once in a while it may be as little as `probe`, to see what a start costs. Rows and the chunk
+    beside them are together a number of so many `significant_bits`.
+    """
+
+    least: int
+    most: int
+    probe: int
+    significant_bits: int
+
+    def up_to(self, most: int) -> Sizes:
+        """The same, and none larger than that."""
+        return self._replace(least=min(self.least, most), most=most)
+
+
+ON_CPU = Sizes(least=4, most=64, probe=1, significant_bits=3)
+"""Every token less is time less, but a prompt has to get on."""
+ON_METAL = Sizes(least=32, most=1024, probe=8, significant_bits=3)
+"""A GPU works on so many rows of a matrix as fast as on one."""
+ON_CUDA = Sizes(least=32, most=1024, probe=32, significant_bits=1)
+"""Here matrices of a size that is new are multiplied after some milliseconds of preparation, for each layer's
+kinds of them: so there are few sizes, and all are met before clients come (see inference/rehearsal.py)."""
 
 
 class Cost(NamedTuple):
@@ -91,18 +108,16 @@ class Reads:
 
 
 class Pace:
-    """Measures steps and sizes chunks, `most_tokens` at the most while rows are decoding.
-
-    Chunks are read in passes of their own, or `beside` the rows in the same pass, there no less than
-    `least_tokens` in a usual one.
+    """Measures steps and chooses chunks of such `sizes`. They are read in passes of their own, or `beside`
+    the rows in the same pass.
     """
 
-    def __init__(self, *, most_tokens: int, least_tokens: int = LEAST_TOKENS_ON_CPU) -> None:
-        self._most_tokens = most_tokens
-        self._least_tokens = min(least_tokens, most_tokens)
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes = sizes
+        self._most_tokens = sizes.most
         self._step_seconds = 0.0  # of a step that reads nothing
         self._apart, self._beside = Reads(), Reads()
-        self._chunks = deque([min(FIRST_CHUNK_TOKENS, most_tokens)], maxlen=LATEST_CHUNKS)  # beside rows
+        self._chunks = deque([min(FIRST_CHUNK_TOKENS, sizes.most)], maxlen=LATEST_CHUNKS)  # beside rows
 
     def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
         """How many tokens of prompts the next step should read, all prompts together, while so many rows are
@@ -111,23 +126,26 @@ class Pace:
         if not running:
             most = self._most_tokens * BURST_CHUNK_FACTOR
             return max(self._most_tokens * IDLE_CHUNK_FACTOR, _within(unread, lambda _: most))
-        usual = self._usual_tokens(beside=beside)
+        usual = self._usual_tokens(running, beside=beside)
         return max(usual, _within(unread, lambda count: usual * min(count / running, MOST_STEPS_READ)))
 
-    def _usual_tokens(self, *, beside: bool) -> int:
+    def _usual_tokens(self, running: int, *, beside: bool) -> int:
         reads = self._beside if beside and self._beside else self._apart
         if not (self._step_seconds and reads):
             return max(self._chunks)
         smallest, share = (
-            (self._least_tokens, SHARE_BESIDE) if beside else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP)
+            (self._sizes.least, SHARE_BESIDE) if beside else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP)
         )
-        most = min(max(self._chunks) * GROWTH, self._most_tokens)
-        tokens = _rounded_down(max(int(min(self._affordable_tokens(reads.cost, share), most)), smallest))
+        rows = running if beside else 0
+        most = min((max(self._chunks) + rows) * GROWTH - rows, self._most_tokens)
+        tokens = max(int(min(self._affordable_tokens(reads.cost, share), most)), smallest)
+        tokens = self._rounded(tokens, rows)
         if reads.would_tell_costs_apart(tokens):
             return tokens
         smaller = tokens // PROBE_FACTOR
-        is_possible = smaller >= (1 if beside else SMALLEST_CHUNK_TOKENS)
-        return smaller if is_possible else min(tokens * GROWTH, self._most_tokens)
+        if smaller >= (self._sizes.probe if beside else SMALLEST_CHUNK_TOKENS):
+            return smaller
+        return self._rounded(min((tokens + rows) * GROWTH - rows, self._most_tokens), rows)
 
     def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
         """A step took `seconds`. Rows were decoding in it or not, and so many tokens of prompts were read."""
@@ -139,6 +157,14 @@ class Pace:
         elif decoding:
             known = self._step_seconds
             self._step_seconds = _moved_towards(known, seconds) if known else seconds
+
+    def _rounded(self, tokens: int, rows: int) -> int:
+        """No more than so many, unless nothing were left."""
+        together = tokens + rows
+        shift = max(together.bit_length() - self._sizes.significant_bits, 0)
+        while (rounded := (together >> shift << shift) - rows) <= 0:
+            shift -= 1
+        return rounded
 
     def _affordable_tokens(self, cost: Cost, share: float) -> float:
         if not cost.token:
@@ -191,8 +217,3 @@ def _unlike(reads: Iterable[tuple[int, float]]) -> list[tuple[tuple[int, float],
     """Pairs of chunks, the smaller one first, whose sizes differ enough to tell the start from the tokens."""
     pairs = (sorted(pair) for pair in combinations(reads, 2))
     return [(small, large) for small, large in pairs if large[0] >= UNLIKE_SIZES * small[0]]
-
-
-def _rounded_down(tokens: int) -> int:
-    shift = max(tokens.bit_length() - SIGNIFICANT_BITS, 0)
-    return tokens >> shift << shift

@@ -10,27 +10,30 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
 from inference.kept_state import keeps_every_token
+from inference.pace import Pace
 from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 if TYPE_CHECKING:
-    from inference.pace import Pace
+    from collections.abc import Sequence
+
+    from inference.pace import Sizes
     from inference.room import Limits
 
 logger = logging.getLogger(__name__)
 
-MOST_SECONDS = 5.0
+MOST_SECONDS = 12.0
 """A large model on a slow machine gets no further, and starts with what is ready by then."""
 LONG_CHUNKS = 2
-"""How long the long prompt is, in the largest chunks that are read beside rows."""
-TIMES_READ = 2
-"""What happens in the first of them says nothing of what reading costs."""
+"""How long a long prompt is, in the largest chunks that are read beside rows: all sizes fit into it. Two are
+read, since what happens in the first one says nothing of what reading costs."""
 STEPS_BETWEEN = 4
 SHORT_TOKENS = 3, 40, 24, 9
 """Prompts of rows that join one after the other."""
@@ -50,16 +53,21 @@ CACHE_BYTES = 256 * 1024**2
 
 def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     """Run it once. What is known afterwards of how long steps and reading take. Never raises."""
-    pace = limits.new_pace()
+    pace = Pace(limits.chunks)
     cache = PromptCache(max_bytes=CACHE_BYTES, cuts_anywhere=keeps_every_token(model))
-    scheduler = Scheduler(model, prompt_cache=cache, limits=limits, pace=pace)
+    every_size = EverySize(limits.chunks)
+    scheduler = Scheduler(model, prompt_cache=cache, limits=limits, pace=every_size)
     began = time.monotonic()
-    long_tokens = min(LONG_CHUNKS * limits.chunk_tokens, context_length - 1)
+    rehearsal = _Rehearsal(scheduler, until=began + MOST_SECONDS)
     try:
-        _Rehearsal(scheduler, until=began + MOST_SECONDS).run(long_tokens, context_length)
+        rehearsal.begin_rows(context_length)
+        for begin, learns in enumerate((Pace(limits.chunks), pace)):
+            every_size.learns = learns
+            rehearsal.read(range(begin, begin + min(LONG_CHUNKS * limits.chunks.most, context_length - 1)))
+        rehearsal.end_rows()
     except Exception:
         logger.exception("The first run of the model failed. The server starts all the same.")
-        pace = limits.new_pace()
+        pace = Pace(limits.chunks)
     finally:
         scheduler.close()
         mx.clear_cache()
@@ -68,25 +76,44 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     return pace
 
 
+class EverySize(Pace):
+    """Chunks of all sizes in turn, however long they take; another pace `learns` how long."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.learns = Pace(sizes)
+        doublings = range((sizes.most // sizes.least).bit_length())
+        self._turn = cycle([sizes.least << doubling for doubling in doublings])
+
+    def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
+        if not running:
+            return self.learns.chunk_tokens(running=0, unread=unread, beside=beside)
+        return max(next(self._turn) - running, 1)
+
+    def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
+        self.learns.note(seconds, decoding=decoding, read_tokens=read_tokens, beside=beside)
+
+
 class _Rehearsal:
     def __init__(self, scheduler: Scheduler, *, until: float) -> None:
         self._scheduler = scheduler
         self._until = until
+        self._rows: list[Row] = []
 
     @property
     def _is_over(self) -> bool:
         return time.monotonic() >= self._until
 
-    def run(self, long_tokens: int, context_length: int) -> None:
-        rows = [
-            _row(range(length), context_length - length, kind)
-            for length, kind in zip(SHORT_TOKENS, KINDS, strict=True)
-        ]
-        for row in rows:
-            self._begin(row)
-        for begin in range(TIMES_READ):
-            self._begin(_row(range(begin, begin + long_tokens), 1, KINDS[0]))
-        for row in rows:  # the others go on without it
+    def begin_rows(self, context_length: int) -> None:
+        for length, kind in zip(SHORT_TOKENS, KINDS, strict=True):
+            self._rows.append(_row(range(length), context_length - length, kind))
+            self._begin(self._rows[-1])
+
+    def read(self, prompt: range) -> None:
+        self._begin(_row(prompt, 1, KINDS[0]))
+
+    def end_rows(self) -> None:
+        for row in self._rows:  # the others go on without it
             row.cancelled = True
             self._steps(STEPS_BETWEEN)
 

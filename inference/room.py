@@ -10,10 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inference.pace import Pace
-
 if TYPE_CHECKING:
     from inference.memory import KvCost
+    from inference.pace import Sizes
 
 HEADROOM_TOKENS = 256
 """What a row must find free beyond its own tokens when it joins, lest it has to leave again at once. mlx-lm's
@@ -23,19 +22,14 @@ caches grow by as much."""
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How many rows may run, how much of prompts may be read between two of their steps, how large their keys
-    and values in a layer may be together (see inference/ragged.py), whether prompts may be read in the pass
-    of the rows (see inference/beside.py), and how little of them is worth it.
+    and values in a layer may be together (see inference/ragged.py), and whether prompts may be read in the
+    pass of the rows (see inference/beside.py).
     """
 
     max_rows: int
-    chunk_tokens: int
+    chunks: Sizes
     most_padded_bytes: float = math.inf
     reads_beside: bool = False
-    least_chunk_tokens: int = 1
-
-    def new_pace(self) -> Pace:
-        """It knows nothing yet."""
-        return Pace(most_tokens=self.chunk_tokens, least_tokens=self.least_chunk_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from inference.batch import Batch, Made
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.kept_state import can_batch, fresh_caches
 from inference.memory import is_lack_of_memory
+from inference.pace import Pace
 from inference.prompt_cache import Reuse
 from inference.reading import Reader, Reading
 from inference.room import Load
@@ -28,7 +29,6 @@ from inference.work import Row, Step, Token
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inference.pace import Pace
     from inference.prompt_cache import PromptCache
     from inference.reading import Group
     from inference.room import Limits, Room
@@ -58,7 +58,7 @@ class Scheduler:
         self._speculation = speculation
         self._limits = limits
         self._max_rows = limits.max_rows if can_batch(model) else 1
-        self._pace = pace or limits.new_pace()
+        self._pace = pace or Pace(limits.chunks)
         self._waiting: deque[Row] = deque()
         self._suspects = Suspects()
         self._begin_anew()
@@ -144,7 +144,7 @@ class Scheduler:
     def _read_and_decode(self, steps: list[tuple[Row, Step]]) -> None:
         """A step of the rows, with a chunk of the prompts in the same pass."""
         began = time.monotonic()
-        chunks = self._reader.begin(self._chunk_tokens(len(self._batch.seats), beside=True))
+        chunks = self._reader.begin(self._chunk_tokens(self._batch.width, beside=True))
         self._batch.dispatch_beside(chunks)
         made = self._batch.read()
         read = sum(len(chunk.tokens) for chunk in chunks)

@@ -14,6 +14,7 @@ import pytest
 from inference.attention import most_bytes_for
 from inference.beside import Chunk, read_beside, reads_beside
 from inference.kept_state import fresh_caches, keeps_every_token
+from inference.pace import ON_CPU
 from inference.prompt_cache import PromptCache
 from inference.ragged import joinable
 from inference.room import Limits
@@ -36,7 +37,9 @@ def scheduler_of(family: str, *, most_padded_bytes: float = math.inf) -> Schedul
     model = model_of(family)
     cache = PromptCache(max_bytes=2**26, cuts_anywhere=keeps_every_token(model))
     most = min(most_padded_bytes, most_bytes_for(model))
-    return Scheduler(model, prompt_cache=cache, limits=Limits(16, CHUNK_TOKENS, most, reads_beside(model)))
+    return Scheduler(
+        model, prompt_cache=cache, limits=Limits(16, ON_CPU.up_to(CHUNK_TOKENS), most, reads_beside(model))
+    )
 
 
 @pytest.fixture

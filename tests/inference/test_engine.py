@@ -16,6 +16,7 @@ from inference.backend import Backend, leave_thread
 from inference.engine import MOST_FAILURES, Engine
 from inference.errors import EngineNotReady, EngineStopping, GenerationFailed, ModelNotFound, TooManyAnswers
 from inference.loader import LoadedModel
+from inference.pace import ON_CPU
 from inference.room import Limits
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling, Step
@@ -64,7 +65,7 @@ async def engine_of(
         return Backend(
             chat,
             None,
-            Scheduler(model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunk_tokens=32)),
+            Scheduler(model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunks=ON_CPU.up_to(32))),
         )
 
     engine = Engine(
@@ -141,7 +142,9 @@ class Broken(Scheduler):
 async def broken_engine(tokenizer: PreTrainedTokenizerFast, failures: int) -> AsyncIterator[Engine]:
     def break_it(backend: Backend) -> None:
         scheduler = Broken(
-            backend.chat.model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunk_tokens=32)
+            backend.chat.model,
+            prompt_cache=prompt_cache(),
+            limits=Limits(max_rows=4, chunks=ON_CPU.up_to(32)),
         )
         scheduler.failures = failures
         backend._scheduler = scheduler

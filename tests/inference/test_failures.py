@@ -12,6 +12,7 @@ from llguidance import LLMatcher
 from inference.beside import reads_beside
 from inference.errors import GenerationFailed
 from inference.grammars import Grammars
+from inference.pace import ON_CPU
 from inference.room import Limits
 from inference.scheduler import Scheduler
 from inference.structure import Structure
@@ -68,7 +69,7 @@ def poisonable(model: Any) -> Poisonable:
 @pytest.fixture(params=[False, True], ids=["apart", "beside"])
 def scheduler(poisonable: Poisonable, request: pytest.FixtureRequest) -> Iterator[Scheduler]:
     """Once with prompts that are read in passes of their own, and once in the pass of the rows."""
-    limits = Limits(max_rows=8, chunk_tokens=16, reads_beside=request.param)
+    limits = Limits(max_rows=8, chunks=ON_CPU.up_to(16), reads_beside=request.param)
     made = Scheduler(poisonable, prompt_cache=prompt_cache(), limits=limits)
     yield made
     made.close()
@@ -179,7 +180,9 @@ def test_a_lack_of_memory_is_told_as_such_and_the_prompt_cache_goes_first(model:
             return self._model(inputs, cache=cache)
 
     kept = prompt_cache()
-    scheduler = Scheduler(Hungry(model), prompt_cache=kept, limits=Limits(max_rows=8, chunk_tokens=16))
+    scheduler = Scheduler(
+        Hungry(model), prompt_cache=kept, limits=Limits(max_rows=8, chunks=ON_CPU.up_to(16))
+    )
     scheduler.add(row(some_prompt(60, seed=1), 3))
     until_idle(scheduler)
     assert kept.nbytes > 0

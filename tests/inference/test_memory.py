@@ -14,6 +14,7 @@ from inference.errors import ModelBroken
 from inference.kept_state import keeps_every_token
 from inference.memory import KvCost, set_wired_limit
 from inference.options import ModelOptions
+from inference.pace import ON_CPU
 from inference.prompt_cache import PromptCache
 from inference.prompts import completion_prompts
 from inference.room import HEADROOM_TOKENS, Limits, Load, Room
@@ -92,7 +93,9 @@ def scheduler_within(family: str, rows_of: int, tokens: int, *, max_rows: int = 
     cost = KvCost.of_model(model)
     room = Room(cost, budget_bytes=rows_of * cost.of(tokens + HEADROOM_TOKENS))
     kept = PromptCache(max_bytes=room.budget_bytes // 2, cuts_anywhere=keeps_every_token(model))
-    return Scheduler(model, prompt_cache=kept, limits=Limits(max_rows=max_rows, chunk_tokens=32), room=room)
+    return Scheduler(
+        model, prompt_cache=kept, limits=Limits(max_rows=max_rows, chunks=ON_CPU.up_to(32)), room=room
+    )
 
 
 def run(scheduler: Scheduler, rows: list[Any]) -> tuple[dict[Any, list[int]], int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.pace import LEAST_TOKENS_ON_CPU, SMALLEST_CHUNK_TOKENS, Pace
+from inference.pace import ON_CPU, ON_CUDA, SMALLEST_CHUNK_TOKENS, Pace
 
 MOST = 512
 ROUNDING = 0.8  # sizes are rounded down, to four in each doubling
@@ -20,7 +21,7 @@ class Machine:
     def __init__(
         self, *, step: float, token: float, start: float = 0.0, compiled: float = 0.0, noise: float = 0.0
     ) -> None:
-        self.pace = Pace(most_tokens=MOST)
+        self.pace = Pace(ON_CPU.up_to(MOST))
         self.step, self.token, self.start, self.compiled, self.noise = step, token, start, compiled, noise
         self._chance = random.Random(1)  # noqa: S311 -- noise
         self._known_sizes: set[int] = set()
@@ -85,7 +86,7 @@ def test_it_reads_much_when_nobody_waits() -> None:
 
 
 def test_short_prompts_that_come_together_are_read_together_when_nobody_waits() -> None:
-    pace = Pace(most_tokens=64)
+    pace = Pace(ON_CPU.up_to(64))
     assert pace.chunk_tokens(running=0, unread=[40] * 8) == 320
     assert pace.chunk_tokens(running=0, unread=[40] * 30) == 480
     assert pace.chunk_tokens(running=0, unread=[4000, 20]) == 128
@@ -103,12 +104,12 @@ def test_short_prompts_that_outnumber_the_running_rows_are_read_at_once() -> Non
 
 
 def test_it_begins_with_little() -> None:
-    assert Pace(most_tokens=MOST).chunk_tokens(running=1) == 64
-    assert Pace(most_tokens=32).chunk_tokens(running=1) == 32
+    assert Pace(ON_CPU.up_to(MOST)).chunk_tokens(running=1) == 64
+    assert Pace(ON_CPU.up_to(32)).chunk_tokens(running=1) == 32
 
 
 def test_it_learns_the_cost_of_reading_when_nothing_else_runs() -> None:
-    pace = Pace(most_tokens=MOST)
+    pace = Pace(ON_CPU.up_to(MOST))
     pace.note(0.05, decoding=True, read_tokens=0)
     pace.note(1.0, decoding=False, read_tokens=1000)
     assert 50 * ROUNDING <= pace.chunk_tokens(running=1) <= 50
@@ -140,7 +141,7 @@ def test_it_follows_as_steps_become_slower() -> None:
 def test_it_stays_within_its_bounds_whatever_was_measured(
     most: int, steps: list[tuple[float, bool, int]]
 ) -> None:
-    pace = Pace(most_tokens=most)
+    pace = Pace(ON_CPU.up_to(most))
     for seconds, decoding, tokens in steps:
         pace.note(seconds, decoding=decoding, read_tokens=tokens)
         assert SMALLEST_CHUNK_TOKENS <= pace.chunk_tokens(running=1) <= most
@@ -149,7 +150,7 @@ def test_it_stays_within_its_bounds_whatever_was_measured(
 def test_a_chunk_beside_rows_takes_less_than_a_step_however_much_was_read_before() -> None:
     """What lies further back costs more, so sizes shrink as costs grow: that must not look like a start."""
     step, token, growth = 0.1, 0.003, 0.000004
-    pace, place = Pace(most_tokens=MOST), 0
+    pace, place = Pace(ON_CPU.up_to(MOST)), 0
     pace.note(0.25, decoding=False, read_tokens=40)
     pace.note(step, decoding=True, read_tokens=0)
     while place < 4000:
@@ -165,7 +166,7 @@ def test_a_chunk_beside_rows_may_be_smaller_than_one_that_is_read_apart() -> Non
     machine.decode()
     for tokens in (10, 10, 4):
         machine.pace.note(0.1 + 0.01 * tokens, decoding=True, read_tokens=tokens, beside=True)
-    assert LEAST_TOKENS_ON_CPU <= machine.pace.chunk_tokens(running=1, beside=True) < SMALLEST_CHUNK_TOKENS
+    assert ON_CPU.least <= machine.pace.chunk_tokens(running=1, beside=True) < SMALLEST_CHUNK_TOKENS
 
 
 def test_chunks_of_one_size_only_are_followed_by_one_of_another() -> None:
@@ -187,3 +188,36 @@ def test_where_a_chunk_costs_the_same_whatever_its_size_few_are_read() -> None:
     for _ in range(3):
         machine.read_while_decoding(4000)
     assert len(machine.read_while_decoding(4000)) <= 25
+
+
+def test_where_each_size_is_prepared_anew_few_are_met() -> None:
+    """Rows and chunk together: that is what a matrix of weights is multiplied with."""
+    pace = Pace(ON_CUDA)
+    pace.note(0.01, decoding=True, read_tokens=0)
+    sizes = set()
+    for running, microseconds in product(range(1, 9), (1, 20, 50, 100, 300)):
+        for tokens in (32, 200):
+            pace.note(0.01 + microseconds * 1e-6 * tokens, decoding=True, read_tokens=tokens, beside=True)
+        sizes.add(running + pace.chunk_tokens(running=running, beside=True))
+    assert len(sizes) > 1
+    assert sizes <= {32, 64, 128, 256, 512, 1024}
+
+
+def test_few_sizes_are_no_obstacle_to_growth() -> None:
+    chance = random.Random(3)  # noqa: S311 -- noise
+    pace, place, sizes = Pace(ON_CUDA), 0, []
+
+    def note(tokens: int) -> None:
+        seconds = 0.019 + 0.000002 * tokens + chance.uniform(0, 0.002)
+        pace.note(seconds, decoding=True, read_tokens=tokens, beside=True)
+
+    for _ in range(20):
+        pace.note(0.01, decoding=True, read_tokens=0)
+    for tokens in (28, 60, 124, 252, 508, 1020, 28):  # as in a rehearsal
+        note(tokens)
+    while place < 8000:
+        sizes.append(pace.chunk_tokens(running=8, beside=True))
+        note(sizes[-1])
+        place += sizes[-1]
+    assert len(sizes) < 20
+    assert max(sizes) == 1016

@@ -14,6 +14,7 @@ from mlx_lm.generate import generate_step
 
 from inference.beside import reads_beside
 from inference.errors import GenerationFailed
+from inference.pace import ON_CPU
 from inference.room import Limits
 from inference.sampling import logprobs_of
 from inference.scheduler import Scheduler
@@ -36,7 +37,7 @@ def model() -> Any:
 @pytest.fixture(params=[False, True], ids=["apart", "beside"])
 def scheduler(model: Any, request: pytest.FixtureRequest) -> Iterator[Scheduler]:
     """Once with prompts that are read in passes of their own, and once in the pass of the rows."""
-    limits = Limits(max_rows=4, chunk_tokens=16, reads_beside=request.param)
+    limits = Limits(max_rows=4, chunks=ON_CPU.up_to(16), reads_beside=request.param)
     made = Scheduler(model, prompt_cache=prompt_cache(), limits=limits)
     yield made
     made.close()
@@ -225,7 +226,9 @@ def test_running_rows_go_on_while_a_long_prompt_is_read(scheduler: Scheduler) ->
 
 
 def test_short_prompts_begin_together(model: Any) -> None:
-    scheduler = Scheduler(model, prompt_cache=prompt_cache(), limits=Limits(max_rows=12, chunk_tokens=32))
+    scheduler = Scheduler(
+        model, prompt_cache=prompt_cache(), limits=Limits(max_rows=12, chunks=ON_CPU.up_to(32))
+    )
     for seed in range(12):
         scheduler.add(row(some_prompt(5, seed=seed), 3))
     scheduler.step()  # all prompts are read

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.pace import ON_CPU
 from inference.room import Limits
 from inference.scheduler import Scheduler
 from inference.speculation import FIRST_PAUSE_TOKENS, TRIALS, Lookup, Speculation
@@ -60,7 +61,7 @@ def scheduler_of(model: Any, speculation: Speculation | None) -> Scheduler:
     return Scheduler(
         model,
         prompt_cache=prompt_cache(max_bytes=0),
-        limits=Limits(max_rows=4, chunk_tokens=64),
+        limits=Limits(max_rows=4, chunks=ON_CPU.up_to(64)),
         speculation=speculation,
     )
 
