@@ -1,9 +1,9 @@
 """How MLX computes on NVIDIA cards, where its own choices are made for lengths that repeat themselves.
 
 cuDNN prepares attention anew for each pair of lengths, some 20 to 100 ms each time, and a server meets new
-ones with every chunk that it reads; after 512 of them MLX takes it for an error, and each step fails. A CUDA
-graph of a step is made anew as well when the shapes in it have changed, which takes longer than to launch its
-kernels. Both are read from the environment when MLX is imported.
+ones with every chunk that it reads. A CUDA graph of a step is made anew as well when the shapes in it have
+changed, which takes longer than to launch its kernels. And where hundreds of new ones come in a row, MLX
+raises an error rather than be slow. All this is read from the environment when MLX is imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-SETTINGS = {"MLX_CUDA_USE_CUDNN_SDPA": "0", "MLX_USE_CUDA_GRAPHS": "0"}
+SETTINGS = {
+    "MLX_CUDA_USE_CUDNN_SDPA": "0",
+    "MLX_USE_CUDA_GRAPHS": "0",
+    "MLX_ENABLE_CACHE_THRASHING_CHECK": "0",
+}
 
 
 def suit_server(environment: MutableMapping[str, str]) -> str:

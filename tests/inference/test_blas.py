@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from inference import cuda
 from inference.blas import physical_cores
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -179,3 +180,27 @@ def test_it_lets_mlx_compile_where_there_is_a_compiler(cache_dir: Path, tmp_path
 
 def test_it_leaves_the_choice_of_kernels_to_who_made_it(cache_dir: Path) -> None:
     assert finish(launch(cache_dir, MLX_DISABLE_COMPILE="0"))["environment"]["MLX_DISABLE_COMPILE"] == "0"
+
+
+@pytest.fixture
+def nvidia_backend(tmp_path: Path) -> Path:
+    """A folder for PYTHONPATH in which MLX's backend for NVIDIA cards seems to be installed."""
+    folder = tmp_path / "mlx_cuda_13-0.32.4.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mlx-cuda-13\nVersion: 0.32.4\n")
+    return tmp_path
+
+
+def test_on_an_nvidia_card_settings_are_chosen_with_which_lengths_may_be_new(
+    cache_dir: Path, nvidia_backend: Path
+) -> None:
+    found = finish(launch(cache_dir, PYTHONPATH=str(nvidia_backend)))
+    assert found["library"] == "None"
+    chosen = {name: found["environment"].get(name) for name in cuda.SETTINGS}
+    assert chosen == dict.fromkeys(cuda.SETTINGS, "0")
+
+
+def test_what_an_operator_has_chosen_for_an_nvidia_card_stays(cache_dir: Path, nvidia_backend: Path) -> None:
+    found = finish(launch(cache_dir, PYTHONPATH=str(nvidia_backend), MLX_USE_CUDA_GRAPHS="1"))
+    assert found["environment"]["MLX_USE_CUDA_GRAPHS"] == "1"
+    assert found["environment"]["MLX_CUDA_USE_CUDNN_SDPA"] == "0"
