@@ -6,6 +6,7 @@ Whichever it was, it becomes a grammar of llguidance, which is compiled in infer
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_CHOICES = 1000
 GUIDED = ("json", "regex", "choice", "grammar")
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+ASCII_CLASSES = {"d": "[0-9]", "D": "[^0-9]", "w": "[0-9A-Za-z_]", "W": "[^0-9A-Za-z_]"}
 ANY_OBJECT = {"type": "object"}
 WHITESPACE = r"[ \t\r\n]{1,24}"
 """What may stand between the parts of JSON: enough to indent, too little to go on for ever."""
@@ -101,7 +104,7 @@ def _guided(param: str, kind: str, value: Any) -> Structure:
         case "json_object":
             raise invalid_type(param, "a boolean", value)
         case "regex":
-            return Structure(param, LLMatcher.grammar_from_regex(_text(param, value)))
+            return Structure(param, LLMatcher.grammar_from_regex(_ascii(_text(param, value))))
         case "choice":
             return Structure(param, LLMatcher.grammar_from_lark(_choice(param, value)))
         case "grammar":
@@ -109,6 +112,11 @@ def _guided(param: str, kind: str, value: Any) -> Structure:
         case _:
             known = "'json', 'json_object', 'regex', 'choice' and 'grammar' (in Lark's notation)"
             raise unsupported(param, f"'{param}' is not supported. This server knows {known}.")
+
+
+def _ascii(regex: str) -> str:
+    r"""`\d` and `\w` as in the patterns of JSON schemas and as vLLM has them: no date has Arabic digits."""
+    return ESCAPED.sub(lambda found: ASCII_CLASSES.get(found[1], found[0]), regex)
 
 
 def _schema(param: str, value: Any) -> dict[str, Any]:

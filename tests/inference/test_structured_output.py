@@ -10,11 +10,12 @@ import pytest
 from llguidance import LLMatcher
 
 from inference.errors import GenerationFailed
+from inference.fields import Fields
 from inference.grammars import Grammars
 from inference.pace import ON_CPU
 from inference.room import Limits
 from inference.scheduler import Scheduler
-from inference.structure import Structure
+from inference.structure import Structure, read_structure
 from tests.inference.conftest import TINY
 from tests.inference.test_answers_over_http import chat, completion, events, refusal
 from tests.inference.test_scheduler import alone, row, some_prompt, tokens, until_idle
@@ -151,6 +152,30 @@ def test_what_cannot_be_followed_is_refused_before_anything_runs(
     assert error["param"] == param
     if code is not None:
         assert error["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("regex", "text", "fits"),
+    [
+        (r"\d{4}-\d\d", "2024-07", True),
+        (r"\d{4}", "١٢٣٤", False),
+        (r"[\d-]+", "12-34", True),
+        (r"[^\d]+", "abc", True),
+        (r"\D\W", "a!", True),
+        (r"\w+", "größe", False),
+        (r"\\d", r"\d", True),
+        (r"[äöü]\w", "äb", True),
+    ],
+)
+def test_digits_and_words_of_a_regex_are_ascii(
+    grammars: Grammars, demo_tokenizer: PreTrainedTokenizerFast, regex: str, text: str, *, fits: bool
+) -> None:
+    structure = read_structure(Fields({"guided_regex": regex}))
+    assert structure is not None
+    matcher = grammars.matcher(structure)
+    ids = demo_tokenizer.encode(text, add_special_tokens=False)
+    followed = matcher.try_consume_tokens(ids) == len(ids)
+    assert (followed and matcher.is_accepting()) == fits
 
 
 def test_guided_rows_and_free_rows_share_a_batch(grammars: Grammars) -> None:
