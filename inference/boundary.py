@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OK, UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_LARGE = 200, 401, 404, 405, 413
+OK, UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_LARGE, UNSUPPORTED_MEDIA = 200, 401, 404, 405, 413, 415
 CLIENT_CLOSED_REQUEST, INTERNAL_ERROR, UNAVAILABLE = 499, 500, 503
 RETRY_AFTER_SECONDS = "2"
 STREAM_HEADERS = [
@@ -156,6 +156,7 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
 
     async def _run(self, receive: Receive) -> None:
         self._check_method_and_key()
+        self._check_encoding()
         try:
             body = await read_body(receive, limit=self.serving.max_body_bytes)
         except BodyTooLarge as error:
@@ -219,6 +220,15 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
             message = "This server needs its API key: send it as 'Authorization: Bearer KEY'."
             challenge = {"WWW-Authenticate": "Bearer"}
             raise ApiError(UNAUTHORIZED, "invalid_api_key", message, headers=challenge)
+
+    def _check_encoding(self) -> None:
+        """A compressed body would be told to be no JSON, which helps nobody."""
+        encoding = header(self.scope, b"content-encoding") or "identity"
+        if encoding.lower() != "identity":
+            message = (
+                f"This server does not read bodies encoded as {encoding!r}. Send it without Content-Encoding."
+            )
+            raise ApiError(UNSUPPORTED_MEDIA, "unsupported_encoding", message)
 
     async def _refuse(self, error: ApiError) -> None:
         """Say what went wrong: with its own status, or in a stream that has begun as an event.

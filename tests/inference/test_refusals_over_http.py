@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,14 @@ def test_a_wrong_method_says_which_is_right(tiny_http: httpx.Client) -> None:
 def test_a_body_over_the_limit_is_refused(tiny_http: httpx.Client) -> None:
     response = tiny_http.post("/v1/chat/completions", content=b" " * (1024**2 + 1))
     assert refusal(response, 413)["code"] == "request_too_large"
+
+
+def test_a_compressed_body_is_refused_for_being_so(tiny_http: httpx.Client) -> None:
+    packed = gzip.compress(json.dumps(completion()).encode())
+    response = tiny_http.post("/v1/completions", content=packed, headers={"Content-Encoding": "gzip"})
+    assert refusal(response, 415)["code"] == "unsupported_encoding"
+    plain = {"Content-Encoding": "identity"}
+    assert tiny_http.post("/v1/completions", json=completion(), headers=plain).status_code == 200
 
 
 def logged(caplog: pytest.LogCaptureFixture, request_id: str) -> str:
