@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from inference.kept_state import keeps_every_token
+from inference.kept_state import can_batch, keeps_every_token
 from inference.pace import Pace
 from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler
@@ -60,7 +60,7 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     began = time.monotonic()
     rehearsal = _Rehearsal(scheduler, until=began + MOST_SECONDS)
     try:
-        rehearsal.begin_rows(context_length)
+        rehearsal.begin_rows(limits.max_rows if can_batch(model) else 1, context_length)
         for begin, learns in enumerate((Pace(limits.chunks), pace)):
             every_size.learns = learns
             rehearsal.read(range(begin, begin + min(LONG_CHUNKS * limits.chunks.most, context_length - 1)))
@@ -104,10 +104,12 @@ class _Rehearsal:
     def _is_over(self) -> bool:
         return time.monotonic() >= self._until
 
-    def begin_rows(self, context_length: int) -> None:
-        for length, kind in zip(SHORT_TOKENS, KINDS, strict=True):
-            self._rows.append(_row(range(length), context_length - length, kind))
-            self._begin(self._rows[-1])
+    def begin_rows(self, most: int, context_length: int) -> None:
+        """As many as may run beside a long prompt, or one after the other."""
+        for length, kind in [*zip(SHORT_TOKENS, KINDS, strict=True)][: most - 1 or None]:
+            row = _row(range(length), context_length - length if most > 1 else STEPS_BETWEEN, kind)
+            self._rows.append(row)
+            self._begin(row)
 
     def read(self, prompt: range) -> None:
         self._begin(_row(prompt, 1, KINDS[0]))

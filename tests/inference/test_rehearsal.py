@@ -59,6 +59,17 @@ def test_a_short_context_and_models_that_read_apart_are_no_obstacle() -> None:
     assert sum(tokens for _, tokens in watched.shapes if tokens > 1) >= 64
 
 
+@pytest.mark.usefixtures("within_an_hour")
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_few_rows_are_enough(most: int) -> None:
+    model = tiny_model()
+    watched = Watched(model)
+    limits = limits_of(model, max_rows=most, chunk_tokens=64)
+    rehearse(watched, limits, context_length=CONTEXT_LENGTH)
+    read = sum(rows * tokens for rows, tokens in watched.shapes)
+    assert read > 2 * 2 * 64  # both of the long prompts
+
+
 def test_it_ends_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference.rehearsal.MOST_SECONDS", 0.0)
     watched = Watched(tiny_model())
