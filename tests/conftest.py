@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from django.utils import translation
 
 from endpoints import snapshot
 from tests import services
@@ -53,6 +54,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def no_routing_table() -> None:
     """A process has none when it starts, whichever tests came before in this one."""
     snapshot.install(snapshot.Snapshot(revision=-1, targets=()))
+
+
+@pytest.fixture(autouse=True)
+def no_language() -> None:
+    """Nor a language: Django leaves a thread with that of the last page it served."""
+    translation.deactivate()
 
 
 @pytest.fixture
