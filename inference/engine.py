@@ -38,8 +38,10 @@ LOADING = "The model is being loaded. Try again in a moment."
 STOPPING = "The server is shutting down. Try again in a moment, or on another one."
 BEGUN_ANEW = "The engine failed while it was working on this request, and has begun anew. Try again."
 GATHER_SECONDS = 0.01
-"""How long the engine, when it has been idle, waits at the most for requests that are being tokenised. Rows
-that begin together share every step."""
+"""How long the engine, when it has been idle, waits for the next one of requests that are being tokenised.
+Rows that begin together share every step."""
+MOST_GATHER_SECONDS = 0.25
+"""How long it waits for all of them."""
 LOOK_SECONDS = 0.001
 MOST_FAILURES = 3
 """So many steps that fail one after the other, and the engine gives up: /health says so, and why."""
@@ -263,13 +265,15 @@ class Engine:
 
     def _gather(self, backend: Backend) -> None:
         """What is about to come in, too."""
-        until = time.monotonic() + self._gather_seconds
+        began = time.monotonic()
+        until = began + self._gather_seconds
         while self._coming and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 work = self._inbox.get(timeout=min(left, LOOK_SECONDS))
                 if work is None:
                     return
                 backend.add(work)
+                until = max(until, min(time.monotonic() + self._gather_seconds, began + MOST_GATHER_SECONDS))
 
     def _die(self, error: InferenceError) -> None:
         self.failure = error

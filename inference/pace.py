@@ -24,9 +24,6 @@ SMALLEST_CHUNK_TOKENS = 16
 """Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
 IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
-BURST_CHUNK_FACTOR = 8
-"""The same when short prompts wait together. Read in one pass, their rows begin together and share every
-step; one after the other, each step of the first ones would be one that the others have to take again."""
 MOST_STEPS_READ = 4
 """How many usual chunks may be read at once for prompts that outnumber the running rows."""
 NEWS_SHARE = 0.25
@@ -58,23 +55,28 @@ class Sizes(NamedTuple):
     tokens, since fewer hardly take less time, and no larger than `most`, above which reading hardly gets
     faster. Once in a while it may be as little as `probe`, to see what a start costs. Rows and the chunk
     beside them are together a number of so many `significant_bits`.
+
+    While no row is decoding, short prompts that wait together are read at once if they are a `burst` at the
+    most. Their rows begin together and share every step; one after the other, each step of the first ones
+    would be one that the others have to take again.
     """
 
     least: int
     most: int
     probe: int
+    burst: int
     significant_bits: int
 
     def up_to(self, most: int) -> Sizes:
-        """The same, and none larger than that."""
-        return self._replace(least=min(self.least, most), most=most)
+        """The same, and none larger than that; bursts by as much smaller or larger."""
+        return self._replace(least=min(self.least, most), most=most, burst=self.burst * most // self.most)
 
 
-ON_CPU = Sizes(least=4, most=64, probe=1, significant_bits=3)
+ON_CPU = Sizes(least=4, most=64, probe=1, burst=1024, significant_bits=3)
 """Every token less is time less, but a prompt has to get on."""
-ON_METAL = Sizes(least=32, most=1024, probe=8, significant_bits=3)
+ON_METAL = Sizes(least=32, most=1024, probe=8, burst=8192, significant_bits=3)
 """A GPU works on so many rows of a matrix as fast as on one."""
-ON_CUDA = Sizes(least=32, most=1024, probe=32, significant_bits=1)
+ON_CUDA = Sizes(least=32, most=1024, probe=32, burst=8192, significant_bits=1)
 """Here matrices of a size that is new are multiplied after some milliseconds of preparation, for each layer's
 kinds of them: so there are few sizes, and all are met before clients come (see inference/rehearsal.py)."""
 
@@ -124,8 +126,8 @@ class Pace:
         decoding. `unread` is how much is left of each prompt.
         """
         if not running:
-            most = self._most_tokens * BURST_CHUNK_FACTOR
-            return max(self._most_tokens * IDLE_CHUNK_FACTOR, _within(unread, lambda _: most))
+            at_once = _within(unread, lambda _: self._sizes.burst)
+            return max(self._most_tokens * IDLE_CHUNK_FACTOR, at_once)
         usual = self._usual_tokens(running, beside=beside)
         return max(usual, _within(unread, lambda count: usual * min(count / running, MOST_STEPS_READ)))
 

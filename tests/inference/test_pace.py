@@ -88,7 +88,7 @@ def test_it_reads_much_when_nobody_waits() -> None:
 def test_short_prompts_that_come_together_are_read_together_when_nobody_waits() -> None:
     pace = Pace(ON_CPU.up_to(64))
     assert pace.chunk_tokens(running=0, unread=[40] * 8) == 320
-    assert pace.chunk_tokens(running=0, unread=[40] * 30) == 480
+    assert pace.chunk_tokens(running=0, unread=[40] * 30) == 1000
     assert pace.chunk_tokens(running=0, unread=[4000, 20]) == 128
 
 

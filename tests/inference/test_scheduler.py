@@ -118,7 +118,7 @@ def test_a_prompt_that_is_known_is_judged_all_the_same(scheduler: Scheduler) -> 
 
 def test_rows_that_leave_do_not_disturb_the_others(model: Any, scheduler: Scheduler) -> None:
     staying = [row(some_prompt(20, seed=1), 25), row(some_prompt(5, seed=2), 25)]
-    leaving = [row(some_prompt(9, seed=3), 500), row(some_prompt(200, seed=4), 500)]
+    leaving = [row(some_prompt(9, seed=3), 500), row(some_prompt(400, seed=4), 500)]
     for one in (staying[0], leaving[0], staying[1], leaving[1]):
         scheduler.add(one)
     seen: dict[Row, list[Step]] = {}
