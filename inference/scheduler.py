@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from inference.batch import Batch, Made
+from inference.budget import Budget
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.kept_state import can_batch, fresh_caches
 from inference.memory import is_lack_of_memory
@@ -27,8 +28,6 @@ from inference.suspects import Suspects
 from inference.work import Row, Step, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from inference.prompt_cache import PromptCache
     from inference.reading import Group
     from inference.room import Limits, Room
@@ -54,7 +53,7 @@ class Scheduler:
     ) -> None:
         self._model = model
         self._prompt_cache = prompt_cache
-        self._room = room
+        self._budget = Budget(room, prompt_cache)
         self._speculation = speculation
         self._limits = limits
         self._max_rows = limits.max_rows if can_batch(model) else 1
@@ -73,12 +72,8 @@ class Scheduler:
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes of keys and values: what running rows need, what the prompt cache holds, what both may."""
-        kept = {"prompt_cache_bytes": self._prompt_cache.nbytes}
-        if self._room is None:
-            return kept
-        needed = self._room.needs(self._load)
-        return {"kv_bytes": needed, **kept, "kv_budget_bytes": self._room.budget_bytes}
+        """Bytes of keys and values, by name."""
+        return self._budget.figures(self._load)
 
     @property
     def has_work(self) -> bool:
@@ -120,7 +115,7 @@ class Scheduler:
     def _begin_anew(self) -> None:
         self._batch = Batch(self._model, most_padded_bytes=self._limits.most_padded_bytes)
         keeps = self._prompt_cache.cuts_anywhere
-        self._reader = Reader(self._model, keep=self._keep, keeps_on_the_way=keeps)
+        self._reader = Reader(self._model, keep=self._budget.keep, keeps_on_the_way=keeps)
 
     def _advance(self, steps: list[tuple[Row, Step]]) -> None:
         """Let the model work, and learn from how long it took."""
@@ -182,7 +177,7 @@ class Scheduler:
         if any(row.cancelled for row in self._waiting):
             self._waiting = deque(row for row in self._waiting if not row.cancelled)
         for reading in self._reader.remove(lambda seat: seat.row.cancelled):
-            self._keep(reading.seat.tokens, reading.caches)
+            self._budget.keep(reading.seat.tokens, reading.caches)
             self._suspects.forget(reading.seat.row)
         self._end([seat for seat in self._batch.seats if seat.row.cancelled])
 
@@ -215,22 +210,14 @@ class Scheduler:
 
     def _has_room(self, row: Row) -> bool:
         """Whether the row can join. When nothing runs it can: what fits never is refused before it waits."""
-        if self._room is None or not self.running:
-            return True
-        load = self._load.joined_by(len(row.tokens))
-        if not self._room.fits(load):
-            return False
-        self._prompt_cache.make_room(self._room.left_by(load))
-        return True
+        return not self.running or self._budget.admits(self._load.joined_by(len(row.tokens)))
 
     def _give_way(self) -> None:
         """When the rows have grown too large, the prompt cache makes room for them, then the youngest rows
         do: they wait, and go on from what they had said."""
-        if self._room is None:
-            return
-        while self.running > 1 and not self._room.fits(self._load):
+        while self.running > 1 and not self._budget.fits(self._load):
             self._set_aside()
-        self._prompt_cache.make_room(self._room.left_by(self._load))
+        self._budget.make_room_for(self._load)
 
     def _set_aside(self) -> None:
         if readings := self._reader.readings:
@@ -292,17 +279,10 @@ class Scheduler:
     def _end(self, seats: list[Seat]) -> None:
         """These rows leave the batch; what they read and said is kept."""
         for seat in seats:
-            self._keep(seat.tokens, self._batch.extract(seat))
+            self._budget.keep(seat.tokens, self._batch.extract(seat))
             self._suspects.forget(seat.row)
         if seats:
             self._batch.leave(seats)
-
-    def _keep(self, tokens: Sequence[int], caches: Sequence[Any]) -> None:
-        try:
-            self._prompt_cache.store(tokens, caches)
-        except Exception:  # such as a lack of memory: then the cache is the first thing to go
-            logger.exception("What was read could not be kept. The prompt cache is emptied.")
-            self._prompt_cache.clear()
 
     def _recover(self, failure: Exception) -> list[tuple[Row, Step]]:
         """Begin a new batch. The end of the rows that must be given up."""
