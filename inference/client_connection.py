@@ -5,6 +5,7 @@ from __future__ import annotations
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ollaproject.request_scope import refuse_tunnel
 from ollaproject.wire.declined_upgrade import asks_for_another, plain_head
 
 
@@ -12,8 +13,7 @@ class ClientConnection(HttpToolsProtocol):
     """No other protocol is spoken here, and no tunnel opened."""
 
     def on_headers_complete(self) -> None:
-        if self.parser.get_method() == b"CONNECT":
-            raise ValueError("What follows was meant for the tunnel, and must not be read (RFC 9110, 9.3.6).")
+        refuse_tunnel(self.parser)
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
