@@ -23,9 +23,8 @@ from inference.kv_file import fingerprint_of
 from inference.limits import limits_of
 from inference.loader import LoadedModel, Making, load_chat_model
 from inference.memory import KvCost, budget_bytes, held_by_mlx, set_wired_limit
-from inference.on_cpu import computes_on_cpu
 from inference.prompt_cache import PromptCache
-from inference.rehearsal import rehearse
+from inference.rehearsal import known_pace
 from inference.room import Room
 from inference.sampling_fields import usual_sampling
 from inference.scheduler import Scheduler
@@ -157,7 +156,7 @@ def build(models: ModelOptions) -> Backend:
         limits=limits,
         room=room,
         speculation=_speculation(chat, models),
-        pace=None if computes_on_cpu() else rehearse(chat.model, limits, context_length=chat.context_length),
+        pace=known_pace(chat.model, limits, context_length=chat.context_length),
     )
     return Backend(chat, encoder, scheduler)
 

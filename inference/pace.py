@@ -116,7 +116,6 @@ class Pace:
 
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
-        self._most_tokens = sizes.most
         self._step_seconds = 0.0  # of a step that reads nothing
         self._apart, self._beside = Reads(), Reads()
         self._chunks = deque([min(FIRST_CHUNK_TOKENS, sizes.most)], maxlen=LATEST_CHUNKS)  # beside rows
@@ -127,7 +126,7 @@ class Pace:
         """
         if not running:
             at_once = _within(unread, lambda _: self._sizes.burst)
-            return max(self._most_tokens * IDLE_CHUNK_FACTOR, at_once)
+            return max(self._sizes.most * IDLE_CHUNK_FACTOR, at_once)
         usual = self._usual_tokens(running, beside=beside)
         return max(usual, _within(unread, lambda count: usual * min(count / running, MOST_STEPS_READ)))
 
@@ -139,7 +138,7 @@ class Pace:
             (self._sizes.least, SHARE_BESIDE) if beside else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP)
         )
         rows = running if beside else 0
-        most = min((max(self._chunks) + rows) * GROWTH - rows, self._most_tokens)
+        most = self._grown(max(self._chunks), rows)
         tokens = max(int(min(self._affordable_tokens(reads.cost, share), most)), smallest)
         tokens = self._rounded(tokens, rows)
         if reads.would_tell_costs_apart(tokens):
@@ -147,7 +146,7 @@ class Pace:
         smaller = tokens // PROBE_FACTOR
         if smaller >= (self._sizes.probe if beside else SMALLEST_CHUNK_TOKENS):
             return smaller
-        return self._rounded(min((tokens + rows) * GROWTH - rows, self._most_tokens), rows)
+        return self._rounded(self._grown(tokens, rows), rows)
 
     def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
         """A step took `seconds`. Rows were decoding in it or not, and so many tokens of prompts were read."""
@@ -155,10 +154,14 @@ class Pace:
             of_reading = seconds - (self._step_seconds if decoding else 0.0)
             (self._beside if beside else self._apart).note(read_tokens, max(of_reading, 0.0))
             if decoding:
-                self._chunks.append(min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._most_tokens))
+                self._chunks.append(min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._sizes.most))
         elif decoding:
             known = self._step_seconds
             self._step_seconds = _moved_towards(known, seconds) if known else seconds
+
+    def _grown(self, tokens: int, rows: int) -> int:
+        """The most that may follow so many."""
+        return min((tokens + rows) * GROWTH - rows, self._sizes.most)
 
     def _rounded(self, tokens: int, rows: int) -> int:
         """No more than so many, unless nothing were left."""
@@ -170,7 +173,7 @@ class Pace:
 
     def _affordable_tokens(self, cost: Cost, share: float) -> float:
         if not cost.token:
-            return self._most_tokens
+            return self._sizes.most
         seconds = max(self._step_seconds * share, cost.start * WORTH_ITS_START)
         return (seconds - cost.start) / cost.token
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from inference.kept_state import can_batch, keeps_every_token
+from inference.on_cpu import computes_on_cpu
 from inference.pace import Pace
 from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler
@@ -51,6 +52,11 @@ KINDS: tuple[dict[str, Any], ...] = (
 CACHE_BYTES = 256 * 1024**2
 
 
+def known_pace(model: Any, limits: Limits, *, context_length: int) -> Pace | None:
+    """That of a rehearsal, where the model computes on a GPU. None on a processor: nothing is known yet."""
+    return None if computes_on_cpu() else rehearse(model, limits, context_length=context_length)
+
+
 def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     """Run it once. What is known afterwards of how long steps and reading take. Never raises."""
     pace = Pace(limits.chunks)
@@ -61,7 +67,7 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     rehearsal = _Rehearsal(scheduler, until=began + MOST_SECONDS)
     try:
         rehearsal.begin_rows(limits.max_rows if can_batch(model) else 1, context_length)
-        for begin, learns in enumerate((Pace(limits.chunks), pace)):
+        for begin, learns in enumerate((every_size.learns, pace)):
             every_size.learns = learns
             rehearsal.read(range(begin, begin + min(LONG_CHUNKS * limits.chunks.most, context_length - 1)))
         rehearsal.end_rows()

@@ -15,9 +15,8 @@ from mlx_lm.models.cache import BatchKVCache, KVCache
 from mlx_lm.sample_utils import make_sampler
 
 from inference.limits import limits_of
-from inference.on_cpu import computes_on_cpu
 from inference.prompt_cache import PromptCache
-from inference.rehearsal import rehearse
+from inference.rehearsal import known_pace
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
@@ -53,7 +52,7 @@ class Ours:
             model,
             prompt_cache=PromptCache(max_bytes=PROMPT_CACHE_BYTES, cuts_anywhere=True),
             limits=limits,
-            pace=None if computes_on_cpu() else rehearse(model, limits, context_length=ENDLESS_TOKENS),
+            pace=known_pace(model, limits, context_length=ENDLESS_TOKENS),
         )
 
     def add(self, prompt: list[int], max_tokens: int) -> int:
