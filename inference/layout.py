@@ -22,7 +22,8 @@ FEWEST_OUTPUTS = 512
 
 
 def lay_out(model: Any) -> None:
-    """Turn round what float32 products multiply with; changes `model` in place, and nothing that it says."""
+    """Turn round what float32 products multiply with; changes `model` in place, and what it says by rounding
+    at the most."""
     modules = [module for module in model.modules() if "weight" in module]
     products = [module for module in modules if isinstance(module, PRODUCTS)]
     widths = {_outputs(module) for module in products}

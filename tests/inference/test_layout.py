@@ -12,6 +12,7 @@ from inference.layout import FEWEST_OUTPUTS, lay_out
 from tests.inference.families import FAMILIES, family_model
 
 IDS = mx.array([[5, 6, 7, 8, 9, 10]])
+ROUNDING = 1e-5
 
 
 def is_turned(module: Any) -> bool:
@@ -38,6 +39,11 @@ class Wide(nn.Module):
         return head(hidden)
 
 
+def is_the_same(logits: Any, before: Any) -> bool:
+    """But for rounding: some processors add in another order when a matrix lies the other way round."""
+    return bool(mx.abs(logits - before).max() <= ROUNDING * mx.abs(before).max())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_says_the_same(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference.layout.FEWEST_OUTPUTS", 1)
@@ -48,7 +54,7 @@ def test_a_model_says_the_same(family: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert any(
         is_turned(module) for module in model.modules() if "weight" in module and module.weight.ndim > 1
     )
-    assert mx.allclose(model(IDS), before, rtol=1e-5, atol=1e-6)
+    assert is_the_same(model(IDS), before)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -60,7 +66,7 @@ def test_the_vocabulary_is_turned_where_it_is_the_head(*, tied: bool) -> None:
     assert is_turned(model.embed_tokens) is tied
     assert tied or is_turned(model.lm_head)
     assert not is_turned(model.hidden)  # too narrow to gain
-    assert mx.array_equal(model(IDS), before)
+    assert is_the_same(model(IDS), before)
 
 
 def test_what_is_no_float32_stays() -> None:
