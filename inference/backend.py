@@ -50,7 +50,8 @@ BUFFERS_SHARE = 1 / 8
 class Backend:
     """A chat model with its rows, and possibly an encoder with its jobs.
 
-    The attributes and counts may be read from anywhere; `add`, `step` and `close` are for the engine thread.
+    The attributes and counts may be read from anywhere; `add`, `step`, `follow_up` and `close` are for the
+    engine thread.
     """
 
     def __init__(self, chat: LoadedModel, encoder: Encoder | None, scheduler: Scheduler | Leader) -> None:
@@ -116,6 +117,10 @@ class Backend:
         if self._embeddings is not None:
             messages += self._embeddings.step()
         return messages
+
+    def follow_up(self) -> list[Message]:
+        """What a step leaves to be done once its messages are under way. Never raises."""
+        return [*self._scheduler.follow_up()]
 
     def restart(self) -> None:
         """Forget all work. The models stay."""

@@ -1,15 +1,20 @@
-"""Rows that the model decodes together: one token for each of them per step, the next step begun before the
-last one is read.
+"""Rows that the model decodes together: one token for each of them per step, the next step made ready before
+the last one is read.
 
 Imports mlx: loaded by the model process only, and everything here runs on the engine thread. The caches
 are mlx-lm's for a row alone; several share one, in which those of like length are padded on the left
 (see inference/ragged.py). To leave copies what others hold, so rows that have left stay as empty places until
 they are many, or until another one joins.
+
+A GPU is given the next step before the last one is read, and is never idle. MLX's threads on a processor take
+hardly anything in advance, so that whoever gives them a step waits for the most of it: there the tokens of
+the last one are read, and on their way to the clients, before the next one is begun.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
@@ -17,8 +22,10 @@ from mlx_lm.models.cache import KVCache
 
 from inference.beside import Chunk, read_beside
 from inference.kept_state import can_take_back
+from inference.odds import Odds
+from inference.on_cpu import computes_on_cpu
 from inference.ragged import RaggedCache, joinable
-from inference.sampling import Draw, draw, logprobs_of, top_tokens
+from inference.sampling import Draw, draw
 from inference.work import Sampling
 
 if TYPE_CHECKING:
@@ -41,39 +48,17 @@ class Made(NamedTuple):
     likeliest: tuple[tuple[int, float], ...] = ()
 
 
-class Odds:
-    """How likely tokens were, and which ones were likeliest, for the rows that asked."""
+class Took(NamedTuple):
+    """How long a step of the rows took, from when the tokens before it were there until its own were, and how
+    many tokens of prompts were read in it.
+    """
 
-    def __init__(self, seats: Sequence[Seat] = (), *arrays: Any) -> None:
-        self._seats = seats
-        self.arrays = arrays  # log probabilities [rows], ids and log probabilities of the likeliest
-
-    @classmethod
-    def of(cls, places: Sequence[Seat | None], logits: Any, tokens: Any) -> Odds:
-        """Of `tokens` [places], which were drawn from `logits` [places, vocabulary]."""
-        asking = [place for place, seat in enumerate(places) if seat and seat.row.top_logprobs is not None]
-        if not asking:
-            return cls()
-        seats = [seat for place in asking if (seat := places[place])]
-        rows = mx.array(asking)
-        logprobs = logprobs_of(logits[rows])
-        chosen = mx.take_along_axis(logprobs, tokens[rows][:, None], axis=-1)[:, 0]
-        most = max(seat.row.top_logprobs or 0 for seat in seats)
-        return cls(seats, chosen, *(top_tokens(logprobs, most) if most else ()))
-
-    def read(self) -> dict[Seat, tuple[float, tuple[tuple[int, float], ...]]]:
-        if not self.arrays:
-            return {}
-        chosen, *likeliest = (array.tolist() for array in self.arrays)
-        pairs = [tuple(zip(*row, strict=True)) for row in zip(*likeliest, strict=True)]
-        return {
-            seat: (chosen[place], pairs[place][: seat.row.top_logprobs] if pairs else ())
-            for place, seat in enumerate(self._seats)
-        }
+    seconds: float
+    read_tokens: int
 
 
 class Batch:
-    """Rows that decode. Per step: `dispatch`, then `read`."""
+    """Rows that decode. Per step: `dispatch`, `read`, `launch`."""
 
     def __init__(self, model: Any, *, most_padded_bytes: float = math.inf) -> None:
         self._model = model
@@ -85,6 +70,12 @@ class Batch:
         self._inputs: Any = None  # what was pending when the step was dispatched
         self._input_odds = Odds()
         self._was_forwarded = False
+        self._begins_early = not computes_on_cpu()
+        self._unlaunched: list[Any] = []
+        self._under_way: int | None = None  # how many tokens of prompts the pending step reads, if it is one
+        self._read_at = 0.0
+        self.took: Took | None = None
+        """The step that was read last; None if what was pending had come with rows, and not by a step."""
 
     @property
     def seats(self) -> list[Seat]:
@@ -112,6 +103,7 @@ class Batch:
         if not self._places:
             self._caches = caches if len(seats) == 1 else self._joinable(caches, len(seats))
             self._places, self._pending, self._pending_odds = [*seats], tokens, Odds()
+            self._under_way = None
             return
         if len(self._places) == 1:
             self._caches = self._joinable(self._caches, 1)
@@ -121,15 +113,14 @@ class Batch:
         self._pending = mx.concatenate([self._pending, tokens])
 
     def join_all(self, groups: Sequence[tuple[Sequence[Seat], list[Any], list[int]]]) -> None:
-        """The same for several groups of a row each: they are copied together once."""
-        if len(groups) == 1:
-            self.join(*groups[0])
-        elif groups:
-            seats, caches, last = zip(*groups, strict=True)
+        """The same for several groups. Those of a row each are copied together once."""
+        single = [group for group in groups if len(group[0]) == 1]
+        for group in groups if len(single) == 1 else [group for group in groups if len(group[0]) > 1]:
+            self.join(*group)
+        if len(single) > 1:
+            seats, caches, last = zip(*single, strict=True)
             joined = [self._joined(layer) for layer in zip(*caches, strict=True)]
-            self.join(
-                [seat for some in seats for seat in some], joined, [token for some in last for token in some]
-            )
+            self.join([seat for (seat,) in seats], joined, [token for (token,) in last])
 
     def _joined(self, caches: Sequence[Any]) -> Any:
         """One cache of a layer, of the plain ones of rows."""
@@ -147,8 +138,18 @@ class Batch:
         left = len(self.seats)
         if not left:
             self._places, self._caches, self._pending = [], [], None
-        elif free_memory or (len(self._places) - left) * EMPTY_SHARE >= len(self._places):
+        elif free_memory or self._has_many_empty_places or self._empty_places_lie_apart:
             self._close_ranks()
+
+    @property
+    def _has_many_empty_places(self) -> bool:
+        return self._places.count(None) * EMPTY_SHARE >= len(self._places)
+
+    @property
+    def _empty_places_lie_apart(self) -> bool:
+        """Whether the others need not be copied. A long row that has left would cost every step the most."""
+        empty = {place for place, seat in enumerate(self._places) if seat is None}
+        return all(isinstance(cache, RaggedCache) and cache.holds_apart(empty) for cache in self._caches)
 
     def extract(self, seat: Seat) -> list[Any]:
         """Plain caches of what the row's `tokens` are."""
@@ -160,29 +161,31 @@ class Batch:
     @property
     def goes_on(self) -> bool:
         """Whether any row wants a token behind the pending one."""
-        return not all(seat.has_begun and seat.row.max_tokens == 1 for seat in self.seats)
+        return any(len(seat.row.said) + seat.has_begun < seat.row.max_tokens for seat in self.seats)
 
-    def dispatch(self) -> None:
-        """Let the device compute the tokens that follow the pending ones; wait for nothing."""
-        self._begin_step()
-        if self._was_forwarded:
-            self._draw(self._model(self._inputs[:, None], cache=self._caches)[:, -1])
-            mx.async_eval(self._pending, *self._pending_odds.arrays)
-
-    def dispatch_beside(self, chunks: Sequence[Chunk]) -> None:
-        """The same, with chunks of prompts in the pass of the model. Waits until they are read, so that it is
-        known how long that takes. For a batch that goes on.
+    def dispatch(self, chunks: Sequence[Chunk] = ()) -> None:
+        """Make the step ready that follows the pending tokens; wait for nothing. With `chunks`, which are for
+        a batch that goes on, prompts are read in the same pass of the model.
         """
-        self._begin_step()
+        self._inputs, self._input_odds, was_under_way = self._pending, self._pending_odds, self._under_way
+        self._was_forwarded = self.goes_on
+        self.took = None if was_under_way is None else Took(0.0, was_under_way)
+        self._under_way = None
+        if not self._was_forwarded:
+            return
         with read_beside(self._inputs[:, None], self._caches, chunks) as (tokens, caches):
             logits = self._model(tokens, cache=caches)
         self._draw(logits[: len(self._places), -1])
         held = [cache.state for chunk in chunks for cache in chunk.caches]
-        mx.eval(self._pending, *self._pending_odds.arrays, held)
+        self._unlaunched = [self._pending, *self._pending_odds.arrays, held]
+        self._under_way = sum(len(chunk.tokens) for chunk in chunks)
+        if self._begins_early:
+            self.launch()
 
-    def _begin_step(self) -> None:
-        self._inputs, self._input_odds = self._pending, self._pending_odds
-        self._was_forwarded = self.goes_on
+    def launch(self) -> None:
+        """Let the device compute what was made ready."""
+        arrays, self._unlaunched = self._unlaunched, []
+        mx.async_eval(arrays)
 
     def _draw(self, logits: Any) -> None:
         """What the rows say next, by their `logits` [places, vocabulary]; nothing is computed yet."""
@@ -198,6 +201,9 @@ class Batch:
         """The tokens that were pending when the step was dispatched, which are in the caches now."""
         made = []
         tokens, odds = self._inputs.tolist(), self._input_odds.read()
+        before, self._read_at = self._read_at, time.monotonic()
+        if self.took is not None:
+            self.took = self.took._replace(seconds=self._read_at - before)
         for place, seat in enumerate(self._places):
             if seat is None:
                 continue
@@ -236,7 +242,7 @@ class Batch:
                 cache.trim(len(guess) - right)
         said = [pending, *guess[:right]]
         seat.tokens += said
-        self._pending, self._pending_odds = drawn[right : right + 1], Odds()
+        self._pending, self._pending_odds, self._under_way = drawn[right : right + 1], Odds(), None
         return [Made(seat, token) for token in said]
 
     def _processed(self, logits: Any, inputs: Any) -> Any:
@@ -244,7 +250,8 @@ class Batch:
         busy = [place for place, seat in enumerate(self._places) if seat is not None and not seat.is_plain]
         if not busy:
             return logits
-        mx.async_eval(logits, inputs)  # a grammar has to know the token: meanwhile the device goes on
+        if self._begins_early:
+            mx.async_eval(logits, inputs)  # a grammar has to know the token: meanwhile the device goes on
         rows = [
             self._seat(place).processed(logits[place : place + 1], inputs[place : place + 1])
             for place in busy

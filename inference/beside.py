@@ -99,8 +99,11 @@ class Joint:
 @contextmanager
 def read_beside(tokens: Any, caches: list[Any], chunks: Sequence[Chunk]) -> Generator[tuple[Any, list[Any]]]:
     """What to give the model in place of `tokens` [rows, 1] and their `caches`. Its logits may have a row for
-    every token; those of the chunks come last.
+    every token; those of the chunks come last. Without chunks nothing changes.
     """
+    if not chunks:
+        yield tokens, caches
+        return
     rows = tokens.shape[0]
     pieces = [mx.array(chunk.tokens, dtype=tokens.dtype)[:, None] for chunk in chunks]
     offset = _offsets(caches[0], chunks)

@@ -55,6 +55,9 @@ class EncoderBackend(Backend):
     def step(self) -> list[Message]:
         return [*self._jobs.step()]
 
+    def follow_up(self) -> list[Message]:
+        return []
+
     def close(self) -> None:
         """Nothing is held but arrays."""
 

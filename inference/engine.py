@@ -226,14 +226,15 @@ class Engine:
     def _generate(self, backend: Backend) -> None:
         while not self._is_over(backend):
             self._take_work(backend)
-            if messages := self._step(backend):
-                self._call_loop(self._deliver, messages)
+            self._step(backend)
 
-    def _step(self, backend: Backend) -> list[Message]:
+    def _step(self, backend: Backend) -> None:
         """One step. When it fails in spite of everything, the engine begins anew, unless it keeps failing."""
         self._step_began = time.monotonic()
         try:
-            messages = backend.step()
+            for half in (backend.step, backend.follow_up):
+                if messages := half():
+                    self._call_loop(self._deliver, messages)
             self._failures = 0
         except Exception:
             self._failures += 1
@@ -242,10 +243,8 @@ class Engine:
             logger.exception("The engine has failed, and begins anew.")
             backend.restart()
             self._call_loop(self._fail_open, GenerationFailed(BEGUN_ANEW))
-            return []
         finally:
             self._step_began = None
-        return messages
 
     def _is_over(self, backend: Backend) -> bool:
         if self._stop_at is None:

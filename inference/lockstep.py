@@ -216,6 +216,10 @@ class Leader:
         self._group.tell(turn)
         return [self._told(row, step) for row, step in self._scheduler.take(turn, self._open)]
 
+    def follow_up(self) -> list[tuple[Row, Step]]:
+        """Nothing: all machines do that at the beginning of their next step."""
+        return []
+
     def restart(self) -> None:
         raise ModelError(OUT_OF_STEP)
 

@@ -26,8 +26,8 @@ IDLE_CHUNK_FACTOR = 2
 """How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 MOST_STEPS_READ = 4
 """How many usual chunks may be read at once for prompts that outnumber the running rows."""
-NEWS_SHARE = 0.25
-"""How much of what is known to take so long is made of the latest measurement."""
+NEWS_SHARE, RARE_NEWS_SHARE = 0.25, 0.5
+"""How much of what is known to take so long is made of the latest measurement: more, if it was asked for."""
 REMEMBERED_READS = 16
 LATEST_READS = 5
 PROBE_FACTOR = 4
@@ -40,8 +40,11 @@ FIRST_CHUNK_TOKENS = 64
 SHARE_OF_STEP = 0.85
 """How long a chunk may take, in steps. Some take longer than was foreseen: these, too, are to be over before
 running rows have waited for two of their steps."""
-SHARE_BESIDE = 0.75
+SHARE_BESIDE = 0.6
 """The same in the pass of the rows."""
+LONGEST_UNSEEN = 12
+"""After so many steps that read beside the rows, one reads nothing, to see what a step takes meanwhile. A
+machine may have become slower: that must not look as if reading had, nor the other way round."""
 WORTH_ITS_START = 1.5
 """Where it takes longer than that only to begin, a chunk may take so many times that."""
 LATEST_CHUNKS = 2
@@ -117,16 +120,23 @@ class Pace:
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
         self._step_seconds = 0.0  # of a step that reads nothing
+        self._unseen = 0  # chunks since one of these
+        self._looks = False  # whether a step reads nothing in order to be measured
         self._apart, self._beside = Reads(), Reads()
         self._chunks = deque([min(FIRST_CHUNK_TOKENS, sizes.most)], maxlen=LATEST_CHUNKS)  # beside rows
 
     def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
         """How many tokens of prompts the next step should read, all prompts together, while so many rows are
-        decoding. `unread` is how much is left of each prompt.
+        decoding. `unread` is how much is left of each prompt. Beside rows it is now and then none.
         """
         if not running:
             at_once = _within(unread, lambda _: self._sizes.burst)
             return max(self._sizes.most * IDLE_CHUNK_FACTOR, at_once)
+        if beside:
+            self._unseen += 1
+            if self._unseen > LONGEST_UNSEEN:
+                self._unseen, self._looks = 0, True
+                return 0
         usual = self._usual_tokens(running, beside=beside)
         return max(usual, _within(unread, lambda count: usual * min(count / running, MOST_STEPS_READ)))
 
@@ -156,8 +166,9 @@ class Pace:
             if decoding:
                 self._chunks.append(min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._sizes.most))
         elif decoding:
-            known = self._step_seconds
-            self._step_seconds = _moved_towards(known, seconds) if known else seconds
+            known, share = self._step_seconds, RARE_NEWS_SHARE if self._looks else NEWS_SHARE
+            self._step_seconds = _moved_towards(known, seconds, share) if known else seconds
+            self._unseen, self._looks = 0, False
 
     def _grown(self, tokens: int, rows: int) -> int:
         """The most that may follow so many."""
@@ -178,8 +189,8 @@ class Pace:
         return (seconds - cost.start) / cost.token
 
 
-def _moved_towards(known: float, seconds: float) -> float:
-    return known + NEWS_SHARE * (seconds - known)
+def _moved_towards(known: float, seconds: float, share: float = NEWS_SHARE) -> float:
+    return known + share * (seconds - known)
 
 
 def _within(unread: Sequence[int], most: Callable[[int], float]) -> int:

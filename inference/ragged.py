@@ -16,93 +16,10 @@ from mlx_lm.models.base import create_causal_mask
 from mlx_lm.models.cache import BatchKVCache, KVCache
 
 from inference.on_cpu import attention as computed_attention
+from inference.part import Part, choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-GROWTH_TOKENS = 256
-"""How much longer an array becomes when it is full."""
-TOKENS_AXIS = 2
-
-
-class Part:
-    """Rows that share arrays [rows, heads, tokens, dimensions], padded on the left to `length`.
-
-    `places` are those of the rows in the batch.
-    """
-
-    def __init__(self, keys: Any, values: Any, *, padding: list[int], length: int, places: list[int]) -> None:
-        self.keys, self.values = keys, values
-        self.padding = padding
-        self.length = length
-        self.places = places
-
-    @classmethod
-    def joined(cls, parts: Sequence[Part]) -> Part:
-        """One of all their rows, in the order of their places."""
-        if len(parts) == 1:
-            return parts[0]
-        length = max(part.length for part in parts)
-        rows = sorted(
-            (place, padding + length - part.length)
-            for part in parts
-            for place, padding in zip(part.places, part.padding, strict=True)
-        )
-        places = [place for place, _ in rows]
-        where = [_choice([places.index(place) for place in part.places]) for part in parts]
-        held = [(one, part) for one, part in zip(where, parts, strict=True) if part.length]
-        keys = _together([(one, part.keys[..., : part.length, :]) for one, part in held], len(rows), length)
-        values = _together(
-            [(one, part.values[..., : part.length, :]) for one, part in held], len(rows), length
-        )
-        return cls(keys, values, padding=[padding for _, padding in rows], length=length, places=places)
-
-    @property
-    def slot_bytes(self) -> int:
-        """What a token of a row takes; 0 as long as there was none."""
-        if self.keys is None:
-            return 0
-        rows, _, tokens, _ = self.keys.shape
-        return int((self.keys.nbytes + self.values.nbytes) // (rows * tokens))
-
-    def append(self, keys: Any, values: Any) -> None:
-        """The next tokens of all rows."""
-        begin, self.length = self.length, self.length + keys.shape[TOKENS_AXIS]
-        self.keys, self.values = (
-            _with_room(held, begin, new) for held, new in ((self.keys, keys), (self.values, values))
-        )
-        self.keys[..., begin : self.length, :] = keys
-        self.values[..., begin : self.length, :] = values
-
-    def keep(self, places: dict[int, int]) -> bool:
-        """Only the rows of these places, which become others. Whether any is left."""
-        rows = [row for row, place in enumerate(self.places) if place in places]
-        changes = len(rows) < len(self.places)
-        self.places = [places[self.places[row]] for row in rows]
-        needless = 0
-        if rows and changes:
-            padding = [self.padding[row] for row in rows]
-            needless = min(padding)
-            self.padding = [more - needless for more in padding]
-            self.length -= needless
-        if rows and changes and self.keys is not None:
-            chosen = _choice(rows)
-            self.keys = self.keys[chosen][..., needless:, :]
-            self.values = self.values[chosen][..., needless:, :]
-        return bool(rows)
-
-    def extract(self, row: int) -> KVCache:
-        """A cache of one of its rows alone."""
-        begin, cache = self.padding[row], KVCache()
-        if self.keys is None or (len(self.places) == 1 and not begin):
-            cache.keys, cache.values = self.keys, self.values
-        else:
-            cache.keys, cache.values = (
-                mx.contiguous(array[row : row + 1, :, begin : self.length])
-                for array in (self.keys, self.values)
-            )
-        cache.offset = self.length - begin
-        return cache
 
 
 class Masks:
@@ -234,6 +151,10 @@ class RaggedCache:
         self._parts = [part for part in self._parts if part.keep(places)]
         self._settle()
 
+    def holds_apart(self, places: set[int]) -> bool:
+        """Whether no other row shares an array with those of `places`."""
+        return all(places.issuperset(part.places) or places.isdisjoint(part.places) for part in self._parts)
+
     def extract(self, place: int) -> KVCache:
         """A cache of one row alone."""
         part = next(part for part in self._parts if place in part.places)
@@ -248,7 +169,7 @@ class RaggedCache:
             else:
                 groups.append([part])
         self._parts = [Part.joined(group) for group in groups]
-        self._chosen = [_choice(part.places) for part in self._parts]
+        self._chosen = [choice(part.places) for part in self._parts]
         places = [place for part in self._parts for place in part.places]
         order = sorted(range(len(places)), key=places.__getitem__)
         self._order = None if places == order == [*range(len(places))] else mx.array(order)
@@ -268,35 +189,3 @@ def _joinable(cache: Any, *, rows: int, most_bytes: float) -> Any:
     if type(cache) in (KVCache, BatchKVCache):
         return RaggedCache.of(cache, most_bytes=most_bytes)
     return cache.merge([cache]) if rows == 1 else cache
-
-
-def _choice(numbers: list[int]) -> Any:
-    """An index that takes these of an axis, in ascending order."""
-    first, last = numbers[0], numbers[-1]
-    return slice(first, last + 1) if last - first + 1 == len(numbers) else mx.array(numbers)
-
-
-def _together(pieces: list[tuple[Any, Any]], rows: int, length: int) -> Any:
-    """One array of all rows, with their ends where the tokens end, and with room for more."""
-    if not pieces:
-        return None
-    first = pieces[0][1]
-    _, heads, _, width = first.shape
-    whole = mx.zeros((rows, heads, _capacity(length + 1), width), dtype=first.dtype)
-    for chosen, array in pieces:
-        whole[chosen, :, length - array.shape[TOKENS_AXIS] : length] = array
-    return whole
-
-
-def _capacity(tokens: int) -> int:
-    return -(-tokens // GROWTH_TOKENS) * GROWTH_TOKENS
-
-
-def _with_room(held: Any, length: int, new: Any) -> Any:
-    """What is `held` of `length` tokens, with room for the `new` ones behind them."""
-    rows, heads, tokens, width = new.shape
-    needed = length + tokens
-    if held is not None and needed <= held.shape[TOKENS_AXIS]:
-        return held
-    more = mx.zeros((rows, heads, _capacity(needed) - length, width), dtype=new.dtype)
-    return more if held is None else mx.concatenate([held[..., :length, :], more], axis=TOKENS_AXIS)

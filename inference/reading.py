@@ -17,16 +17,17 @@ import numpy as np
 
 from inference.batch import shared
 from inference.beside import Chunk
-from inference.kept_state import reads_alone, room_for
+from inference.kept_state import fresh_caches, reads_alone, room_for
 from inference.pace import SMALLEST_CHUNK_TOKENS
 from inference.prompt_cache import shared_tokens
 from inference.sampling import logprobs_of, top_tokens
+from inference.seat import Seat
 from inference.work import Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from inference.seat import Seat
+    from inference.prompt_cache import Reuse
     from inference.work import Row
 
     Keep = Callable[[Sequence[int], list[Any]], None]  # tokens, and plain caches that hold them
@@ -52,6 +53,20 @@ class Reading:
     last: int
     mark: int = 0
     kept: int = 0
+
+    @classmethod
+    def of(cls, row: Row, known: Reuse, model: Any) -> Reading:
+        """The prompt of a row, of which so much is `known`, and what the row has said already."""
+        tokens = row.tokens
+        says_nothing = not (row.max_tokens or row.must_be_judged)
+        return cls(
+            Seat.of(row, known=known.length),
+            fresh_caches(model) if known.caches is None else known.caches,
+            unread=[] if says_nothing else tokens[known.length : -1],
+            last=tokens[-1],
+            mark=known.parting,
+            kept=known.length,
+        )
 
     @property
     def place(self) -> int:
@@ -121,12 +136,11 @@ class Reader:
             chunks.append(Chunk(one.take(count), one.caches, whole))
         return chunks
 
-    def finish(self) -> list[Group]:
-        """The chunks of `begin` were read. The rows that can decode now."""
+    def finish(self) -> None:
+        """The model has begun with the chunks of `begin`."""
         for one in self._beside:
             self._keep_on_the_way(one)
         self._beside = []
-        return self.ready()
 
     def ready(self) -> list[Group]:
         """The rows that have nothing left to read: they can decode now."""

@@ -17,13 +17,12 @@ import mlx.core as mx
 from inference.batch import Batch, Made
 from inference.budget import Budget
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
-from inference.kept_state import can_batch, fresh_caches
+from inference.kept_state import can_batch
 from inference.memory import is_lack_of_memory
 from inference.pace import Pace
 from inference.prompt_cache import Reuse
 from inference.reading import Reader, Reading
 from inference.room import Load
-from inference.seat import Seat
 from inference.suspects import Suspects
 from inference.work import Row, Step, Token
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from inference.prompt_cache import PromptCache
     from inference.reading import Group
     from inference.room import Limits, Room
+    from inference.seat import Seat
     from inference.speculation import Speculation
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Scheduler:
         self._pace = pace or Pace(limits.chunks)
         self._waiting: deque[Row] = deque()
         self._suspects = Suspects()
+        self._ended: list[Seat] = []  # they have been told, and are still in the batch
         self._begin_anew()
 
     @property
@@ -68,7 +69,7 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        return len(self._batch.seats) + len(self._reader.readings)
+        return len(self._batch.seats) + len(self._reader.readings) - len(self._ended)
 
     @property
     def memory(self) -> dict[str, int]:
@@ -77,7 +78,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return bool(self.running or self.waiting) or not self._prompt_cache.is_written
+        return bool(self.running or self.waiting or self._ended) or not self._prompt_cache.is_written
 
     def add(self, row: Row) -> None:
         self._waiting.append(row)
@@ -88,9 +89,8 @@ class Scheduler:
         Never raises. When the model does, the row that made it fail is looked for and fails alone; the
         others go on from what they had said.
         """
-        steps: list[tuple[Row, Step]] = []
+        steps = self.follow_up()
         try:
-            self._prompt_cache.flush()
             self._drop_cancelled()
             self._give_way()
             steps += self._join()
@@ -100,6 +100,21 @@ class Scheduler:
             logger.exception("A step of the model failed.")
             steps += self._recover(error)
         return steps
+
+    def follow_up(self) -> list[tuple[Row, Step]]:
+        """What a step leaves to be done once its tokens are on their way: the model begins with the next
+        ones, what was read is kept, and rows that have come to their end leave. Steps only if that fails.
+        """
+        try:
+            self._batch.launch()
+            self._reader.finish()
+            self._end(self._ended)
+            self._ended.clear()
+            self._prompt_cache.flush()
+        except Exception as error:
+            logger.exception("A step of the model failed.")
+            return self._recover(error)
+        return []
 
     def restart(self) -> None:
         """Forget all rows, and what was read."""
@@ -116,37 +131,39 @@ class Scheduler:
         self._batch = Batch(self._model, most_padded_bytes=self._limits.most_padded_bytes)
         keeps = self._prompt_cache.cuts_anywhere
         self._reader = Reader(self._model, keep=self._budget.keep, keeps_on_the_way=keeps)
+        self._ended.clear()
 
     def _advance(self, steps: list[tuple[Row, Step]]) -> None:
         """Let the model work, and learn from how long it took."""
-        if self._limits.reads_beside and self._reader.can_read_beside:
-            self._begin_answers(self._reader.ready(), steps)
-            if self._reader.readings and self._batch.seats and self._batch.goes_on:
-                self._read_and_decode(steps)
-                return
-        running = len(self._batch.seats)
+        self._begin_answers(self._reader.ready(), steps)
+        if self._reads_beside:
+            tokens = self._chunk_tokens(self._batch.width, beside=True)
+            self._batch.dispatch(self._reader.begin(tokens) if tokens else ())
+            self._finish(self._batch.read(), steps)
+            self._learn()
+            return
         began = time.monotonic()
-        groups, read = self._reader.step(self._chunk_tokens(running, beside=False))
+        groups, read = self._reader.step(self._chunk_tokens(len(self._batch.seats), beside=False))
         of_reading = time.monotonic() - began
         self._begin_answers(groups, steps)
         if self._batch.seats:
             self._finish(self._decode(), steps)
-        if not groups:
-            self._pace.note(time.monotonic() - began, decoding=bool(running), read_tokens=read)
-        elif not running:  # to begin an answer takes a step of its own
-            self._pace.note(of_reading, decoding=False, read_tokens=read)
+        self._learn(read, of_reading, begins=bool(groups))
 
-    def _read_and_decode(self, steps: list[tuple[Row, Step]]) -> None:
-        """A step of the rows, with a chunk of the prompts in the same pass."""
-        began = time.monotonic()
-        chunks = self._reader.begin(self._chunk_tokens(self._batch.width, beside=True))
-        self._batch.dispatch_beside(chunks)
-        made = self._batch.read()
-        read = sum(len(chunk.tokens) for chunk in chunks)
-        self._pace.note(time.monotonic() - began, decoding=True, read_tokens=read, beside=True)
-        groups = self._reader.finish()
-        self._finish(made, steps)
-        self._begin_answers(groups, steps)
+    @property
+    def _reads_beside(self) -> bool:
+        """Whether prompts are read in the next pass of the rows."""
+        may = self._limits.reads_beside and self._reader.can_read_beside
+        return bool(may and self._reader.readings and self._batch.seats and self._batch.goes_on)
+
+    def _learn(self, read: int = 0, of_reading: float = 0.0, *, begins: bool = False) -> None:
+        """From a step in which so many tokens were read in passes of their own, and rows possibly began."""
+        took = self._batch.took
+        if took is None:
+            self._pace.note(of_reading, decoding=False, read_tokens=read)
+        elif not begins and not (read and took.read_tokens):
+            tokens = took.read_tokens or read
+            self._pace.note(took.seconds, decoding=True, read_tokens=tokens, beside=bool(took.read_tokens))
 
     def _begin_answers(self, groups: list[Group], steps: list[tuple[Row, Step]]) -> None:
         """These rows decode from the next step on; those that are to say nothing have come to their end."""
@@ -158,10 +175,7 @@ class Scheduler:
             else:  # such a prompt is never read together with others
                 self._suspects.forget(row)
                 steps.append((row, Step(finish_reason="length")))
-        for group in joining:
-            if len(group.seats) > 1:
-                self._batch.join(*group)
-        self._batch.join_all([group for group in joining if len(group.seats) == 1])
+        self._batch.join_all(joining)
 
     def _chunk_tokens(self, running: int, *, beside: bool) -> int:
         unread = [len(reading.unread) for reading in self._reader.readings]
@@ -198,8 +212,8 @@ class Scheduler:
         if self._suspects:
             return self._suspects.next_row()
         row = next((row for row in self._waiting if not self._is_being_read(row)), None)
-        if row is None or not self._has_room(row):
-            return None
+        if row is None or (self.running and not self._budget.admits(self._load.joined_by(len(row.tokens)))):
+            return None  # when nothing runs there is room: what fits never is refused before it waits
         self._waiting.remove(row)
         return row
 
@@ -207,10 +221,6 @@ class Scheduler:
     def _load(self) -> Load:
         reading = tuple(one.place + len(one.unread) for one in self._reader.readings)
         return Load(self._batch.parts, reading)
-
-    def _has_room(self, row: Row) -> bool:
-        """Whether the row can join. When nothing runs it can: what fits never is refused before it waits."""
-        return not self.running or self._budget.admits(self._load.joined_by(len(row.tokens)))
 
     def _give_way(self) -> None:
         """When the rows have grown too large, the prompt cache makes room for them, then the youngest rows
@@ -237,31 +247,24 @@ class Scheduler:
         return self._reader.is_reading_beginning_of(row)
 
     def _begin(self, row: Row) -> None:
-        tokens = row.tokens
-        if not tokens:
+        if not row.tokens:
             raise ValueError("it has no tokens")
         reads_anew = row.must_be_judged or not row.max_tokens
-        known = Reuse() if reads_anew else self._prompt_cache.fetch(tokens)
+        known = Reuse() if reads_anew else self._prompt_cache.fetch(row.tokens)
         if row.must_be_judged:
-            row.prompt_odds[:] = [Token(tokens[0])]
+            row.prompt_odds[:] = [Token(row.tokens[0])]
         if not row.said:
             row.cached_tokens = known.length
-        seat = Seat.of(row, known=known.length)
-        caches = fresh_caches(self._model) if known.caches is None else known.caches
-        says_nothing = not (row.max_tokens or row.must_be_judged)
-        unread, last = [] if says_nothing else tokens[known.length : -1], tokens[-1]
-        self._reader.add(Reading(seat, caches, unread, last, mark=known.parting, kept=known.length))
+        self._reader.add(Reading.of(row, known, self._model))
 
     def _finish(self, made: list[Made], steps: list[tuple[Row, Step]]) -> None:
-        """What was made, as the rows are told; those that have come to their end leave."""
-        ended: list[Seat] = []
+        """What was made, as the rows are told; those that have come to their end are about to leave."""
         for one in made:
-            if one.seat not in ended:
+            if one.seat not in self._ended:
                 step = self._step_of(one)
                 steps.append((one.seat.row, step))
                 if step.is_last:
-                    ended.append(one.seat)
-        self._end(ended)
+                    self._ended.append(one.seat)
 
     def _step_of(self, made: Made) -> Step:
         row = made.seat.row
@@ -290,7 +293,7 @@ class Scheduler:
         if is_lack_of_memory(failure):
             what = OUT_OF_MEMORY
             self._prompt_cache.clear()
-        running = [seat.row for seat in self._batch.seats]
+        running = [seat.row for seat in self._batch.seats if seat not in self._ended]
         running += [reading.seat.row for reading in self._reader.readings]
         guilty, innocent = self._suspects.accuse(running)
         logger.error("%d requests were in it, %d fail now.", len(running), len(guilty))

@@ -125,8 +125,8 @@ class Speculation:
         if seat is None or self._count(seat) < 1 or not self._source.may_guess(seat.tokens):
             batch.dispatch()
             made = batch.read()
-            if seat is not None:
-                self._plain_seconds = _blend(self._plain_seconds, time.monotonic() - began)
+            if seat is not None and batch.took is not None and not batch.took.read_tokens:
+                self._plain_seconds = _blend(self._plain_seconds, batch.took.seconds)
                 self._plain_steps += 1
                 self._pause = max(self._pause - 1, 0)
             return made

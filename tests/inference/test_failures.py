@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from llguidance import LLMatcher
 
+from inference.batch import Batch
 from inference.beside import reads_beside
 from inference.errors import GenerationFailed
 from inference.grammars import Grammars
@@ -212,3 +213,23 @@ def test_a_row_that_leaves_during_its_trial_holds_up_nobody(model: Any, schedule
     until_idle(scheduler, seen)
     for one in rows[2:]:
         assert tokens(seen[one]) == alone(model, one.prompt, 30)
+
+
+def test_a_row_that_has_ended_is_over_when_the_step_behind_it_fails(
+    model: Any, poisonable: Poisonable, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, *going_on = [row(some_prompt(4, seed=seed), 5 if seed == 1 else 20) for seed in (1, 2, 3)]
+    seen = after_steps(scheduler, [ending, *going_on], 0)
+    while not (ending in seen and seen[ending][-1].is_last):
+        for made, step in scheduler.step():
+            seen.setdefault(made, []).append(step)
+
+    def fail(batch: Batch) -> None:
+        monkeypatch.undo()
+        raise PoisonedError
+
+    monkeypatch.setattr(Batch, "launch", fail)
+    assert scheduler.follow_up() == []
+    until_idle(scheduler, seen)
+    assert tokens(seen[ending]) == alone(model, ending.prompt, 5)
+    assert all(tokens(seen[one]) == alone(model, one.prompt, 20) for one in going_on)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from statistics import median
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.pace import ON_CPU, ON_CUDA, SMALLEST_CHUNK_TOKENS, Pace
+from inference.pace import LONGEST_UNSEEN, ON_CPU, ON_CUDA, SMALLEST_CHUNK_TOKENS, Pace
 
 MOST = 512
 ROUNDING = 0.8  # sizes are rounded down, to four in each doubling
@@ -174,7 +175,7 @@ def test_chunks_of_one_size_only_are_followed_by_one_of_another() -> None:
     machine = Machine(step=0.1, token=0.01)
     machine.decode()
     for _ in range(16):
-        machine.pace.note(0.2, decoding=True, read_tokens=8, beside=True)
+        machine.pace.note(0.16, decoding=True, read_tokens=8, beside=True)
     assert machine.pace.chunk_tokens(running=1, beside=True) == 1
     for _ in range(16):
         machine.pace.note(0.3, decoding=True, read_tokens=20)
@@ -198,7 +199,8 @@ def test_where_each_size_is_prepared_anew_few_are_met() -> None:
     for running, microseconds in product(range(1, 9), (1, 20, 50, 100, 300)):
         for tokens in (32, 200):
             pace.note(0.01 + microseconds * 1e-6 * tokens, decoding=True, read_tokens=tokens, beside=True)
-        sizes.add(running + pace.chunk_tokens(running=running, beside=True))
+        if tokens := pace.chunk_tokens(running=running, beside=True):
+            sizes.add(running + tokens)
     assert len(sizes) > 1
     assert sizes <= {32, 64, 128, 256, 512, 1024}
 
@@ -221,3 +223,23 @@ def test_few_sizes_are_no_obstacle_to_growth() -> None:
         place += sizes[-1]
     assert len(sizes) < 20
     assert max(sizes) == 1016
+
+
+def test_beside_rows_a_step_now_and_then_reads_nothing_and_shows_that_steps_are_slower_now() -> None:
+    pace = Pace(ON_CPU)
+    step, token = 0.1, 0.003
+
+    def read(steps: int) -> list[int]:
+        sizes = []
+        for _ in range(steps):
+            sizes.append(pace.chunk_tokens(running=4, unread=[4000], beside=True))
+            pace.note(step + token * sizes[-1], decoding=True, read_tokens=sizes[-1], beside=bool(sizes[-1]))
+        return sizes
+
+    for _ in range(5):
+        pace.note(step, decoding=True, read_tokens=0)
+    before = read(60)
+    assert before.count(0) == 60 // (LONGEST_UNSEEN + 1)
+    step, token = 0.2, 0.006  # somebody else is using the machine
+    after = read(80)
+    assert median(after[-30:]) == pytest.approx(median(before[-30:]), rel=0.15)

@@ -235,3 +235,37 @@ def test_short_prompts_begin_together(model: Any) -> None:
     scheduler.step()  # all rows begin
     assert len(scheduler.step()) == 12
     scheduler.close()
+
+
+def test_the_model_is_not_asked_what_follows_the_last_token(model: Any) -> None:
+    passes = 0
+
+    class Counted:
+        layers = model.layers
+
+        def __call__(self, tokens: Any, cache: Any = None) -> Any:
+            nonlocal passes
+            passes += 1
+            return model(tokens, cache=cache)
+
+    limits = Limits(max_rows=4, chunks=ON_CPU.up_to(16), reads_beside=False)
+    scheduler = Scheduler(Counted(), prompt_cache=prompt_cache(), limits=limits)
+    passes = 0
+    one = row(some_prompt(5, seed=1), 9)
+    scheduler.add(one)
+    seen: dict[Row, list[Step]] = {}
+    until_idle(scheduler, seen)
+    scheduler.close()
+    assert len(tokens(seen[one])) == 9
+    assert passes == 1 + 9  # the prompt but for its last token; that one and eight of the answer's nine
+
+
+def test_a_row_that_has_ended_counts_as_running_no_more(scheduler: Scheduler) -> None:
+    one = row(some_prompt(5, seed=1), 3)
+    scheduler.add(one)
+    while not any(step.is_last for _, step in scheduler.step()):
+        assert scheduler.running == 1
+    assert scheduler.running == 0
+    assert scheduler.has_work  # what it has read is still to be kept
+    assert scheduler.follow_up() == []
+    assert not scheduler.has_work

@@ -1,0 +1,48 @@
+"""How likely the tokens were that rows have said, and which ones were likeliest.
+
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+
+from inference.sampling import logprobs_of, top_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inference.seat import Seat
+
+
+class Odds:
+    """Of one step, for the rows that asked."""
+
+    def __init__(self, seats: Sequence[Seat] = (), *arrays: Any) -> None:
+        self._seats = seats
+        self.arrays = arrays  # log probabilities [rows], ids and log probabilities of the likeliest
+
+    @classmethod
+    def of(cls, places: Sequence[Seat | None], logits: Any, tokens: Any) -> Odds:
+        """Of `tokens` [places], which were drawn from `logits` [places, vocabulary]."""
+        asking = [place for place, seat in enumerate(places) if seat and seat.row.top_logprobs is not None]
+        if not asking:
+            return cls()
+        seats = [seat for place in asking if (seat := places[place])]
+        rows = mx.array(asking)
+        logprobs = logprobs_of(logits[rows])
+        chosen = mx.take_along_axis(logprobs, tokens[rows][:, None], axis=-1)[:, 0]
+        most = max(seat.row.top_logprobs or 0 for seat in seats)
+        return cls(seats, chosen, *(top_tokens(logprobs, most) if most else ()))
+
+    def read(self) -> dict[Seat, tuple[float, tuple[tuple[int, float], ...]]]:
+        if not self.arrays:
+            return {}
+        chosen, *likeliest = (array.tolist() for array in self.arrays)
+        pairs = [tuple(zip(*row, strict=True)) for row in zip(*likeliest, strict=True)]
+        return {
+            seat: (chosen[place], pairs[place][: seat.row.top_logprobs] if pairs else ())
+            for place, seat in enumerate(self._seats)
+        }
