@@ -75,7 +75,7 @@ class Batch:
         self._under_way: int | None = None  # how many tokens of prompts the pending step reads, if it is one
         self._read_at = 0.0
         self.took: Took | None = None
-        """The step that was read last; None if what was pending had come with rows, and not by a step."""
+        """The step that was read last; None if it cannot be told, or if what was read had come with rows."""
 
     @property
     def seats(self) -> list[Seat]:
@@ -167,10 +167,12 @@ class Batch:
         """Make the step ready that follows the pending tokens; wait for nothing. With `chunks`, which are for
         a batch that goes on, prompts are read in the same pass of the model.
         """
-        self._inputs, self._input_odds, was_under_way = self._pending, self._pending_odds, self._under_way
+        self._inputs, self._input_odds, before = self._pending, self._pending_odds, self._under_way
         self._was_forwarded = self.goes_on
-        self.took = None if was_under_way is None else Took(0.0, was_under_way)
-        self._under_way = None
+        self._under_way = sum(len(chunk.tokens) for chunk in chunks) if self._was_forwarded else None
+        # Meanwhile a GPU is given the next step. If only one of the two reads prompts, that tells of neither.
+        tells = not self._begins_early or bool(before) == bool(self._under_way)
+        self.took = Took(0.0, before) if before is not None and tells else None
         if not self._was_forwarded:
             return
         with read_beside(self._inputs[:, None], self._caches, chunks) as (tokens, caches):
@@ -178,7 +180,6 @@ class Batch:
         self._draw(logits[: len(self._places), -1])
         held = [cache.state for chunk in chunks for cache in chunk.caches]
         self._unlaunched = [self._pending, *self._pending_odds.arrays, held]
-        self._under_way = sum(len(chunk.tokens) for chunk in chunks)
         if self._begins_early:
             self.launch()
 

@@ -11,6 +11,7 @@ a fast GPU, where a small chunk takes as long as a large one. Only the two toget
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import deque
 from itertools import accumulate, combinations
@@ -28,7 +29,7 @@ MOST_STEPS_READ = 4
 """How many usual chunks may be read at once for prompts that outnumber the running rows."""
 NEWS_SHARE, RARE_NEWS_SHARE = 0.25, 0.5
 """How much of what is known to take so long is made of the latest measurement: more, if it was asked for."""
-REMEMBERED_READS = 16
+REMEMBERED_READS, REMEMBERED_OF_A_SIZE = 16, 3
 LATEST_READS = 5
 PROBE_FACTOR = 4
 """A chunk is so many times smaller, or twice as large, when all the latest were alike: only unlike ones tell
@@ -40,12 +41,7 @@ FIRST_CHUNK_TOKENS = 64
 SHARE_OF_STEP = 0.85
 """How long a chunk may take, in steps. Some take longer than was foreseen: these, too, are to be over before
 running rows have waited for two of their steps."""
-SHARE_BESIDE = 0.6
-"""The same in the pass of the rows."""
-LONGEST_UNSEEN = 12
-"""After so many steps that read beside the rows, one reads nothing, to see what a step takes meanwhile. A
-machine may have become slower: that must not look as if reading had, nor the other way round."""
-WORTH_ITS_START = 1.5
+WORTH_ITS_START, WORTH_ITS_START_BESIDE = 1.5, 1.25
 """Where it takes longer than that only to begin, a chunk may take so many times that."""
 LATEST_CHUNKS = 2
 GROWTH = 2
@@ -56,8 +52,9 @@ the very last one may have been what was left of a prompt."""
 class Sizes(NamedTuple):
     """How large chunks may be while rows are decoding: in the pass of the rows no smaller than `least`
     tokens, since fewer hardly take less time, and no larger than `most`, above which reading hardly gets
-    faster. Once in a while it may be as little as `probe`, to see what a start costs. Rows and the chunk
-    beside them are together a number of so many `significant_bits`.
+    faster. Once in a while it may be as little as `probe`, to see what a start costs, and after `unseen` of
+    them a step reads nothing. It takes up to a `share` of a step. Rows and the chunk beside them are together
+    a number of so many `significant_bits`; what was read with one of them is remembered for each size.
 
     While no row is decoding, short prompts that wait together are read at once if they are a `burst` at the
     most. Their rows begin together and share every step; one after the other, each step of the first ones
@@ -67,7 +64,9 @@ class Sizes(NamedTuple):
     least: int
     most: int
     probe: int
+    unseen: float
     burst: int
+    share: float
     significant_bits: int
 
     def up_to(self, most: int) -> Sizes:
@@ -75,13 +74,15 @@ class Sizes(NamedTuple):
         return self._replace(least=min(self.least, most), most=most, burst=self.burst * most // self.most)
 
 
-ON_CPU = Sizes(least=4, most=64, probe=1, burst=1024, significant_bits=3)
-"""Every token less is time less, but a prompt has to get on."""
-ON_METAL = Sizes(least=32, most=1024, probe=8, burst=8192, significant_bits=3)
+ON_CPU = Sizes(least=4, most=64, probe=1, unseen=12, burst=1024, share=0.6, significant_bits=3)
+"""Every token less is time less, but a prompt has to get on. That takes a while, in which others may come to
+share the processor: if steps take longer then, that must not look as if reading did."""
+ON_METAL = Sizes(least=32, most=1024, probe=8, unseen=math.inf, burst=8192, share=0.75, significant_bits=3)
 """A GPU works on so many rows of a matrix as fast as on one."""
-ON_CUDA = Sizes(least=32, most=1024, probe=32, burst=8192, significant_bits=1)
+ON_CUDA = Sizes(least=32, most=1024, probe=32, unseen=math.inf, burst=8192, share=0.85, significant_bits=1)
 """Here matrices of a size that is new are multiplied after some milliseconds of preparation, for each layer's
-kinds of them: so there are few sizes, and all are met before clients come (see inference/rehearsal.py)."""
+kinds of them: so there are few sizes, and all are met before clients come (see inference/rehearsal.py). Most
+of what a chunk costs here is naming its kernels, and only sizes that lie far apart tell what a token does."""
 
 
 class Cost(NamedTuple):
@@ -92,17 +93,24 @@ class Cost(NamedTuple):
 
 
 class Reads:
-    """What reading has cost lately."""
+    """What reading has cost lately, or if `sizes_are_few`, with each of them."""
 
-    def __init__(self) -> None:
-        self._latest: deque[tuple[int, float]] = deque(maxlen=REMEMBERED_READS)  # tokens, seconds
+    def __init__(self, *, sizes_are_few: bool) -> None:
+        self._kept = REMEMBERED_OF_A_SIZE if sizes_are_few else REMEMBERED_READS
+        self._sizes_are_few = sizes_are_few
+        self._by_size: dict[int, deque[tuple[int, float]]] = {}  # tokens, seconds
         self.cost = Cost()
 
     def __bool__(self) -> bool:
-        return bool(self._latest)
+        return bool(self._by_size)
+
+    @property
+    def _latest(self) -> list[tuple[int, float]]:
+        return [read for reads in self._by_size.values() for read in reads]
 
     def note(self, tokens: int, seconds: float) -> None:
-        self._latest.append((tokens, seconds))
+        size = tokens.bit_length() if self._sizes_are_few else 0
+        self._by_size.setdefault(size, deque(maxlen=self._kept)).append((tokens, seconds))
         found = _cost_of(self._latest, known=self.cost)
         is_news = not any(self.cost)
         self.cost = found if is_news else Cost(*map(_moved_towards, self.cost, found))
@@ -122,7 +130,8 @@ class Pace:
         self._step_seconds = 0.0  # of a step that reads nothing
         self._unseen = 0  # chunks since one of these
         self._looks = False  # whether a step reads nothing in order to be measured
-        self._apart, self._beside = Reads(), Reads()
+        few = sizes.significant_bits == 1
+        self._apart, self._beside = Reads(sizes_are_few=False), Reads(sizes_are_few=few)
         self._chunks = deque([min(FIRST_CHUNK_TOKENS, sizes.most)], maxlen=LATEST_CHUNKS)  # beside rows
 
     def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
@@ -134,7 +143,7 @@ class Pace:
             return max(self._sizes.most * IDLE_CHUNK_FACTOR, at_once)
         if beside:
             self._unseen += 1
-            if self._unseen > LONGEST_UNSEEN:
+            if self._unseen > self._sizes.unseen:
                 self._unseen, self._looks = 0, True
                 return 0
         usual = self._usual_tokens(running, beside=beside)
@@ -144,12 +153,15 @@ class Pace:
         reads = self._beside if beside and self._beside else self._apart
         if not (self._step_seconds and reads):
             return max(self._chunks)
-        smallest, share = (
-            (self._sizes.least, SHARE_BESIDE) if beside else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP)
+        smallest, share, worth = (
+            (self._sizes.least, self._sizes.share, WORTH_ITS_START_BESIDE)
+            if beside
+            else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP, WORTH_ITS_START)
         )
         rows = running if beside else 0
         most = self._grown(max(self._chunks), rows)
-        tokens = max(int(min(self._affordable_tokens(reads.cost, share), most)), smallest)
+        seconds = max(self._step_seconds * share, reads.cost.start * worth)
+        tokens = max(int(min(_tokens_read_in(seconds, reads.cost), most)), smallest)
         tokens = self._rounded(tokens, rows)
         if reads.would_tell_costs_apart(tokens):
             return tokens
@@ -182,11 +194,9 @@ class Pace:
             shift -= 1
         return rounded
 
-    def _affordable_tokens(self, cost: Cost, share: float) -> float:
-        if not cost.token:
-            return self._sizes.most
-        seconds = max(self._step_seconds * share, cost.start * WORTH_ITS_START)
-        return (seconds - cost.start) / cost.token
+
+def _tokens_read_in(seconds: float, cost: Cost) -> float:
+    return (seconds - cost.start) / cost.token if cost.token else math.inf
 
 
 def _moved_towards(known: float, seconds: float, share: float = NEWS_SHARE) -> float:
@@ -203,7 +213,7 @@ def _within(unread: Sequence[int], most: Callable[[int], float]) -> int:
     return fitting
 
 
-def _cost_of(reads: deque[tuple[int, float]], *, known: Cost) -> Cost:
+def _cost_of(reads: Sequence[tuple[int, float]], *, known: Cost) -> Cost:
     """The line through what was measured, by medians: a chunk for which the backend had to compile something
     takes many times as long, and says nothing about the next one.
 
