@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 SMALLEST_CHUNK_TOKENS = 16
 """Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
-IDLE_CHUNK_FACTOR = 2
-"""How much larger a chunk may be when no row is decoding, that is, when nobody has to wait for it."""
 MOST_STEPS_READ = 4
 """How many usual chunks may be read at once for prompts that outnumber the running rows."""
 NEWS_SHARE, RARE_NEWS_SHARE = 0.25, 0.5
@@ -56,33 +54,41 @@ class Sizes(NamedTuple):
     them a step reads nothing. It takes up to a `share` of a step. Rows and the chunk beside them are together
     a number of so many `significant_bits`; what was read with one of them is remembered for each size.
 
-    While no row is decoding, short prompts that wait together are read at once if they are a `burst` at the
-    most. Their rows begin together and share every step; one after the other, each step of the first ones
-    would be one that the others have to take again.
+    While no row is decoding nobody has to wait, and a chunk is `idle` tokens. Short prompts that wait
+    together are then read at once if they are a `burst` at the most: their rows begin together and share
+    every step; one after the other, each step of the first ones would be one that the others have to take
+    again.
     """
 
     least: int
     most: int
     probe: int
     unseen: float
+    idle: int
     burst: int
     share: float
     significant_bits: int
 
     def up_to(self, most: int) -> Sizes:
-        """The same, and none larger than that; bursts by as much smaller or larger."""
-        return self._replace(least=min(self.least, most), most=most, burst=self.burst * most // self.most)
+        """The same, and none larger than that beside rows; without them by as much smaller or larger."""
+        idle, burst = (size * most // self.most for size in (self.idle, self.burst))
+        return self._replace(least=min(self.least, most), most=most, idle=idle, burst=burst)
 
 
-ON_CPU = Sizes(least=4, most=64, probe=1, unseen=12, burst=1024, share=0.6, significant_bits=3)
+ON_CPU = Sizes(least=4, most=64, probe=1, unseen=12, idle=128, burst=1024, share=0.6, significant_bits=3)
 """Every token less is time less, but a prompt has to get on. That takes a while, in which others may come to
 share the processor: if steps take longer then, that must not look as if reading did."""
-ON_METAL = Sizes(least=32, most=1024, probe=8, unseen=math.inf, burst=8192, share=0.75, significant_bits=3)
+ON_METAL = Sizes(
+    least=32, most=1024, probe=8, unseen=math.inf, idle=2048, burst=8192, share=0.75, significant_bits=3
+)
 """A GPU works on so many rows of a matrix as fast as on one."""
-ON_CUDA = Sizes(least=32, most=1024, probe=32, unseen=math.inf, burst=8192, share=0.85, significant_bits=1)
+ON_CUDA = Sizes(
+    least=32, most=512, probe=32, unseen=math.inf, idle=2048, burst=8192, share=0.85, significant_bits=1
+)
 """Here matrices of a size that is new are multiplied after some milliseconds of preparation, for each layer's
 kinds of them: so there are few sizes, and all are met before clients come (see inference/rehearsal.py). Most
-of what a chunk costs here is naming its kernels, and only sizes that lie far apart tell what a token does."""
+of what a chunk costs here is naming its kernels, and only sizes that lie far apart tell what a token does;
+beside rows, attention of more than 512 tokens over thousands takes several times as long."""
 
 
 class Cost(NamedTuple):
@@ -107,6 +113,11 @@ class Reads:
     @property
     def _latest(self) -> list[tuple[int, float]]:
         return [read for reads in self._by_size.values() for read in reads]
+
+    @property
+    def largest_known(self) -> int:
+        """The largest chunk whose cost is not forgotten; 0 where all costs are."""
+        return max((tokens for tokens, _ in self._latest), default=0) if self._sizes_are_few else 0
 
     def note(self, tokens: int, seconds: float) -> None:
         size = tokens.bit_length() if self._sizes_are_few else 0
@@ -140,7 +151,7 @@ class Pace:
         """
         if not running:
             at_once = _within(unread, lambda _: self._sizes.burst)
-            return max(self._sizes.most * IDLE_CHUNK_FACTOR, at_once)
+            return max(self._sizes.idle, at_once)
         if beside:
             self._unseen += 1
             if self._unseen > self._sizes.unseen:
@@ -159,7 +170,7 @@ class Pace:
             else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP, WORTH_ITS_START)
         )
         rows = running if beside else 0
-        most = self._grown(max(self._chunks), rows)
+        most = max(self._grown(max(self._chunks), rows), reads.largest_known)
         seconds = max(self._step_seconds * share, reads.cost.start * worth)
         tokens = max(int(min(_tokens_read_in(seconds, reads.cost), most)), smallest)
         tokens = self._rounded(tokens, rows)

@@ -176,8 +176,8 @@ def _add_limits(parser: ArgumentParser) -> None:
         "--prefill-step-size",
         type=int,
         metavar="TOKENS",
-        help="most tokens of prompts read with a step of running answers (64 on a CPU, 1024 on a "
-        "GPU); fewer are read when they would take longer than a step",
+        help="most tokens of prompts read with a step of running answers (64 on a CPU, 512 on an "
+        "NVIDIA card, 1024 on Apple Silicon); fewer are read when they would take longer than a step",
     )
     parser.add_argument(
         "--kv-cache-bytes",
