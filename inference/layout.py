@@ -3,8 +3,8 @@
 Imports mlx: loaded by the model process only. A layer keeps its weight as [outputs, inputs] and multiplies
 with it turned round. OpenBLAS first copies what it multiplies into blocks, and to copy from a turned matrix
 takes it twice as long: for a few rows that is most of the product. So weights are stored turned round here,
-and only look as before: on an AMD EPYC a step of 1 to 16 rows of a small model takes four fifths of the time, a
-product with a large vocabulary half. On an Intel Xeon with AVX-512 it makes hardly any difference.
+and only look as before: on an AMD EPYC a step of 1 to 16 rows of a small model takes four fifths of the time,
+and a product with a large vocabulary half. On an Intel Xeon with AVX-512 it hardly makes a difference.
 """
 
 from __future__ import annotations
