@@ -16,7 +16,7 @@ from inference.detokenize import Vocabulary
 from inference.disk_cache import DiskCache
 from inference.embedding import EmbeddingQueue
 from inference.encoder import Encoder, load_encoder
-from inference.errors import ModelBroken, ModelError
+from inference.errors import ModelBroken
 from inference.grammars import Grammars
 from inference.kept_state import keeps_every_token
 from inference.kv_file import fingerprint_of
@@ -230,16 +230,11 @@ def _prompt_cache(chat: LoadedModel, room: Room, models: ModelOptions) -> Prompt
 
 
 def _disk_cache(chat: LoadedModel, folder: Path, models: ModelOptions) -> DiskCache:
-    try:
-        disk = DiskCache(
-            folder,
-            max_bytes=models.disk_cache_bytes,
-            fingerprint=fingerprint_of(chat.path, chat.model, adapter=models.adapter),
-        )
-    except OSError as error:
-        raise ModelError(
-            f"The prompt cache cannot be kept in {folder}: {error.strerror}. Give another --disk-cache-dir."
-        ) from error
+    disk = DiskCache(
+        folder,
+        max_bytes=models.disk_cache_bytes,
+        fingerprint=fingerprint_of(chat.path, chat.model, adapter=models.adapter),
+    )
     logger.info("%d pieces of the prompt cache are in %s.", len(disk), folder)
     return disk
 

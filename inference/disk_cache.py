@@ -16,7 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from inference import kv_file
+from inference import cache_folder, kv_file
 from inference.kv_file import BadFile, Contents, Head
 from inference.prompt_cache import shared_length
 
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 MOST_WAITING = 4
 """So many pieces may wait to be written. Meanwhile they take memory."""
-PRIVATE_FOLDER = 0o700
 END_SECONDS = 10.0
 ABANDONED_SECONDS = 3600.0
 """A file that has been half written for so long belongs to a process that is no more."""
@@ -67,7 +66,7 @@ class DiskCache:
         self._waiting: queue.Queue[tuple[Path, Contents] | None] = queue.Queue(MOST_WAITING)
         self._fresh: list[tuple[Path, Fresh]] = []  # perhaps not computed yet
         self._is_told = False
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        cache_folder.prepare(folder)
         self._look_around()
         self._writer = threading.Thread(target=self._write_all, name="disk-cache", daemon=True)
         self._writer.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -168,6 +169,18 @@ def test_a_port_that_is_taken_is_one_sentence_and_1(tiny_folder: Path) -> None:
 def test_an_option_out_of_bounds_is_named_before_anything_is_loaded(option: str, value: str) -> None:
     with pytest.raises(CommandError, match=f"{option} must be .*, not {value}"):
         call_command("serve_model", "/nowhere", "--port", str(free_port()), option, value)
+
+
+def test_a_folder_that_cannot_hold_the_prompt_cache_is_named_before_a_model_is_loaded(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    for folder, why in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "in it", "Not a directory")):
+        sentence = re.escape(f"The prompt cache cannot be kept in {folder}: {why}.")
+        with pytest.raises(CommandError, match=sentence):
+            call_command(
+                "serve_model", "/nowhere", "--port", str(free_port()), "--disk-cache-dir", str(folder)
+            )
 
 
 def test_the_help_has_an_example_and_every_option() -> None:

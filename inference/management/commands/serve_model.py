@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from inference import server_arguments
+from inference import cache_folder, server_arguments
 from inference.errors import ModelError
 from inference.local import run
 from inference.socket_file import listening_at
@@ -43,6 +43,10 @@ class Command(BaseCommand):
             return
         with _listening(options) as listener:
             try:
+                if (
+                    options["disk_cache_dir"] is not None
+                ):  # before the model is loaded, which may take minutes
+                    cache_folder.prepare(options["disk_cache_dir"])
                 serve(server_arguments.server_options(options), listener)
             except ModelError as error:
                 raise CommandError(str(error)) from None
