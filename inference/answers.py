@@ -225,6 +225,7 @@ class Answer:
             scores_prompt=bool(ready.echoes[place]) and generating.top_logprobs is not None,
             matcher=ready.matcher,
             guided_after=ready.guided_after,
+            guided_again=ready.guided_again,
             deliver=lambda step: self._queue.put_nowait((index, step)),
         )
         return Choice(row, generating, backend, index=index, manner=ready.manner)

@@ -7,6 +7,7 @@ scheduler ends that row.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -25,9 +26,17 @@ class Guide:
 
     def __init__(self, row: Row, matcher: LLMatcher) -> None:
         self._row = row
-        self._matcher = matcher.deep_copy()
-        self._free: list[int] | None = [] if row.guided_after else None  # what is said before it begins
+        self._beginning = matcher
+        self._begin()
         self._follow(row.said)
+
+    def _begin(self) -> None:
+        """As at the beginning of an answer, or where the grammar has come to its end and may begin anew."""
+        self._matcher = self._beginning.deep_copy()
+        mark = self._row.guided_after
+        self._free = (
+            deque[int](maxlen=len(mark)) if mark else None
+        )  # the last of what is said before it begins
 
     def __call__(self, said: list[int], logits: Any) -> Any:
         """`said` is new since the last call, `logits` are [1, vocabulary]."""
@@ -43,19 +52,15 @@ class Guide:
 
     def _follow(self, said: list[int]) -> None:
         """Read what has been said since the last time. Behind the end of the answer nothing matters."""
-        for token in said if self._free is None else self._begin(self._free, said):
-            if not self._matcher.is_stopped():
+        for token in said:
+            if self._free is not None:
+                self._free.append(token)
+                if tuple(self._free) == self._row.guided_after:
+                    self._free = None
+            elif not self._matcher.is_stopped():
                 self._matcher.consume_token(token)
-
-    def _begin(self, free: list[int], new: list[int]) -> list[int]:
-        """Those of the new tokens that stand behind `guided_after`: none while that is still to come."""
-        mark = self._row.guided_after
-        for place, token in enumerate(new):
-            free.append(token)
-            if tuple(free[-len(mark) :]) == mark:
-                self._free = None
-                return new[place + 1 :]
-        return []
+                if self._row.guided_again and self._matcher.is_accepting():
+                    self._begin()
 
     def _is_stuck(self) -> bool:
         if not self._matcher.is_error():

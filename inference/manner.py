@@ -49,6 +49,15 @@ def call_opening(tokenizer: TokenizerWrapper) -> list[int]:
     return []  # its own calls are no JSON, and this one will be
 
 
+def call_marks(tokenizer: TokenizerWrapper) -> tuple[int, int] | None:
+    """The tokens before and behind a call that is written as JSON. None where calls are written otherwise."""
+    start, end = (
+        tuple(tokens or ()) for tokens in (tokenizer.tool_call_start_tokens, tokenizer.tool_call_end_tokens)
+    )
+    is_usual = _writes_json(tokenizer) and len(start) == len(end) == 1
+    return (start[0], end[0]) if is_usual else None
+
+
 def _writes_json(tokenizer: TokenizerWrapper) -> bool:
     return notation_of(tokenizer.tool_parser) == JSON
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from inference.chat_template import prompt_tokens
 from inference.fields import BAD_REQUEST, invalid_value
-from inference.manner import call_opening, manner_of
-from inference.tools import call_grammar
+from inference.manner import call_marks, call_opening, manner_of
+from inference.tools import call_grammar, strict_grammar
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ NOT_FOUND = 404
 class Prompts:
     """Of each prompt: its token ids, how many tokens an answer may have, and its text if it is echoed.
 
-    `matcher` is the grammar that all answers must follow, once they have said `guided_after`. `manner` is how
-    the model speaks, when not everything that it says is content.
+    `matcher` is the grammar that all answers must follow, once they have said `guided_after`, or whenever
+    they have, if `guided_again`. `manner` is how the model speaks, when not everything it says is content.
     """
 
     tokens: list[list[int]]
@@ -40,6 +40,7 @@ class Prompts:
     echoes: list[str]
     matcher: LLMatcher | None = None
     guided_after: tuple[int, ...] = ()
+    guided_again: bool = False
     manner: Manner | None = None
 
 
@@ -48,14 +49,18 @@ def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     tokens, manner = conversation_tokens(
         backend, request.messages, request.template_arguments, request.tools, request.ending
     )
+    structure = _structure(request)
     is_thinking = manner is not None and manner.is_thinking
-    think_end = backend.chat.tokenizer.think_end_tokens if is_thinking else ()
+    after = tuple(backend.chat.tokenizer.think_end_tokens if is_thinking else ())
+    marks = call_marks(backend.chat.tokenizer) if request.tools.offered and structure is None else None
+    calls = None if marks is None else strict_grammar(request.tools, end=marks[1])
     return Prompts(
         [tokens],
         [_room(backend, tokens, request.generating.max_tokens, param="messages")],
         [""],
-        matcher=_matcher(backend, _structure(request)),
-        guided_after=tuple(think_end),
+        matcher=_matcher(backend, structure or calls),
+        guided_after=after if marks is None or calls is None else marks[:1],
+        guided_again=calls is not None,
         manner=manner,
     )
 

@@ -61,6 +61,15 @@ def json_grammar(schema: Any, *, lenient: bool = False) -> str:
     return LLMatcher.grammar_from_json_schema(schema, overrides=overrides)
 
 
+def json_until(schema: dict[str, Any], *, end: int) -> str:
+    """JSON that conforms to `schema`, and behind it the token `end`."""
+    options = {"whitespace_pattern": WHITESPACE, "lenient": False}
+    described = json.dumps({**schema, "x-guidance": options})
+    return LLMatcher.grammar_from_lark(
+        f"start: BLANK? json BLANK? <[{end}]>\nBLANK: /{WHITESPACE}/\njson: %json {described}"
+    )
+
+
 def _response_format(fields: Fields) -> Structure | None:
     chosen = fields.object("response_format")
     if chosen is None:

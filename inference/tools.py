@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inference.fields import Fields, invalid_type, invalid_value, unsupported
-from inference.structure import Structure, json_grammar
+from inference.structure import Structure, json_grammar, json_until
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -52,9 +52,27 @@ def call_grammar(tools: Tools) -> Structure:
     Keywords of a tool's schema that cannot be enforced are left to the model, as OpenAI does unless
     `strict` is asked for.
     """
+    lenient = not all(function.get("strict") for function in tools.callable)
+    return Structure("tools", json_grammar(_any_call(tools.callable), lenient=lenient))
+
+
+def strict_grammar(tools: Tools, *, end: int) -> Structure | None:
+    """What follows the mark of a call that the model makes of its own accord, down to its `end`, a token.
+
+    None when no tool is `strict`: then it is left to the model what it writes. When some are, the others'
+    names are right and their arguments an object.
+    """
+    if tools.forced or not any(function.get("strict") for function in tools.callable):
+        return None
+    functions = [each if each.get("strict") else {"name": each["name"]} for each in tools.callable]
+    return Structure("tools", json_until(_any_call(functions), end=end))
+
+
+def _any_call(functions: list[dict[str, Any]]) -> dict[str, Any]:
+    """The schema of a call of one of them."""
     definitions: dict[str, Any] = {}
     calls = []
-    for function in tools.callable:
+    for function in functions:
         parameters = dict(function.get("parameters") or {"type": "object"})
         for group in DEFINITIONS:
             definitions.setdefault(group, {}).update(parameters.pop(group, {}))
@@ -67,8 +85,7 @@ def call_grammar(tools: Tools) -> Structure:
                 "additionalProperties": False,
             }
         )
-    used = {group: entries for group, entries in definitions.items() if entries}
-    return Structure("tools", json_grammar({"anyOf": calls, **used}, lenient=True))
+    return {"anyOf": calls, **{group: entries for group, entries in definitions.items() if entries}}
 
 
 def _by_word(
@@ -109,7 +126,7 @@ def _function(tool: Any, path: str) -> dict[str, Any]:
     if not function.string("name"):
         raise invalid_value(f"{path}.function.name", f"'{path}.function.name' must not be empty.")
     function.object("parameters")
-    function.boolean("strict")  # a call that is forced follows its schema anyway, so only the type matters
+    function.boolean("strict")
     if function.get("description") is not None:
         function.string("description")
     return function.as_dict()

@@ -94,6 +94,8 @@ class Row:
     """The grammar that the answer must follow, at its beginning; to be copied, not moved on."""
     guided_after: tuple[int, ...] = ()
     """The tokens behind which the grammar begins, such as the end of a thought."""
+    guided_again: bool = False
+    """Whether the grammar, once it has come to its end, begins anew behind the next of these tokens."""
     cancelled: bool = False
     said: list[int] = field(default_factory=list)
     """Kept on the engine thread: the tokens that were delivered. With the prompt they are all that another

@@ -34,11 +34,15 @@ Answer with <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
 """
 
 
-def write_tool_model(folder: Path, *, tokenizer_from: Path) -> Path:
+def write_tool_model(folder: Path, *, tokenizer_from: Path, marks_are_tokens: bool = False) -> Path:
+    """`marks_are_tokens`: those around a call, too, as in most models."""
     write_tiny_model(folder, tokenizer_from=tokenizer_from)
     file = folder / "tokenizer.json"
     text = file.read_text().replace("<repo_name>", "<think>").replace("<reponame>", "<think>")
-    file.write_text(text.replace("<file_sep>", "</think>"))
+    text = text.replace("<file_sep>", "</think>")
+    if marks_are_tokens:
+        text = text.replace("<issue_start>", "<tool_call>").replace("<issue_closed>", "</tool_call>")
+    file.write_text(text)
     config = folder / "tokenizer_config.json"
     known = config.read_text().replace("<repo_name>", "<think>").replace("<file_sep>", "</think>")
     config.write_text(json.dumps({**json.loads(known), "chat_template": TEMPLATE}))
