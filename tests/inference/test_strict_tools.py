@@ -89,9 +89,10 @@ def test_without_strict_the_model_writes_what_it_likes(
 
 def test_what_a_strict_schema_asks_for_and_cannot_be_enforced_is_refused(client: openai.OpenAI) -> None:
     parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "unevaluatedItems": False}
-    tool = {"type": "function", "function": {"name": "weather", "parameters": parameters, "strict": True}}
+    function = {"name": "weather", "parameters": parameters, "strict": True}
+    tool: dict[str, Any] = {"type": "function", "function": function}
     assert refused(client, made(tools=[tool])) == "tools"
-    tool["function"]["strict"] = False
+    function["strict"] = False
     assert post(client, made(tools=[tool], max_tokens=4))["finish_reason"] == "length"
 
 
