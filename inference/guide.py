@@ -34,9 +34,8 @@ class Guide:
         """As at the beginning of an answer, or where the grammar has come to its end and may begin anew."""
         self._matcher = self._beginning.deep_copy()
         mark = self._row.guided_after
-        self._free = (
-            deque[int](maxlen=len(mark)) if mark else None
-        )  # the last of what is said before it begins
+        # The last of what is said before the grammar begins.
+        self._free = deque[int](maxlen=len(mark)) if mark else None
 
     def __call__(self, said: list[int], logits: Any) -> Any:
         """`said` is new since the last call, `logits` are [1, vocabulary]."""

@@ -96,8 +96,7 @@ class Scheduler:
             steps += self._join()
             if self.running:
                 self._advance(steps)
-        except Exception as error:
-            logger.exception("A step of the model failed.")
+        except Exception as error:  # noqa: BLE001 -- whatever the model raises; it is logged there
             steps += self._recover(error)
         return steps
 
@@ -111,8 +110,7 @@ class Scheduler:
             self._end(self._ended)
             self._ended.clear()
             self._prompt_cache.flush()
-        except Exception as error:
-            logger.exception("A step of the model failed.")
+        except Exception as error:  # noqa: BLE001 -- as above
             return self._recover(error)
         return []
 
@@ -188,8 +186,7 @@ class Scheduler:
         return self._batch.read()
 
     def _drop_cancelled(self) -> None:
-        if any(row.cancelled for row in self._waiting):
-            self._waiting = deque(row for row in self._waiting if not row.cancelled)
+        self._waiting = deque(row for row in self._waiting if not row.cancelled)
         for reading in self._reader.remove(lambda seat: seat.row.cancelled):
             self._budget.keep(reading.seat.tokens, reading.caches)
             self._suspects.forget(reading.seat.row)
@@ -242,9 +239,8 @@ class Scheduler:
 
     def _is_being_read(self, row: Row) -> bool:
         """Whether a running row is still reading what this one can then have from the cache."""
-        if not self._prompt_cache.max_bytes or row.must_be_judged:
-            return False
-        return self._reader.is_reading_beginning_of(row)
+        has_use = self._prompt_cache.max_bytes and not row.must_be_judged
+        return bool(has_use and self._reader.is_reading_beginning_of(row))
 
     def _begin(self, row: Row) -> None:
         if not row.tokens:
@@ -289,6 +285,7 @@ class Scheduler:
 
     def _recover(self, failure: Exception) -> list[tuple[Row, Step]]:
         """Begin a new batch. The end of the rows that must be given up."""
+        logger.error("A step of the model failed.", exc_info=failure)
         what = FAILED
         if is_lack_of_memory(failure):
             what = OUT_OF_MEMORY
