@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from inference.attention import padded_bytes
+from inference.cache_folder import unusable
 from inference.detokenize import Vocabulary
 from inference.disk_cache import DiskCache
 from inference.embedding import EmbeddingQueue
@@ -230,11 +231,14 @@ def _prompt_cache(chat: LoadedModel, room: Room, models: ModelOptions) -> Prompt
 
 
 def _disk_cache(chat: LoadedModel, folder: Path, models: ModelOptions) -> DiskCache:
-    disk = DiskCache(
-        folder,
-        max_bytes=models.disk_cache_bytes,
-        fingerprint=fingerprint_of(chat.path, chat.model, adapter=models.adapter),
-    )
+    try:
+        disk = DiskCache(
+            folder,
+            max_bytes=models.disk_cache_bytes,
+            fingerprint=fingerprint_of(chat.path, chat.model, adapter=models.adapter),
+        )
+    except OSError as error:
+        raise unusable(folder, error) from error
     logger.info("%d pieces of the prompt cache are in %s.", len(disk), folder)
     return disk
 

@@ -75,6 +75,7 @@ class Batch:
         self._begins_early = not computes_on_cpu()
         self._unlaunched: list[Any] = []
         self._under_way: int | None = None  # how many tokens of prompts the pending step reads, if it is one
+        self._tells: int | None = None  # the same of the step to be read, if it can be told how long it took
         self._read_at = 0.0
         self.took: Took | None = None
         """The step that was read last; None if it cannot be told, or if what was read had come with rows."""
@@ -117,12 +118,12 @@ class Batch:
     def join_all(self, groups: Sequence[tuple[Sequence[Seat], list[Any], list[int]]]) -> None:
         """The same for several groups. Those of a row each are copied together once."""
         single = [group for group in groups if len(group[0]) == 1]
-        for group in groups if len(single) == 1 else [group for group in groups if len(group[0]) > 1]:
-            self.join(*group)
         if len(single) > 1:
             seats, caches, last = zip(*single, strict=True)
             joined = [self._joined(layer) for layer in zip(*caches, strict=True)]
-            self.join([seat for (seat,) in seats], joined, [token for (token,) in last])
+            single = [([seat for (seat,) in seats], joined, [token for (token,) in last])]
+        for group in [group for group in groups if len(group[0]) > 1] + single:
+            self.join(*group)
 
     def _joined(self, caches: Sequence[Any]) -> Any:
         """One cache of a layer, of the plain ones of rows."""
@@ -174,7 +175,7 @@ class Batch:
         self._under_way = sum(len(chunk.tokens) for chunk in chunks) if self._was_forwarded else None
         # Meanwhile a GPU is given the next step. If only one of the two reads prompts, that tells of neither.
         tells = not self._begins_early or bool(before) == bool(self._under_way)
-        self.took = Took(0.0, before) if before is not None and tells else None
+        self._tells = before if tells else None
         if not self._was_forwarded:
             return
         with read_beside(self._inputs[:, None], self._caches, chunks) as (tokens, caches):
@@ -207,8 +208,7 @@ class Batch:
         made = []
         tokens, odds = self._inputs.tolist(), self._input_odds.read()
         before, self._read_at = self._read_at, time.monotonic()
-        if self.took is not None:
-            self.took = self.took._replace(seconds=self._read_at - before)
+        self.took = None if self._tells is None else Took(self._read_at - before, self._tells)
         for place, seat in enumerate(self._places):
             if seat is None:
                 continue
@@ -247,7 +247,8 @@ class Batch:
                 cache.trim(len(guess) - right)
         said = [pending, *guess[:right]]
         seat.tokens += said
-        self._pending, self._pending_odds, self._under_way = drawn[right : right + 1], Odds(), None
+        self._pending, self._pending_odds = drawn[right : right + 1], Odds()
+        self._under_way = self.took = None
         return [Made(seat, token) for token in said]
 
     def _processed(self, logits: Any, inputs: Any) -> Any:

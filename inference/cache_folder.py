@@ -22,6 +22,10 @@ def prepare(folder: Path) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise ModelError(
-            f"The prompt cache cannot be kept in {folder}: {error.strerror}. Give another --disk-cache-dir."
-        ) from error
+        raise unusable(folder, error) from error
+
+
+def unusable(folder: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"The prompt cache cannot be kept in {folder}: {error.strerror}. Give another --disk-cache-dir."
+    )

@@ -170,7 +170,7 @@ class Pace:
             else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP, WORTH_ITS_START)
         )
         rows = running if beside else 0
-        most = max(self._grown(max(self._chunks), rows), reads.largest_known)
+        most = max(self._grown(max(self._chunks), rows), min(reads.largest_known, self._sizes.most))
         seconds = max(self._step_seconds * share, reads.cost.start * worth)
         tokens = max(int(min(_tokens_read_in(seconds, reads.cost), most)), smallest)
         tokens = self._rounded(tokens, rows)

@@ -50,16 +50,19 @@ def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
         backend, request.messages, request.template_arguments, request.tools, request.ending
     )
     structure = _structure(request)
-    is_thinking = manner is not None and manner.is_thinking
-    after = tuple(backend.chat.tokenizer.think_end_tokens if is_thinking else ())
-    marks = call_marks(backend.chat.tokenizer) if request.tools.offered and structure is None else None
-    calls = None if marks is None else strict_grammar(request.tools, end=marks[1])
+    after: tuple[int, ...] = ()
+    marks = call_marks(backend.chat.tokenizer) if request.tools.offered else None
+    calls = strict_grammar(request.tools, end=marks[1]) if marks and structure is None else None
+    if marks and calls is not None:
+        structure, after = calls, marks[:1]
+    elif manner is not None and manner.is_thinking:
+        after = tuple(backend.chat.tokenizer.think_end_tokens)
     return Prompts(
         [tokens],
         [_room(backend, tokens, request.generating.max_tokens, param="messages")],
         [""],
-        matcher=_matcher(backend, structure or calls),
-        guided_after=after if marks is None or calls is None else marks[:1],
+        matcher=_matcher(backend, structure),
+        guided_after=after,
         guided_again=calls is not None,
         manner=manner,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from inference.batch import Batch, Made
+from inference.batch import Batch, Made, Took
 from inference.budget import Budget
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.kept_state import can_batch
@@ -138,15 +138,15 @@ class Scheduler:
             tokens = self._chunk_tokens(self._batch.width, beside=True)
             self._batch.dispatch(self._reader.begin(tokens) if tokens else ())
             self._finish(self._batch.read(), steps)
-            self._learn()
+            self._learn(self._batch.took, 0, 0.0, begins=False)
             return
         began = time.monotonic()
         groups, read = self._reader.step(self._chunk_tokens(len(self._batch.seats), beside=False))
         of_reading = time.monotonic() - began
         self._begin_answers(groups, steps)
-        if self._batch.seats:
+        if decodes := bool(self._batch.seats):
             self._finish(self._decode(), steps)
-        self._learn(read, of_reading, begins=bool(groups))
+        self._learn(self._batch.took if decodes else None, read, of_reading, begins=bool(groups))
 
     @property
     def _reads_beside(self) -> bool:
@@ -154,9 +154,8 @@ class Scheduler:
         may = self._limits.reads_beside and self._reader.can_read_beside
         return bool(may and self._reader.readings and self._batch.seats and self._batch.goes_on)
 
-    def _learn(self, read: int = 0, of_reading: float = 0.0, *, begins: bool = False) -> None:
+    def _learn(self, took: Took | None, read: int, of_reading: float, *, begins: bool) -> None:
         """From a step in which so many tokens were read in passes of their own, and rows possibly began."""
-        took = self._batch.took
         if took is None:
             self._pace.note(of_reading, decoding=False, read_tokens=read)
         elif not begins and not (read and took.read_tokens):

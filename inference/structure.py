@@ -57,17 +57,19 @@ def check_ending(fields: Fields, param: str) -> None:
 
 def json_grammar(schema: Any, *, lenient: bool = False) -> str:
     """JSON that conforms to `schema`; `lenient` lets keywords pass that cannot be enforced."""
-    overrides: JsonCompileOptions = {"whitespace_pattern": WHITESPACE, "lenient": lenient}
-    return LLMatcher.grammar_from_json_schema(schema, overrides=overrides)
+    return LLMatcher.grammar_from_json_schema(schema, overrides=_options(lenient=lenient))
 
 
 def json_until(schema: dict[str, Any], *, end: int) -> str:
     """JSON that conforms to `schema`, and behind it the token `end`."""
-    options = {"whitespace_pattern": WHITESPACE, "lenient": False}
-    described = json.dumps({**schema, "x-guidance": options})
+    described = json.dumps({**schema, "x-guidance": _options(lenient=False)})
     return LLMatcher.grammar_from_lark(
         f"start: BLANK? json BLANK? <[{end}]>\nBLANK: /{WHITESPACE}/\njson: %json {described}"
     )
+
+
+def _options(*, lenient: bool) -> JsonCompileOptions:
+    return {"whitespace_pattern": WHITESPACE, "lenient": lenient}
 
 
 def _response_format(fields: Fields) -> Structure | None:

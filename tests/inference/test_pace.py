@@ -262,3 +262,11 @@ def test_what_large_chunks_cost_is_not_forgotten_over_small_ones() -> None:
         sizes.append(pace.chunk_tokens(running=8, beside=True))
         note(sizes[-1])
     assert 120 <= median(sizes[10:]) <= 248
+
+
+def test_a_burst_that_was_large_makes_no_usual_chunk_larger_than_the_most() -> None:
+    pace = Pace(ON_CUDA)
+    pace.note(0.1, decoding=True, read_tokens=0)
+    for tokens in (248, 504, 4 * ON_CUDA.most):
+        pace.note(0.1 + 0.000001 * tokens, decoding=True, read_tokens=tokens, beside=True)
+    assert pace.chunk_tokens(running=8, beside=True) <= ON_CUDA.most
