@@ -31,6 +31,7 @@ from inference import model_folder
 from inference.demo import demo_chat_model
 from inference.errors import ModelBroken
 from inference.footprint import DENSE_SHARE
+from inference.large_pages import use_large_pages
 from inference.layout import lay_out
 from inference.memory import available_memory
 from inference.on_cpu import computes_on_cpu
@@ -130,6 +131,7 @@ def load_chat_model(
         mx.eval(model.parameters())
     if computes_on_cpu():
         lay_out(model)
+        use_large_pages(model)
     if not tokenizer.has_chat_template:
         logger.warning("%s has no chat template: it serves completions, and refuses chat.", folder)
     else:
