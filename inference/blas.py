@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference import cuda
+from inference.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +66,8 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
     Where g++ is missing, MLX_DISABLE_COMPILE is set as well: MLX would try to compile its kernels, fail
     silently, and fall back to slower ones than it uses when it is told so.
 
+    Malloc is told to keep what MLX frees (see inference/allocator.py).
+
     On an NVIDIA card settings of MLX are chosen that suit a server (see inference/cuda.py), on macOS nothing
     is done. Never fails: without OpenBLAS a model is only slow.
     """
@@ -74,6 +77,7 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
         return Acceleration(
             None, None, kernels_compiled=True, summary="MLX brings its own fast matrix products here."
         )
+    keep_freed_memory()
     kernels_compiled = _choose_kernels()
     thread_count = threads or _threads_asked_for(os.environ) or max(1, physical_cores() - 1)
     try:
