@@ -201,6 +201,5 @@ def _ending_with_rows(kind: type[nn.Module]) -> type[nn.Module]:
             joint = next((one[0] for one in caches if isinstance(one[0], Joint)), None)
             return hidden if joint is None else hidden[: joint.rows]
 
-    EndingWithRows.__module__, EndingWithRows.__qualname__ = kind.__module__, kind.__qualname__
-    EndingWithRows.__name__ = kind.__name__
+    functools.update_wrapper(EndingWithRows, kind, updated=())
     return EndingWithRows

@@ -123,6 +123,15 @@ def can_take_back(cache: Any, tokens: int) -> bool:
     return _keeps_tokens(cache)
 
 
+def take_back(caches: Sequence[Any], length: int) -> bool:
+    """Forget what a row's `caches` hold behind its first `length` tokens. Whether that can be done."""
+    if not all(map(_keeps_tokens, caches)):
+        return False
+    for cache in caches:
+        cache.trim(cache.offset - length)
+    return True
+
+
 def caches_of(spans: Sequence[Span], state: State | None, *, length: int) -> list[Any]:
     """Caches of mlx-lm that hold the first `length` tokens of `spans` and the state that they lead to.
 

@@ -14,10 +14,12 @@ from inference.beside import reads_beside
 from inference.on_cpu import computes_on_cpu
 from inference.pace import ON_CPU, ON_CUDA, ON_METAL
 from inference.room import Limits
+from inference.slices import teach_to_pause
 
 
 def limits_of(model: Any, *, max_rows: int, chunk_tokens: int | None = None) -> Limits:
     """By what its layers can do and where it runs. `chunk_tokens` is what an operator has asked for."""
+    teach_to_pause(model)
     sizes = ON_CPU if computes_on_cpu() else ON_CUDA if mx.cuda.is_available() else ON_METAL
     chunks = sizes if chunk_tokens is None else sizes.up_to(chunk_tokens)
     return Limits(max_rows, chunks, most_bytes_for(model), reads_beside(model))

@@ -115,10 +115,16 @@ class Group:
 
 
 class SteadyPace(Pace):
-    """Learns nothing from clocks, which differ."""
+    """Learns nothing from clocks, which differ: with every step a pass is computed whole."""
 
-    def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
+    def note(self, seconds: float, *, read_tokens: int = 0) -> None:
         """Nothing is learned."""
+
+    def note_layers(self, tokens: int, *, layers: float, seconds: float) -> None:
+        """Nor here."""
+
+    def has_time(self, tokens: int, *, layers: int, seconds: float) -> bool:  # noqa: ARG002
+        return True
 
 
 class AgreedBatch(Batch):
@@ -135,8 +141,7 @@ class TurnScheduler(Scheduler):
 
     def __init__(self, model: Any, group: Group, *, limits: Limits, **options: Any) -> None:
         self._group = group
-        super().__init__(model, limits=limits, **options)
-        self._pace = SteadyPace(limits.chunks)
+        super().__init__(model, limits=limits, pace=SteadyPace(limits.chunks), **options)
         self._rows: dict[int, TurnRow] = {}
 
     def take(self, turn: Turn, rows: Mapping[int, Row] | None = None) -> list[tuple[Any, Step]]:
@@ -164,9 +169,9 @@ class TurnScheduler(Scheduler):
         """The rows that cannot go on, with the reason, as found on this machine."""
         return {number: row.found for number, row in self._rows.items() if row.found is not None}
 
-    def _begin_anew(self) -> None:
-        super()._begin_anew()
-        self._batch = AgreedBatch(self._model, self._group, most_padded_bytes=self._limits.most_padded_bytes)
+    def _new_batch(self) -> Batch:
+        most = self._limits.most_padded_bytes
+        return AgreedBatch(self._model, self._group, most_padded_bytes=most)
 
     def _recover(self, failure: Exception) -> list[tuple[Row, Step]]:
         raise failure

@@ -1,58 +1,49 @@
-"""How much of a prompt is read with a step of running rows: as much as takes less time than the step.
+"""How much of prompts is read with a step of running rows: as much as takes less time than the step.
 
 Running streams then go on at a little more than half their speed, whatever the machine, the model, the number
 of rows and the length of what was read already. Nobody waits when no row is decoding: then chunks are large.
-When more short prompts wait than rows are running, as after a burst, those that can begin at once are read at
-once: one by one they would cost everybody more steps than the few that are running gain.
 
-Reading costs something per token, and something each time: little on a CPU, more than a step of a few rows on
-a fast GPU, where a small chunk takes as long as a large one. Only the two together say what to read.
+A chunk in the pass of the rows costs something per token, and on a fast GPU more than a step only to name its
+kernels; what it will cost is known from others only. A pass of its own is computed in slices, layer by layer,
+and how long a layer takes is known from the one before: so such a pass may be large, and still end in time.
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
-from collections import deque
-from itertools import accumulate, combinations
+from collections import defaultdict, deque
+from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 SMALLEST_CHUNK_TOKENS = 16
-"""Less would hardly be faster: a matrix product of a few rows costs what one row costs."""
-MOST_STEPS_READ = 4
-"""How many usual chunks may be read at once for prompts that outnumber the running rows."""
-NEWS_SHARE, RARE_NEWS_SHARE = 0.25, 0.5
-"""How much of what is known to take so long is made of the latest measurement: more, if it was asked for."""
-REMEMBERED_READS, REMEMBERED_OF_A_SIZE = 16, 3
-LATEST_READS = 5
-PROBE_FACTOR = 4
-"""A chunk is so many times smaller, or twice as large, when all the latest were alike: only unlike ones tell
-both costs."""
-UNLIKE_SIZES = 1.5
-"""How many times larger the one of two chunks must be, for them to tell the start's cost from a token's."""
+"""In a pass of its own less would hardly be faster: a matrix product of few rows costs what one row costs."""
 FIRST_CHUNK_TOKENS = 64
 """As long as nothing is known of what reading costs."""
-SHARE_OF_STEP = 0.85
-"""How long a chunk may take, in steps. Some take longer than was foreseen: these, too, are to be over before
-running rows have waited for two of their steps."""
-WORTH_ITS_START, WORTH_ITS_START_BESIDE = 1.5, 1.25
-"""Where it takes longer than that only to begin, a chunk may take so many times that."""
-LATEST_CHUNKS = 2
 GROWTH = 2
-"""How much larger than the larger one of the latest a chunk may be: what it costs is a guess until then, and
-the very last one may have been what was left of a prompt."""
+"""How much larger than the largest one of the latest a chunk may be: what it costs is a guess until then."""
+MOST_STEPS_READ = 4
+"""How many usual chunks may be read at once for prompts that outnumber the running rows."""
+MOST_CHUNKS_BESIDE = 16
+"""A prompt that would take more of them is read in passes of its own."""
+LAYERS_OF_A_STEP = 2
+"""A pass of its own is so small that a step has time for so many of its layers: less would be left unused."""
+REMEMBERED = 12
+UNSEEN_STEPS, LOOKS = 24, 3
+"""After so many steps in which something was read, up to so many read nothing, until one was measured."""
+FORGET_STEPS = 1000
+"""As long as this reading beside rows is left alone where even little took too long."""
+NEWS_SHARE, RARE_NEWS_SHARE = 0.25, 0.5
+"""How much of what is known to take so long is made of the latest measurement: more, if it was asked for."""
 
 
 class Sizes(NamedTuple):
-    """How large chunks may be while rows are decoding: in the pass of the rows no smaller than `least`
-    tokens, since fewer hardly take less time, and no larger than `most`, above which reading hardly gets
-    faster. Once in a while it may be as little as `probe`, to see what a start costs, and after `unseen` of
-    them a step reads nothing. It takes up to a `share` of a step. Rows and the chunk beside them are together
-    a number of so many `significant_bits`; what was read with one of them is remembered for each size.
+    """How much may be read while rows are decoding. In the pass of the rows no less than `least` tokens,
+    since fewer hardly take less time, and no more than `most`; in passes of their own up to `most_apart`.
+    Reading takes up to a `share` of a step. Where sizes `are_few`, ends of prompts are no exception. With
+    `is_clocked`, what the model is given has been computed when the call returns, and otherwise only later.
 
     While no row is decoding nobody has to wait, and a chunk is `idle` tokens. Short prompts that wait
     together are then read at once if they are a `burst` at the most: their rows begin together and share
@@ -62,156 +53,194 @@ class Sizes(NamedTuple):
 
     least: int
     most: int
-    probe: int
-    unseen: float
+    most_apart: int
     idle: int
     burst: int
     share: float
-    significant_bits: int
+    are_few: bool
+    is_clocked: bool
 
     def up_to(self, most: int) -> Sizes:
         """The same, and none larger than that beside rows; without them by as much smaller or larger."""
-        idle, burst = (size * most // self.most for size in (self.idle, self.burst))
-        return self._replace(least=min(self.least, most), most=most, idle=idle, burst=burst)
+        idle, burst = (size * most // self.most_apart for size in (self.idle, self.burst))
+        least, beside = (min(size, most) for size in (self.least, self.most))
+        return self._replace(least=least, most=beside, most_apart=most, idle=idle, burst=burst)
+
+    def choice(self, most: int) -> list[int]:
+        """All sizes up to that one: two or four in each doubling."""
+        bits = 2 if self.are_few else 3
+        sizes = {lead << shift for lead in range(1, 1 << bits) for shift in range(most.bit_length())}
+        return sorted(size for size in sizes if size <= most)
 
 
-ON_CPU = Sizes(least=4, most=64, probe=1, unseen=12, idle=128, burst=1024, share=0.6, significant_bits=3)
-"""Every token less is time less, but a prompt has to get on. That takes a while, in which others may come to
-share the processor: if steps take longer then, that must not look as if reading did."""
+ON_CPU = Sizes(
+    least=4,
+    most=64,
+    most_apart=128,
+    idle=128,
+    burst=1024,
+    share=0.5,
+    are_few=False,
+    is_clocked=True,
+)
+"""Every token less is time less, but a prompt has to get on."""
 ON_METAL = Sizes(
-    least=32, most=1024, probe=8, unseen=math.inf, idle=2048, burst=8192, share=0.75, significant_bits=3
+    least=32,
+    most=256,
+    most_apart=2048,
+    idle=2048,
+    burst=8192,
+    share=0.6,
+    are_few=False,
+    is_clocked=False,
 )
 """A GPU works on so many rows of a matrix as fast as on one."""
-ON_CUDA = Sizes(
-    least=32, most=512, probe=32, unseen=math.inf, idle=2048, burst=8192, share=0.85, significant_bits=1
-)
+ON_CUDA = ON_METAL._replace(most=128, are_few=True)
 """Here matrices of a size that is new are multiplied after some milliseconds of preparation, for each layer's
-kinds of them: so there are few sizes, and all are met before clients come (see inference/rehearsal.py). Most
-of what a chunk costs here is naming its kernels, and only sizes that lie far apart tell what a token does;
-beside rows, attention of more than 512 tokens over thousands takes several times as long."""
+kinds of them: so there are few sizes, and all are met before clients come (see inference/rehearsal.py)."""
 
 
-class Cost(NamedTuple):
-    """Seconds that reading takes each time, and for each token."""
+class Costs:
+    """What chunks of several sizes have cost lately, in seconds."""
 
-    start: float = 0.0
-    token: float = 0.0
-
-
-class Reads:
-    """What reading has cost lately, or if `sizes_are_few`, with each of them."""
-
-    def __init__(self, *, sizes_are_few: bool) -> None:
-        self._kept = REMEMBERED_OF_A_SIZE if sizes_are_few else REMEMBERED_READS
-        self._sizes_are_few = sizes_are_few
-        self._by_size: dict[int, deque[tuple[int, float]]] = {}  # tokens, seconds
-        self.cost = Cost()
+    def __init__(self) -> None:
+        self._latest: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
 
     def __bool__(self) -> bool:
-        return bool(self._by_size)
+        return bool(self._latest)
 
     @property
-    def _latest(self) -> list[tuple[int, float]]:
-        return [read for reads in self._by_size.values() for read in reads]
+    def largest(self) -> int:
+        return max((tokens for tokens, _ in self._latest), default=0)
 
     @property
-    def largest_known(self) -> int:
-        """The largest chunk whose cost is not forgotten; 0 where all costs are."""
-        return max((tokens for tokens, _ in self._latest), default=0) if self._sizes_are_few else 0
+    def smallest(self) -> int:
+        return min((tokens for tokens, _ in self._latest), default=0)
 
     def note(self, tokens: int, seconds: float) -> None:
-        size = tokens.bit_length() if self._sizes_are_few else 0
-        self._by_size.setdefault(size, deque(maxlen=self._kept)).append((tokens, seconds))
-        found = _cost_of(self._latest, known=self.cost)
-        is_news = not any(self.cost)
-        self.cost = found if is_news else Cost(*map(_moved_towards, self.cost, found))
+        self._latest.append((tokens, max(seconds, 0.0)))
+        self.__dict__.pop("_medians", None)
 
-    def would_tell_costs_apart(self, tokens: int) -> bool:
-        """Whether chunks of unlike sizes are among the latest, once so many tokens have been read."""
-        return bool(_unlike([*self._latest, (tokens, 0.0)]))
+    def expected(self, tokens: int) -> float:
+        """No more than a larger chunk, and no more than a smaller one in proportion. Those of a size count
+        by their median: one for which a kernel was compiled took many times as long, and says nothing.
+        """
+        return min(
+            (seconds * max(tokens / size, 1.0) for size, seconds in self._medians.items()), default=0.0
+        )
+
+    @cached_property
+    def _medians(self) -> dict[int, float]:
+        by_size: dict[int, list[float]] = defaultdict(list)
+        for size, seconds in self._latest:
+            by_size[size].append(seconds)
+        return {size: median(seconds) for size, seconds in by_size.items()}
 
 
 class Pace:
-    """Measures steps and chooses chunks of such `sizes`. They are read in passes of their own, or `beside`
-    the rows in the same pass.
-    """
+    """Measures steps, and chooses chunks of such `sizes`."""
 
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
         self._step_seconds = 0.0  # of a step that reads nothing
-        self._unseen = 0  # chunks since one of these
-        self._looks = False  # whether a step reads nothing in order to be measured
-        few = sizes.significant_bits == 1
-        self._apart, self._beside = Reads(sizes_are_few=False), Reads(sizes_are_few=few)
-        self._chunks = deque([min(FIRST_CHUNK_TOKENS, sizes.most)], maxlen=LATEST_CHUNKS)  # beside rows
+        self._unseen = 0  # steps since one of these
+        self._unread_steps = 0  # of these, since something was read beside one
+        self._beside, self._layers = Costs(), Costs()
+        self._sizes_apart = sizes.choice(sizes.most_apart)
 
-    def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
-        """How many tokens of prompts the next step should read, all prompts together, while so many rows are
-        decoding. `unread` is how much is left of each prompt. Beside rows it is now and then none.
+    @property
+    def _seconds(self) -> float:
+        """How long a step may read."""
+        return self._step_seconds * self._sizes.share
+
+    def at_once(self, unread: Sequence[int] = ()) -> int:
+        """How many tokens of prompts to read when no row is decoding. `unread` is left of each."""
+        return max(self._sizes.idle, _within(unread, lambda _: self._sizes.burst))
+
+    @property
+    def is_clocked(self) -> bool:
+        return self._sizes.is_clocked
+
+    def looks(self) -> bool:
+        """Whether this step should read nothing, to see how long steps take by now: while a long prompt is
+        read, others may come to share the processor, and that must not look as if reading took longer. Asked
+        for every step in which there is something to be read.
         """
-        if not running:
-            at_once = _within(unread, lambda _: self._sizes.burst)
-            return max(self._sizes.idle, at_once)
-        if beside:
-            self._unseen += 1
-            if self._unseen > self._sizes.unseen:
-                self._unseen, self._looks = 0, True
-                return 0
-        usual = self._usual_tokens(running, beside=beside)
-        return max(usual, _within(unread, lambda count: usual * min(count / running, MOST_STEPS_READ)))
+        self._unseen = self._unseen + 1 if self._unseen < UNSEEN_STEPS + LOOKS else 1
+        return self._unseen > UNSEEN_STEPS
 
-    def _usual_tokens(self, running: int, *, beside: bool) -> int:
-        reads = self._beside if beside and self._beside else self._apart
-        if not (self._step_seconds and reads):
-            return max(self._chunks)
-        smallest, share, worth = (
-            (self._sizes.least, self._sizes.share, WORTH_ITS_START_BESIDE)
-            if beside
-            else (SMALLEST_CHUNK_TOKENS, SHARE_OF_STEP, WORTH_ITS_START)
-        )
-        rows = running if beside else 0
-        most = max(self._grown(max(self._chunks), rows), min(reads.largest_known, self._sizes.most))
-        seconds = max(self._step_seconds * share, reads.cost.start * worth)
-        tokens = max(int(min(_tokens_read_in(seconds, reads.cost), most)), smallest)
-        tokens = self._rounded(tokens, rows)
-        if reads.would_tell_costs_apart(tokens):
-            return tokens
-        smaller = tokens // PROBE_FACTOR
-        if smaller >= (self._sizes.probe if beside else SMALLEST_CHUNK_TOKENS):
-            return smaller
-        return self._rounded(self._grown(tokens, rows), rows)
+    # --- In the pass of the rows ---
 
-    def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
-        """A step took `seconds`. Rows were decoding in it or not, and so many tokens of prompts were read."""
+    def beside(self, rows: int) -> int:
+        """How many tokens of prompts so many rows may have beside them. 0: even few take too long."""
+        sizes = [together - rows for together in self._sizes.choice(self._sizes.most + rows)]
+        sizes = [size for size in sizes if size >= self._sizes.least]
+        if not (self._step_seconds and self._beside):
+            return next((size for size in sizes if size >= SMALLEST_CHUNK_TOKENS), max(sizes, default=0))
+        return self._largest(sizes, self._beside, 1)
+
+    def beside_all(self, rows: int, unread: Sequence[int]) -> int:
+        """The same for prompts of which so much is `unread`. They may be more than there are rows."""
+        usual = self.beside(rows)
+        return max(usual, _within(unread, lambda count: usual * min(count / rows, MOST_STEPS_READ)))
+
+    def note(self, seconds: float, *, read_tokens: int = 0) -> None:
+        """A step of rows took `seconds`, and so many tokens of prompts were read beside them."""
         if read_tokens:
-            of_reading = seconds - (self._step_seconds if decoding else 0.0)
-            (self._beside if beside else self._apart).note(read_tokens, max(of_reading, 0.0))
-            if decoding:
-                self._chunks.append(min(max(read_tokens, SMALLEST_CHUNK_TOKENS), self._sizes.most))
-        elif decoding:
-            known, share = self._step_seconds, RARE_NEWS_SHARE if self._looks else NEWS_SHARE
-            self._step_seconds = _moved_towards(known, seconds, share) if known else seconds
-            self._unseen, self._looks = 0, False
+            self._beside.note(read_tokens, seconds - self._step_seconds)
+            self._unread_steps = 0
+            return
+        self._unread_steps += 1
+        if self._unread_steps > FORGET_STEPS and not self.beside(1):
+            self._beside, self._unread_steps = Costs(), 0
+        known, share = self._step_seconds, RARE_NEWS_SHARE if self._unseen > UNSEEN_STEPS else NEWS_SHARE
+        self._step_seconds = known + share * (seconds - known) if known else seconds
+        self._unseen = 0
 
-    def _grown(self, tokens: int, rows: int) -> int:
-        """The most that may follow so many."""
-        return min((tokens + rows) * GROWTH - rows, self._sizes.most)
+    # --- In passes of their own ---
 
-    def _rounded(self, tokens: int, rows: int) -> int:
-        """No more than so many, unless nothing were left."""
-        together = tokens + rows
-        shift = max(together.bit_length() - self._sizes.significant_bits, 0)
-        while (rounded := (together >> shift << shift) - rows) <= 0:
-            shift -= 1
-        return rounded
+    def apart(self, unread: int) -> int:
+        """How many tokens of a prompt the next pass should read."""
+        most = FIRST_CHUNK_TOKENS
+        if self._step_seconds and self._layers:
+            most = max(
+                self._largest(self._sizes_apart, self._layers, LAYERS_OF_A_STEP), SMALLEST_CHUNK_TOKENS
+            )
+        count = min(most, unread, self._sizes.most_apart)
+        if self._sizes.are_few and count > self._sizes.least:
+            return self._sizes.choice(count)[-1]
+        return count
 
+    def has_time(self, tokens: int, *, layers: int, seconds: float) -> bool:
+        """Whether a step has time for another layer of a pass of so many tokens, when it had so many layers,
+        which took the engine so many `seconds`.
+        """
+        if not layers:
+            return True
+        each = seconds / layers
+        if not self.is_clocked and not self._layers:
+            return False
+        if not self.is_clocked:  # the device may take longer than the engine did, or not as long
+            each = max(each, self._layers.expected(tokens))
+        return (layers + 0.5) * each <= self._seconds
 
-def _tokens_read_in(seconds: float, cost: Cost) -> float:
-    return (seconds - cost.start) / cost.token if cost.token else math.inf
+    def note_layers(self, tokens: int, *, layers: float, seconds: float) -> None:
+        """So many layers of a pass of so many tokens took `seconds`. To be known only if a step is, too."""
+        self._layers.note(tokens, seconds / layers)
 
+    def note_slice(self, seconds: float, tokens: int, *, layers: float) -> None:
+        """The same of layers, and a step of rows took `seconds` together with them."""
+        if self._step_seconds:
+            self.note_layers(tokens, layers=layers, seconds=seconds - self._step_seconds)
 
-def _moved_towards(known: float, seconds: float, share: float = NEWS_SHARE) -> float:
-    return known + share * (seconds - known)
+    def _largest(self, sizes: Sequence[int], costs: Costs, times: int) -> int:
+        """The largest of them of which a step has time for so many, or one that is smaller than all that were
+        too large; 0 if there is none.
+        """
+        most = costs.largest * GROWTH
+        fitting = [size for size in sizes if size <= most and costs.expected(size) * times <= self._seconds]
+        smaller = [size for size in sizes if size * GROWTH <= costs.smallest]
+        return (fitting or smaller or [0])[-1]
 
 
 def _within(unread: Sequence[int], most: Callable[[int], float]) -> int:
@@ -222,35 +251,3 @@ def _within(unread: Sequence[int], most: Callable[[int], float]) -> int:
         if total <= most(count):
             fitting = total
     return fitting
-
-
-def _cost_of(reads: Sequence[tuple[int, float]], *, known: Cost) -> Cost:
-    """The line through what was measured, by medians: a chunk for which the backend had to compile something
-    takes many times as long, and says nothing about the next one.
-
-    Chunks of like sizes do not tell one cost from the other: then the start costs what was known. That what
-    lies far back in a long prompt costs more, would otherwise look as if small chunks, which come there, did.
-    """
-    unlike = _unlike(reads)
-    if unlike:
-        token = _token_seconds(unlike)
-        sizes = [tokens for tokens, _ in reads]
-        if token > 0 or max(sizes) >= PROBE_FACTOR * min(sizes):  # large chunks may be as fast as small ones
-            token = max(token, 0.0)
-            return Cost(max(median(seconds - token * tokens for tokens, seconds in reads), 0.0), token)
-    latest = [*reads][-LATEST_READS:]
-    start = min(known.start, median(seconds for _, seconds in latest))
-    return Cost(start, median(max(seconds - start, 0.0) / tokens for tokens, seconds in latest))
-
-
-def _token_seconds(pairs: list[tuple[tuple[int, float], tuple[int, float]]]) -> float:
-    """The median of the slopes (Theil and Sen), each counted as often as its sizes lie apart."""
-    slopes = sorted(((b - a) / (n - m), n - m) for (m, a), (n, b) in pairs)
-    weights = [*accumulate(weight for _, weight in slopes)]
-    return slopes[bisect_left(weights, weights[-1] / 2)][0]
-
-
-def _unlike(reads: Iterable[tuple[int, float]]) -> list[tuple[tuple[int, float], tuple[int, float]]]:
-    """Pairs of chunks, the smaller one first, whose sizes differ enough to tell the start from the tokens."""
-    pairs = (sorted(pair) for pair in combinations(reads, 2))
-    return [(small, large) for small, large in pairs if large[0] >= UNLIKE_SIZES * small[0]]

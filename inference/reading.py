@@ -1,31 +1,30 @@
-"""Prompts that are being read, a chunk per step, until their rows can decode.
+"""Prompts that are being read, a chunk at a time, until their rows can decode.
 
-Imports mlx: loaded by the model process only, and everything here runs on the engine thread. A chunk is
-shared: the prompts with the least to read come first, so that a short one does not wait for a long one, but
-the oldest one has half of it, so that it gets on. Prompts that end with a chunk are read together in one pass
-of the model.
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread. While rows
+decode, short prompts are read in their passes of the model (see inference/beside.py), and long ones in passes
+of their own, a slice with each step (see inference/slices.py). The prompts with the least to read come first,
+so that a short one does not wait for a long one, but the oldest one has half of everything, so that it gets
+on. Prompts that end with a pass are read together in it.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import mlx.core as mx
-import numpy as np
-
-from inference.batch import shared
 from inference.beside import Chunk
-from inference.kept_state import fresh_caches, reads_alone, room_for
+from inference.kept_state import fresh_caches, reads_alone, take_back
 from inference.pace import SMALLEST_CHUNK_TOKENS
+from inference.passes import Group, read_alone, read_together, which_together
 from inference.prompt_cache import shared_tokens
-from inference.sampling import logprobs_of, top_tokens
 from inference.seat import Seat
-from inference.work import Token
+from inference.slices import Slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from inference.prompt_cache import Reuse
     from inference.work import Row
@@ -37,8 +36,10 @@ KEEP_TOKENS = 512
 and what others could go on from would come late."""
 WORTH_WAITING_TOKENS = 64
 """A row begins after another one that is reading the same, if that saves it at least so many tokens."""
-MOST_PADDING = 2
-"""A prompt is padded to at most so many times its length, to be read together with a longer one."""
+
+
+LONGEST_BESIDE = 1024
+"""Attention over a longer text takes so long for each token, that a chunk of any size may be too large."""
 
 
 @dataclass(slots=True, eq=False)
@@ -74,25 +75,21 @@ class Reading:
         return len(self.seat.tokens)
 
     @property
+    def length(self) -> int:
+        """How much of it there is to read, and was."""
+        return self.place + len(self.unread)
+
+    @property
     def until_mark(self) -> int:
         """How much may be read in one go."""
         rest = len(self.unread)
         return min(self.mark - self.place, rest) if self.mark > self.place else rest
 
-    def take(self, most: int) -> list[int]:
-        """The next tokens, no more than `most`; they count as read."""
-        count = min(most, self.until_mark)
+    def take(self, count: int) -> list[int]:
+        """The next tokens; they count as read."""
         taken, self.unread = self.unread[:count], self.unread[count:]
         self.seat.tokens += taken
         return taken
-
-
-class Group(NamedTuple):
-    """Rows that can decode now: their caches, plain if it is one, and the last tokens of their prompts."""
-
-    seats: list[Seat]
-    caches: list[Any]
-    last: list[int]
 
 
 class Reader:
@@ -107,6 +104,12 @@ class Reader:
         self._together = not reads_alone(model)
         self._readings: list[Reading] = []  # the oldest first
         self._beside: list[Reading] = []  # those that are read in the pass of the rows
+        self._slices: Slices | None = None
+        self._in_slices: list[Reading] = []
+        self.tokens_in_slices = 0
+        """How much is read by the pass that was begun last."""
+        self._oldest_is_next = True
+        self._groups: list[Group] = []
 
     @property
     def readings(self) -> Sequence[Reading]:
@@ -116,37 +119,96 @@ class Reader:
         self._readings.append(reading)
 
     def remove(self, gone: Callable[[Seat], bool]) -> list[Reading]:
-        """Read no more of the prompts of which `gone` says so. They are returned."""
-        left = [reading for reading in self._readings if gone(reading.seat)]
-        self._readings = [reading for reading in self._readings if not gone(reading.seat)]
-        return left
+        """Read no more of the prompts of which `gone` says so. Those are returned whose caches hold what was
+        read of them, and nothing else.
+        """
+        begin = {seat for group in self._groups for seat in group.seats}
+        left = [one for one in self._readings if gone(one.seat) and one.seat not in begin]
+        self._readings = [one for one in self._readings if one not in left]
+        spoilt = self._drop_slices() if any(one in self._in_slices for one in left) else None
+        return [one for one in left if one is not spoilt]
 
-    @property
-    def can_read_beside(self) -> bool:
-        """Whether nothing else is wanted of the prompts than that they are read."""
-        return not any(one.seat.row.must_be_judged for one in self._readings)
+    def _drop_slices(self) -> Reading | None:
+        """The prompt whose caches the pass has written into for good. Prompts that are read together keep
+        theirs to the end."""
+        assert self._slices is not None  # noqa: S101
+        self._slices.drop()
+        first, *others = self._in_slices
+        self._slices, self._in_slices = None, []
+        return None if others or take_back(first.caches, first.place) else first
 
-    def begin(self, budget_tokens: int) -> list[Chunk]:
-        """About so many tokens, for the model to read in the pass of the rows. `finish` comes behind it."""
-        plan = self._plan(budget_tokens, smallest=1)
+    def begin_beside(self, budget_tokens: int, *, most_left: int) -> list[Chunk]:
+        """About so many tokens of the prompts of which no more than `most_left` are left, for the model to
+        read in the pass of the rows. `finish_beside` comes behind it.
+        """
+        plan = self._plan(self._short(most_left), budget_tokens, smallest=1)
         self._beside = [*plan]
-        chunks = []
-        for one, count in plan.items():
-            whole = one.place + len(one.unread) + 1
-            chunks.append(Chunk(one.take(count), one.caches, whole))
-        return chunks
+        return [Chunk(one.take(count), one.caches, one.length + 1) for one, count in plan.items()]
 
-    def finish(self) -> None:
-        """The model has begun with the chunks of `begin`."""
+    def finish_beside(self) -> None:
+        """The model has begun with the chunks of `begin_beside`."""
         for one in self._beside:
             self._keep_on_the_way(one)
         self._beside = []
 
+    def _short(self, most_left: int) -> list[Reading]:
+        """Prompts that need no pass of their own."""
+        return [
+            one
+            for one in self._readings
+            if len(one.unread) <= most_left
+            and one.length <= LONGEST_BESIDE
+            and one not in self._in_slices
+            and not one.seat.row.must_be_judged
+        ]
+
+    def has_short(self, most_left: int) -> bool:
+        return any(one.unread for one in self._short(most_left))
+
+    def has_long(self, most_left: int) -> bool:
+        """Whether there is something to read in passes of their own."""
+        short = self._short(most_left)
+        return any(one.unread and one not in short for one in self._readings)
+
+    def begin_slices(self, size: Callable[[int], int], *, most_left: int) -> None:
+        """Begin with a pass of its own, unless there is one, for prompts of which more than `most_left` is
+        left. It reads so many tokens as `size` says of those that are there to be read.
+        """
+        if self._slices is None:
+            plan = self._next_pass(size, most_left)
+            self._in_slices, self.tokens_in_slices = [*plan], sum(plan.values())
+            self._slices = Slices(partial(self._read, plan))
+
+    def go_on(self) -> bool:
+        """Let a layer of the pass that was begun be computed. Whether that was the last one."""
+        assert self._slices is not None  # noqa: S101
+        self._slices.go_on()
+        if not self._slices.are_over:
+            return False
+        self._slices, self._in_slices = None, []
+        return True
+
+    def _next_pass(self, size: Callable[[int], int], most_left: int) -> dict[Reading, int]:
+        short = self._short(most_left)
+        long = [one for one in self._readings if one.unread and one not in short]
+        one = long[0] if self._oldest_is_next else min(long, key=lambda one: len(one.unread))
+        self._oldest_is_next = not self._oldest_is_next
+        plan = {one: size(one.until_mark)}
+        left = size(sys.maxsize) - plan[one]
+        for other in sorted(long, key=lambda other: len(other.unread)):
+            if other is not one and other.until_mark == len(other.unread) <= left:
+                plan[other] = len(other.unread)
+                left -= plan[other]
+        (some,) = (some for some in self._passes_of(plan) if one in some)
+        return {each: plan[each] for each in some}
+
     def ready(self) -> list[Group]:
         """The rows that have nothing left to read: they can decode now."""
-        done = [one for one in self._readings if not one.unread]
+        groups, self._groups = self._groups, []
+        grouped = {seat for group in groups for seat in group.seats}
+        done = [one for one in self._readings if not one.unread and one.seat not in grouped]
         self._readings = [one for one in self._readings if one.unread]
-        return [Group([one.seat], one.caches, [one.last]) for one in done]
+        return groups + [Group([one.seat], one.caches, [one.last]) for one in done]
 
     def is_reading_beginning_of(self, row: Row) -> bool:
         """Whether another prompt that is being read begins like that of `row`, which will then know so much
@@ -155,9 +217,8 @@ class Reader:
         tokens = row.tokens
         for reading in self._readings:
             known = reading.seat.row.cached_tokens
-            whole = reading.place + len(reading.unread)
             shared = shared_tokens(tokens, reading.seat.row.tokens, at_least=known + WORTH_WAITING_TOKENS)
-            shared = min(shared, whole, len(tokens) - 1)
+            shared = min(shared, reading.length, len(tokens) - 1)
             if shared - known < WORTH_WAITING_TOKENS:
                 continue
             if reading.place < shared:
@@ -165,32 +226,21 @@ class Reader:
                 return True
         return False
 
-    def step(self, budget_tokens: int) -> tuple[list[Group], int]:
-        """Read about so many tokens in passes of their own. The rows that can decode now, and how many tokens
-        were read.
-        """
-        plan = self._plan(budget_tokens, smallest=SMALLEST_CHUNK_TOKENS)
-        ending = [
-            one
-            for one, count in plan.items()
-            if self._together and count == len(one.unread) > 0 and not one.seat.row.must_be_judged
-        ]
-        passes = _passes(ending)
-        groups = [self._read_together(some) for some in passes if len(some) > 1]
-        apart = [one for one in plan if not any(one in some for some in passes if len(some) > 1)]
-        for one in apart:
-            self._read_alone(one, plan[one])
-        in_groups = {seat for group in groups for seat in group.seats}
-        self._readings = [one for one in self._readings if one.seat not in in_groups]
-        return groups + self.ready(), sum(plan.values())
+    def step(self, budget_tokens: int) -> None:
+        """Read about so many tokens, and what is being read, while nobody waits."""
+        while self._slices is not None:
+            self.go_on()
+        plan = self._plan(self._readings, budget_tokens, smallest=SMALLEST_CHUNK_TOKENS)
+        for some in self._passes_of(plan):
+            self._read({one: plan[one] for one in some})
 
-    def _plan(self, budget: int, *, smallest: int) -> dict[Reading, int]:
+    def _plan(self, readings: Sequence[Reading], budget: int, *, smallest: int) -> dict[Reading, int]:
         """How much to read of which: no less at a time than the `smallest`, or the rest."""
         plan: dict[Reading, int] = {}
-        oldest = next((one for one in self._readings if one.unread), None)
+        oldest = next((one for one in readings if one.unread), None)
         if oldest is None:
             return plan
-        by_need = sorted(self._readings, key=lambda one: len(one.unread))
+        by_need = sorted(readings, key=lambda one: len(one.unread))
         plan[oldest] = min(max(budget // 2, smallest), oldest.until_mark)
         left = budget - plan[oldest]
         for one in by_need:
@@ -204,65 +254,29 @@ class Reader:
         plan[oldest] = min(plan[oldest] + max(left, 0), oldest.until_mark)
         return plan
 
-    def _read_alone(self, one: Reading, count: int) -> None:
-        chunk = one.take(count)
-        with room_for(one.caches, len(chunk) + len(one.unread) + 1):
-            logits = self._model(mx.array([chunk]), cache=one.caches)
-        if one.seat.row.must_be_judged:
-            _judge(one, chunk, logits[0])
-        mx.eval([cache.state for cache in one.caches])
+    def _passes_of(self, plan: Mapping[Reading, int]) -> list[list[Reading]]:
+        """Which to read together."""
+        ending = [
+            one
+            for one, count in plan.items()
+            if self._together and count == len(one.unread) and not one.seat.row.must_be_judged
+        ]
+        return which_together(ending) + [[one] for one in plan if one not in ending]
+
+    def _read(self, plan: Mapping[Reading, int]) -> None:
+        """A pass of the model."""
+        readings = [*plan]
+        if len(readings) > 1:
+            group = read_together(self._model, readings, keep=self._keep)
+            self._groups.append(group)  # not before: it may be another list by now
+            return
+        (one,) = readings
+        read_alone(self._model, one, plan[one])
         self._keep_on_the_way(one)
 
     def _keep_on_the_way(self, one: Reading) -> None:
         """Keep what was read, if this is the place."""
-        if not one.unread or one.place == one.mark or one.place - one.kept >= self._keep_tokens:
+        has_mark = one.kept < one.mark <= one.place
+        if not one.unread or has_mark or one.place - one.kept >= self._keep_tokens:
             self._keep(one.seat.tokens, one.caches)
             one.kept = one.place
-
-    def _read_together(self, some: list[Reading]) -> Group:
-        """Read several prompts to their ends, padded on the right to the length of the longest."""
-        caches = shared([one.caches for one in some])
-        chunks = [one.take(len(one.unread)) for one in some]
-        lengths = [len(chunk) for chunk in chunks]
-        tokens = np.zeros((len(some), max(lengths)), dtype=np.int32)
-        for row, chunk in enumerate(chunks):
-            tokens[row, : len(chunk)] = chunk
-        padding = [max(lengths) - length for length in lengths]
-        if any(padding):
-            for cache in caches:
-                cache.prepare(lengths=lengths, right_padding=padding)
-        self._model(mx.array(tokens), cache=caches)
-        if any(padding):
-            for cache in caches:
-                cache.finalize()
-        mx.eval([cache.state for cache in caches])
-        for place, one in enumerate(some):
-            self._keep(one.seat.tokens, [cache.extract(place) for cache in caches])
-        return Group([one.seat for one in some], caches, [one.last for one in some])
-
-
-def _judge(one: Reading, chunk: list[int], logits: Any) -> None:
-    """Note how likely the tokens that follow those of `chunk` were, by its `logits` [tokens, vocabulary]."""
-    row = one.seat.row
-    following = [*chunk[1:], *one.unread[:1]] if one.unread else [*chunk[1:], one.last]
-    following = following[: len(row.prompt) - len(row.prompt_odds)]  # not what the answer has said already
-    logprobs = logprobs_of(logits[: len(following)])
-    chosen: Any = mx.take_along_axis(logprobs, mx.array(following)[:, None], axis=-1)[:, 0].tolist()
-    likeliest: list[tuple[tuple[int, float], ...]] = [()] * len(following)
-    if row.top_logprobs:
-        ids, values = top_tokens(logprobs, row.top_logprobs)
-        pairs = zip(ids.tolist(), values.tolist(), strict=True)
-        likeliest = [tuple(zip(*pair, strict=True)) for pair in pairs]
-    row.prompt_odds += map(Token, following, chosen, likeliest)
-
-
-def _passes(ending: list[Reading]) -> list[list[Reading]]:
-    """Which of the prompts that end now to read together: those of like length."""
-    passes: list[list[Reading]] = []
-    for one in sorted(ending, key=lambda one: len(one.unread), reverse=True):
-        longest = len(passes[-1][0].unread) if passes else 0
-        if passes and longest <= MOST_PADDING * len(one.unread) + SMALLEST_CHUNK_TOKENS:
-            passes[-1].append(one)
-        else:
-            passes.append([one])
-    return passes

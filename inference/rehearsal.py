@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import logging
 import time
-from itertools import cycle
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
 from inference.kept_state import can_batch, keeps_every_token
 from inference.on_cpu import computes_on_cpu
-from inference.pace import Pace
+from inference.pace import SMALLEST_CHUNK_TOKENS, Pace
 from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from inference.pace import Sizes
     from inference.room import Limits
 
@@ -34,9 +32,10 @@ MOST_SECONDS = 60.0
 """A model gets no further, and starts with what is ready by then. To compile kernels takes the most of a
 minute on an NVIDIA card that has never run any; the next start finds them on the disk, and takes 2 s.
 """
-LONG_CHUNKS = 4
-"""How long a long prompt is, in the largest chunks that are read beside rows: all sizes fit into it. Two are
-read, since what happens in the first one says nothing of what reading costs."""
+CHUNKS_OF_A_SIZE = 3
+"""What happens in the first one says nothing of what the others cost."""
+FEW_APART = 64, 256
+"""Passes of their own, where all sizes are multiplied by the same kernels."""
 STEPS_BETWEEN = 4
 SHORT_TOKENS = 3, 40, 24, 9
 """Prompts of rows that join one after the other."""
@@ -70,9 +69,11 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     rehearsal = _Rehearsal(scheduler, until=began + MOST_SECONDS)
     try:
         rehearsal.begin_rows(limits.max_rows if can_batch(model) else 1, context_length)
-        for begin, learns in enumerate((every_size.learns, pace)):
-            every_size.learns = learns
-            rehearsal.read(range(begin, begin + min(LONG_CHUNKS * limits.chunks.most, context_length - 1)))
+        sizes = _sizes(limits)
+        for begin, (learns, (size, beside)) in enumerate(product((every_size.learns, pace), sizes)):
+            every_size.learns, every_size.size, every_size.is_beside = learns, size, beside
+            tokens = min(CHUNKS_OF_A_SIZE * size, context_length - 1)
+            rehearsal.read(range(begin, begin + tokens))  # a beginning that is not in the prompt cache
         rehearsal.end_rows()
     except Exception:
         logger.exception("The first run of the model failed. The server starts all the same.")
@@ -85,22 +86,44 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     return pace
 
 
+def _sizes(limits: Limits) -> list[tuple[int, bool]]:
+    """Of chunks to meet, and whether they are read beside rows."""
+    chunks = limits.chunks
+    doublings = range((chunks.most // chunks.least).bit_length() if limits.reads_beside else 0)
+    apart = chunks.choice(chunks.most_apart) if chunks.are_few else FEW_APART
+    return [(chunks.least << doubling, True) for doubling in doublings] + [
+        (size, False) for size in apart if SMALLEST_CHUNK_TOKENS <= size <= chunks.most_apart
+    ]
+
+
 class EverySize(Pace):
-    """Chunks of all sizes in turn, however long they take; another pace `learns` how long."""
+    """Chunks of a `size` that somebody chooses, however long they take; another pace `learns` how long."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.learns = Pace(sizes)
-        doublings = range((sizes.most // sizes.least).bit_length())
-        self._turn = cycle([sizes.least << doubling for doubling in doublings])
+        self.size, self.is_beside = sizes.least, False
 
-    def chunk_tokens(self, *, running: int, unread: Sequence[int] = (), beside: bool = False) -> int:
-        if not running:
-            return self.learns.chunk_tokens(running=0, unread=unread, beside=beside)
-        return max(next(self._turn) - running, 1)
+    def looks(self) -> bool:
+        return False
 
-    def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
-        self.learns.note(seconds, decoding=decoding, read_tokens=read_tokens, beside=beside)
+    def beside(self, rows: int) -> int:
+        return max(self.size - rows, 1) if self.is_beside else 0
+
+    def apart(self, unread: int) -> int:
+        return min(self.size, unread)
+
+    def has_time(self, tokens: int, *, layers: int, seconds: float) -> bool:  # noqa: ARG002
+        return True
+
+    def note(self, seconds: float, *, read_tokens: int = 0) -> None:
+        self.learns.note(seconds, read_tokens=read_tokens)
+
+    def note_layers(self, tokens: int, *, layers: float, seconds: float) -> None:
+        self.learns.note_layers(tokens, layers=layers, seconds=seconds)
+
+    def note_slice(self, seconds: float, tokens: int, *, layers: float) -> None:
+        self.learns.note_slice(seconds, tokens, layers=layers)
 
 
 class _Rehearsal:

@@ -8,17 +8,18 @@ the chunk is what a long prompt costs everybody else.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from inference.batch import Batch, Made, Took
+from inference.batch import Batch
 from inference.budget import Budget
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.kept_state import can_batch
 from inference.memory import is_lack_of_memory
+from inference.mixer import Mixer
 from inference.pace import Pace
 from inference.prompt_cache import Reuse
 from inference.reading import Reader, Reading
@@ -27,8 +28,9 @@ from inference.suspects import Suspects
 from inference.work import Row, Step, Token
 
 if TYPE_CHECKING:
+    from inference.batch import Made
+    from inference.passes import Group
     from inference.prompt_cache import PromptCache
-    from inference.reading import Group
     from inference.room import Limits, Room
     from inference.seat import Seat
     from inference.speculation import Speculation
@@ -95,7 +97,7 @@ class Scheduler:
             self._give_way()
             steps += self._join()
             if self.running:
-                self._advance(steps)
+                self._finish(self._mixer.advance(partial(self._begin_answers, steps)), steps)
         except Exception as error:  # noqa: BLE001 -- whatever the model raises; it is logged there
             steps += self._recover(error)
         return steps
@@ -105,8 +107,7 @@ class Scheduler:
         ones, what was read is kept, and rows that have come to their end leave. Steps only if that fails.
         """
         try:
-            self._batch.launch()
-            self._reader.finish()
+            self._mixer.follow_up()
             self._end(self._ended)
             self._ended.clear()
             self._prompt_cache.flush()
@@ -126,43 +127,22 @@ class Scheduler:
         self._prompt_cache.close()
 
     def _begin_anew(self) -> None:
-        self._batch = Batch(self._model, most_padded_bytes=self._limits.most_padded_bytes)
+        self._batch = self._new_batch()
         keeps = self._prompt_cache.cuts_anywhere
         self._reader = Reader(self._model, keep=self._budget.keep, keeps_on_the_way=keeps)
+        self._mixer = Mixer(
+            self._batch,
+            self._reader,
+            self._pace,
+            speculation=self._speculation,
+            reads_beside=self._limits.reads_beside,
+        )
         self._ended.clear()
 
-    def _advance(self, steps: list[tuple[Row, Step]]) -> None:
-        """Let the model work, and learn from how long it took."""
-        self._begin_answers(self._reader.ready(), steps)
-        if self._reads_beside:
-            tokens = self._chunk_tokens(self._batch.width, beside=True)
-            self._batch.dispatch(self._reader.begin(tokens) if tokens else ())
-            self._finish(self._batch.read(), steps)
-            self._learn(self._batch.took, 0, 0.0, begins=False)
-            return
-        began = time.monotonic()
-        groups, read = self._reader.step(self._chunk_tokens(len(self._batch.seats), beside=False))
-        of_reading = time.monotonic() - began
-        self._begin_answers(groups, steps)
-        if decodes := bool(self._batch.seats):
-            self._finish(self._decode(), steps)
-        self._learn(self._batch.took if decodes else None, read, of_reading, begins=bool(groups))
+    def _new_batch(self) -> Batch:
+        return Batch(self._model, most_padded_bytes=self._limits.most_padded_bytes)
 
-    @property
-    def _reads_beside(self) -> bool:
-        """Whether prompts are read in the next pass of the rows."""
-        may = self._limits.reads_beside and self._reader.can_read_beside
-        return bool(may and self._reader.readings and self._batch.seats and self._batch.goes_on)
-
-    def _learn(self, took: Took | None, read: int, of_reading: float, *, begins: bool) -> None:
-        """From a step in which so many tokens were read in passes of their own, and rows possibly began."""
-        if took is None:
-            self._pace.note(of_reading, decoding=False, read_tokens=read)
-        elif not begins and not (read and took.read_tokens):
-            tokens = took.read_tokens or read
-            self._pace.note(took.seconds, decoding=True, read_tokens=tokens, beside=bool(took.read_tokens))
-
-    def _begin_answers(self, groups: list[Group], steps: list[tuple[Row, Step]]) -> None:
+    def _begin_answers(self, steps: list[tuple[Row, Step]], groups: list[Group]) -> None:
         """These rows decode from the next step on; those that are to say nothing have come to their end."""
         joining = []
         for group in groups:
@@ -173,16 +153,6 @@ class Scheduler:
                 self._suspects.forget(row)
                 steps.append((row, Step(finish_reason="length")))
         self._batch.join_all(joining)
-
-    def _chunk_tokens(self, running: int, *, beside: bool) -> int:
-        unread = [len(reading.unread) for reading in self._reader.readings]
-        return self._pace.chunk_tokens(running=running, unread=unread, beside=beside)
-
-    def _decode(self) -> list[Made]:
-        if self._speculation is not None:
-            return self._speculation.step(self._batch)
-        self._batch.dispatch()
-        return self._batch.read()
 
     def _drop_cancelled(self) -> None:
         self._waiting = deque(row for row in self._waiting if not row.cancelled)
@@ -215,7 +185,7 @@ class Scheduler:
 
     @property
     def _load(self) -> Load:
-        reading = tuple(one.place + len(one.unread) for one in self._reader.readings)
+        reading = tuple(one.length for one in self._reader.readings)
         return Load(self._batch.parts, reading)
 
     def _give_way(self) -> None:

@@ -176,8 +176,8 @@ def _add_limits(parser: ArgumentParser) -> None:
         "--prefill-step-size",
         type=int,
         metavar="TOKENS",
-        help="most tokens of prompts read with a step of running answers (64 on a CPU, 512 on an "
-        "NVIDIA card, 1024 on Apple Silicon); fewer are read when they would take longer than a step",
+        help="most tokens of a prompt that are read in one pass of the model while others are answered (128 "
+        "on a CPU, 2048 on a GPU); fewer when two of its layers would take longer than a step has time for",
     )
     parser.add_argument(
         "--kv-cache-bytes",

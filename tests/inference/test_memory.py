@@ -94,7 +94,7 @@ def scheduler_within(family: str, rows_of: int, tokens: int, *, max_rows: int = 
     room = Room(cost, budget_bytes=rows_of * cost.of(tokens + HEADROOM_TOKENS))
     kept = PromptCache(max_bytes=room.budget_bytes // 2, cuts_anywhere=keeps_every_token(model))
     return Scheduler(
-        model, prompt_cache=kept, limits=Limits(max_rows=max_rows, chunks=ON_CPU.up_to(32)), room=room
+        model, prompt_cache=kept, limits=Limits(max_rows=max_rows, chunks=ON_CPU.up_to(64)), room=room
     )
 
 

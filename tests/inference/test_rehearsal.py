@@ -48,7 +48,8 @@ def test_rows_join_read_beside_each_other_and_leave() -> None:
     assert {(rows, 1) for rows in (1, 2, 3, 4)} <= set(watched.shapes)  # they join one by one
     together = {rows for rows, tokens in watched.shapes if tokens == 1}
     assert {8, 16, 32, 64} <= together  # with chunks of all sizes beside them
-    assert pace.chunk_tokens(running=4, beside=True) >= 4
+    assert {(1, 64)} <= set(watched.shapes)  # and between their steps
+    assert pace.apart(4000) >= 16
     assert mx.get_peak_memory() < 2**20  # what it took does not count as the server's
 
 
@@ -67,7 +68,7 @@ def test_few_rows_are_enough(most: int) -> None:
     limits = limits_of(model, max_rows=most, chunk_tokens=64)
     rehearse(watched, limits, context_length=CONTEXT_LENGTH)
     read = sum(rows * tokens for rows, tokens in watched.shapes)
-    assert read > 2 * 2 * 64  # both of the long prompts
+    assert read > 2 * 2 * 64  # both times
 
 
 def test_it_ends_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,5 +81,5 @@ def test_it_ends_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_model_that_fails_is_served_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         pace = rehearse(Watched(tiny_model(), fails=True), LIMITS, context_length=CONTEXT_LENGTH)
-    assert pace.chunk_tokens(running=1) == 64
+    assert pace.apart(4000) == 64
     assert "first run of the model failed" in caplog.text

@@ -14,10 +14,11 @@ from mlx_lm.generate import generate_step
 
 from inference.beside import reads_beside
 from inference.errors import GenerationFailed
-from inference.pace import ON_CPU, Pace
+from inference.pace import ON_CPU
 from inference.room import Limits
 from inference.sampling import logprobs_of
 from inference.scheduler import Scheduler
+from inference.slices import teach_to_pause
 from inference.work import Row, Sampling, Step
 from tests.inference.tiny_models import VOCABULARY_SIZE, prompt_cache, tiny_model
 
@@ -31,12 +32,13 @@ GREEDY = Sampling(temperature=0)
 def model() -> Any:
     made = tiny_model(seed=1)
     assert reads_beside(made)
+    teach_to_pause(made)
     return made
 
 
 @pytest.fixture(params=[False, True], ids=["apart", "beside"])
 def scheduler(model: Any, request: pytest.FixtureRequest) -> Iterator[Scheduler]:
-    """Once with prompts that are read in passes of their own, and once in the pass of the rows."""
+    """Once with prompts that are read in passes of their own, and once, if short, in the pass of the rows."""
     limits = Limits(max_rows=4, chunks=ON_CPU.up_to(16), reads_beside=request.param)
     made = Scheduler(model, prompt_cache=prompt_cache(), limits=limits)
     yield made
@@ -269,26 +271,3 @@ def test_a_row_that_has_ended_counts_as_running_no_more(scheduler: Scheduler) ->
     assert scheduler.has_work  # what it has read is still to be kept
     assert scheduler.follow_up() == []
     assert not scheduler.has_work
-
-
-def test_a_prompt_that_is_read_alone_tells_what_reading_costs(model: Any) -> None:
-    """Whatever the steps of an earlier answer took."""
-    noted = []
-
-    class Noting(Pace):
-        def note(self, seconds: float, *, decoding: bool, read_tokens: int, beside: bool = False) -> None:
-            noted.append((decoding, read_tokens))
-            super().note(seconds, decoding=decoding, read_tokens=read_tokens, beside=beside)
-
-    sizes = ON_CPU.up_to(16)
-    limits = Limits(max_rows=4, chunks=sizes, reads_beside=False)
-    scheduler = Scheduler(model, prompt_cache=prompt_cache(), limits=limits, pace=Noting(sizes))
-    scheduler.add(row(some_prompt(5, seed=1), 6))
-    until_idle(scheduler, {})
-    noted.clear()
-    long = some_prompt(2 * sizes.burst, seed=2)
-    scheduler.add(row(long, 1))
-    until_idle(scheduler, {})
-    scheduler.close()
-    assert sum(read for _, read in noted) == len(long) - 1
-    assert not any(decoding for decoding, read in noted if read)

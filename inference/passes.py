@@ -1,0 +1,95 @@
+"""Passes of the model that read prompts: a chunk of one, or the ends of several.
+
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread, possibly in
+slices (see inference/slices.py). So a prompt counts as read when its pass is over, and not before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from inference.batch import shared
+from inference.kept_state import room_for
+from inference.pace import SMALLEST_CHUNK_TOKENS
+from inference.sampling import logprobs_of, top_tokens
+from inference.slices import compute
+from inference.work import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inference.reading import Keep, Reading
+    from inference.seat import Seat
+
+MOST_PADDING = 2
+"""A prompt is padded to at most so many times its length, to be read together with a longer one."""
+
+
+class Group(NamedTuple):
+    """Rows that can decode now: their caches, plain if it is one, and the last tokens of their prompts."""
+
+    seats: list[Seat]
+    caches: list[Any]
+    last: list[int]
+
+
+def read_alone(model: Any, one: Reading, count: int) -> None:
+    """The next so many tokens of a prompt."""
+    with room_for(one.caches, len(one.unread) + 1):
+        logits = model(mx.array([one.unread[:count]]), cache=one.caches)
+    compute([cache.state for cache in one.caches])
+    chunk = one.take(count)
+    if one.seat.row.must_be_judged:
+        _judge(one, chunk, logits[0])
+
+
+def read_together(model: Any, some: Sequence[Reading], *, keep: Keep) -> Group:
+    """Read several prompts to their ends, padded on the right to the length of the longest."""
+    caches = shared([one.caches for one in some])
+    lengths = [len(one.unread) for one in some]
+    tokens = np.zeros((len(some), max(lengths)), dtype=np.int32)
+    for row, one in enumerate(some):
+        tokens[row, : len(one.unread)] = one.unread
+    padding = [max(lengths) - length for length in lengths]
+    if any(padding):
+        for cache in caches:
+            cache.prepare(lengths=lengths, right_padding=padding)
+    model(mx.array(tokens), cache=caches)
+    if any(padding):
+        for cache in caches:
+            cache.finalize()
+    compute([cache.state for cache in caches])
+    for place, one in enumerate(some):
+        one.take(len(one.unread))
+        keep(one.seat.tokens, [cache.extract(place) for cache in caches])
+    return Group([one.seat for one in some], caches, [one.last for one in some])
+
+
+def which_together(ending: Sequence[Reading]) -> list[list[Reading]]:
+    """Which of the prompts that end now to read together: those of like length."""
+    passes: list[list[Reading]] = []
+    for one in sorted(ending, key=lambda one: len(one.unread), reverse=True):
+        longest = len(passes[-1][0].unread) if passes else 0
+        if passes and longest <= MOST_PADDING * len(one.unread) + SMALLEST_CHUNK_TOKENS:
+            passes[-1].append(one)
+        else:
+            passes.append([one])
+    return passes
+
+
+def _judge(one: Reading, chunk: list[int], logits: Any) -> None:
+    """Note how likely the tokens that follow those of `chunk` were, by its `logits` [tokens, vocabulary]."""
+    row = one.seat.row
+    following = [*chunk[1:], *one.unread[:1]] if one.unread else [*chunk[1:], one.last]
+    following = following[: len(row.prompt) - len(row.prompt_odds)]  # not what the answer has said already
+    logprobs = logprobs_of(logits[: len(following)])
+    chosen: Any = mx.take_along_axis(logprobs, mx.array(following)[:, None], axis=-1)[:, 0].tolist()
+    likeliest: list[tuple[tuple[int, float], ...]] = [()] * len(following)
+    if row.top_logprobs:
+        ids, values = top_tokens(logprobs, row.top_logprobs)
+        pairs = zip(ids.tolist(), values.tolist(), strict=True)
+        likeliest = [tuple(zip(*pair, strict=True)) for pair in pairs]
+    row.prompt_odds += map(Token, following, chosen, likeliest)
