@@ -19,7 +19,7 @@ from inference.slices import compute
 from inference.work import Token
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from inference.reading import Keep, Reading
     from inference.seat import Seat
@@ -66,6 +66,20 @@ def read_together(model: Any, some: Sequence[Reading], *, keep: Keep) -> Group:
         one.take(len(one.unread))
         keep(one.seat.tokens, [cache.extract(place) for cache in caches])
     return Group([one.seat for one in some], caches, [one.last for one in some])
+
+
+def without(group: Group, gone: Callable[[Seat], bool]) -> Group | None:
+    """The rows that are left of it, if any are. Its caches must not be used any more."""
+    keep = [place for place, seat in enumerate(group.seats) if not gone(seat)]
+    if len(keep) == len(group.seats) or not keep:
+        return group if keep else None
+    if len(keep) == 1:
+        caches = [cache.extract(keep[0]) for cache in group.caches]
+    else:
+        caches = group.caches
+        for cache in caches:
+            cache.filter(mx.array(keep))
+    return Group([group.seats[place] for place in keep], caches, [group.last[place] for place in keep])
 
 
 def which_together(ending: Sequence[Reading]) -> list[list[Reading]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from inference.beside import Chunk
 from inference.kept_state import fresh_caches, reads_alone, take_back
 from inference.pace import SMALLEST_CHUNK_TOKENS
-from inference.passes import Group, read_alone, read_together, which_together
+from inference.passes import Group, read_alone, read_together, which_together, without
 from inference.prompt_cache import shared_tokens
 from inference.seat import Seat
 from inference.slices import Slices
@@ -45,7 +45,7 @@ LONGEST_BESIDE = 1024
 @dataclass(slots=True, eq=False)
 class Reading:
     """A prompt in the middle of being read. `mark` is a place where its state is to be kept; what comes
-    before `kept` is kept already.
+    before `kept` is kept already. When it `is_spoilt`, its caches do not hold what was read.
     """
 
     seat: Seat
@@ -54,6 +54,7 @@ class Reading:
     last: int
     mark: int = 0
     kept: int = 0
+    is_spoilt: bool = False
 
     @classmethod
     def of(cls, row: Row, known: Reuse, model: Any) -> Reading:
@@ -119,23 +120,24 @@ class Reader:
         self._readings.append(reading)
 
     def remove(self, gone: Callable[[Seat], bool]) -> list[Reading]:
-        """Read no more of the prompts of which `gone` says so. Those are returned whose caches hold what was
-        read of them, and nothing else.
-        """
-        begin = {seat for group in self._groups for seat in group.seats}
-        left = [one for one in self._readings if gone(one.seat) and one.seat not in begin]
-        self._readings = [one for one in self._readings if one not in left]
-        spoilt = self._drop_slices() if any(one in self._in_slices for one in left) else None
-        return [one for one in left if one is not spoilt]
+        """Read no more of the prompts of which `gone` says so. They are returned."""
+        left = [one for one in self._readings if gone(one.seat)]
+        self._readings = [one for one in self._readings if not gone(one.seat)]
+        if any(one in self._in_slices for one in left):
+            self._drop_slices()
+        for one in left:
+            one.is_spoilt |= any(one.seat in group.seats for group in self._groups)
+        self._groups = [rest for group in self._groups if (rest := without(group, gone))]
+        return left
 
-    def _drop_slices(self) -> Reading | None:
-        """The prompt whose caches the pass has written into for good. Prompts that are read together keep
-        theirs to the end."""
+    def _drop_slices(self) -> None:
+        """The pass has written into the caches of a prompt that it reads alone, and into no others."""
         assert self._slices is not None  # noqa: S101
         self._slices.drop()
         first, *others = self._in_slices
         self._slices, self._in_slices = None, []
-        return None if others or take_back(first.caches, first.place) else first
+        if not others:
+            first.is_spoilt = not take_back(first.caches, first.place)
 
     def begin_beside(self, budget_tokens: int, *, most_left: int) -> list[Chunk]:
         """About so many tokens of the prompts of which no more than `most_left` are left, for the model to

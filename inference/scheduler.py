@@ -157,7 +157,8 @@ class Scheduler:
     def _drop_cancelled(self) -> None:
         self._waiting = deque(row for row in self._waiting if not row.cancelled)
         for reading in self._reader.remove(lambda seat: seat.row.cancelled):
-            self._budget.keep(reading.seat.tokens, reading.caches)
+            if not reading.is_spoilt:
+                self._budget.keep(reading.seat.tokens, reading.caches)
             self._suspects.forget(reading.seat.row)
         self._end([seat for seat in self._batch.seats if seat.row.cancelled])
 

@@ -157,6 +157,32 @@ def test_what_was_read_is_kept_when_a_row_leaves_amid_a_pass(family: str, steps:
     scheduler.close()
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma3_text", "qwen3_next"])
+@pytest.mark.parametrize("leaving", [(0,), (1,), (1, 2), (0, 1, 2)])
+def test_a_row_may_leave_when_its_pass_is_over_and_it_has_not_begun(
+    family: str, leaving: tuple[int, ...]
+) -> None:
+    scheduler = scheduler_of(family)
+    running_row(scheduler)
+    rows = [row(text(20 - seed, seed=seed)) for seed in range(3)]
+    for one in rows:
+        scheduler.add(one)
+    while not scheduler._reader._groups:
+        scheduler.step()
+        scheduler.follow_up()
+    for number in leaving:
+        rows[number].cancelled = True
+    tokens: dict[Row, list[int]] = {one: [] for one in rows}
+    for _ in range(20):
+        for one, step in scheduler.step():
+            if one in tokens and step.token is not None:
+                tokens[one].append(step.token.id)
+    assert scheduler.running == 1
+    for number, one in enumerate(rows):
+        assert tokens[one] == ([] if number in leaving else alone_cached(family, tuple(one.prompt)))
+    scheduler.close()
+
+
 def test_a_pass_is_finished_at_once_when_nobody_waits_any_more() -> None:
     scheduler = scheduler_of("llama")
     runs = running_row(scheduler)
