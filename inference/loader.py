@@ -27,12 +27,11 @@ from mlx_lm.utils import (
     load_tokenizer,
 )
 
-from inference import model_folder
+from inference import layout, model_folder
 from inference.demo import demo_chat_model
 from inference.errors import ModelBroken
 from inference.footprint import DENSE_SHARE
 from inference.large_pages import use_large_pages
-from inference.layout import lay_out
 from inference.memory import available_memory
 from inference.on_cpu import computes_on_cpu
 from inference.sampling_fields import OPENAI
@@ -130,7 +129,8 @@ def load_chat_model(
         making.shard(model)
         mx.eval(model.parameters())
     if computes_on_cpu():
-        lay_out(model)
+        if layout.pays():
+            layout.lay_out(model)
         use_large_pages(model)
     if not tokenizer.has_chat_template:
         logger.warning("%s has no chat template: it serves completions, and refuses chat.", folder)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import pytest
 from mlx import nn
 
-from inference.layout import FEWEST_OUTPUTS, lay_out
+from inference.layout import FEWEST_OUTPUTS, lay_out, pays
 from tests.inference.families import FAMILIES, family_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IDS = mx.array([[5, 6, 7, 8, 9, 10]])
 ROUNDING = 1e-5
@@ -74,3 +77,13 @@ def test_what_is_no_float32_stays() -> None:
     model.lm_head.set_dtype(mx.float16)
     lay_out(model)
     assert not is_turned(model.lm_head)
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("fpu avx2 fma", True), ("fpu avx2 avx512f fma", False)])
+def test_it_pays_where_openblas_has_no_other_code_for_it(
+    tmp_path: Path, flags: str, *, expected: bool
+) -> None:
+    cpu = tmp_path / "cpuinfo"
+    cpu.write_text(f"processor : 0\nflags : {flags}\n")
+    assert pays(cpu) is expected
+    assert pays(tmp_path / "nothing")
