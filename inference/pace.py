@@ -61,7 +61,7 @@ class Sizes(NamedTuple):
     is_clocked: bool
 
     def up_to(self, most: int) -> Sizes:
-        """The same, and none larger than that beside rows; without them by as much smaller or larger."""
+        """The same, no pass or chunk beside rows larger than that; `idle` and `burst` change in proportion."""
         idle, burst = (size * most // self.most_apart for size in (self.idle, self.burst))
         least, beside = (min(size, most) for size in (self.least, self.most))
         return self._replace(least=least, most=beside, most_apart=most, idle=idle, burst=burst)
@@ -218,9 +218,9 @@ class Pace:
         if not layers:
             return True
         each = seconds / layers
-        if not self.is_clocked and not self._layers:
-            return False
         if not self.is_clocked:  # the device may take longer than the engine did, or not as long
+            if not self._layers:
+                return False
             each = max(each, self._layers.expected(tokens))
         return (layers + 0.5) * each <= self._seconds
 

@@ -36,8 +36,6 @@ KEEP_TOKENS = 512
 and what others could go on from would come late."""
 WORTH_WAITING_TOKENS = 64
 """A row begins after another one that is reading the same, if that saves it at least so many tokens."""
-
-
 LONGEST_BESIDE = 1024
 """Attention over a longer text takes so long for each token, that a chunk of any size may be too large."""
 
@@ -167,10 +165,13 @@ class Reader:
     def has_short(self, most_left: int) -> bool:
         return any(one.unread for one in self._short(most_left))
 
-    def has_long(self, most_left: int) -> bool:
-        """Whether there is something to read in passes of their own."""
+    def _long(self, most_left: int) -> list[Reading]:
+        """Prompts with something to read in passes of their own."""
         short = self._short(most_left)
-        return any(one.unread and one not in short for one in self._readings)
+        return [one for one in self._readings if one.unread and one not in short]
+
+    def has_long(self, most_left: int) -> bool:
+        return bool(self._long(most_left))
 
     def begin_slices(self, size: Callable[[int], int], *, most_left: int) -> None:
         """Begin with a pass of its own, unless there is one, for prompts of which more than `most_left` is
@@ -191,8 +192,7 @@ class Reader:
         return True
 
     def _next_pass(self, size: Callable[[int], int], most_left: int) -> dict[Reading, int]:
-        short = self._short(most_left)
-        long = [one for one in self._readings if one.unread and one not in short]
+        long = self._long(most_left)
         one = long[0] if self._oldest_is_next else min(long, key=lambda one: len(one.unread))
         self._oldest_is_next = not self._oldest_is_next
         plan = {one: size(one.until_mark)}

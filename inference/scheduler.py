@@ -1,8 +1,7 @@
 """Which rows the model works on: they wait, are read, decode, leave and fail here.
 
-Imports mlx: loaded by the model process only, and everything here runs on the engine thread. Prompts are
-read in chunks with the decoding steps of the others, in the same pass of the model where it can do that, so
-the chunk is what a long prompt costs everybody else.
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread. What the model
+does in a step, and how much of prompts is read with it, is the mixer's (see inference/mixer.py).
 """
 
 from __future__ import annotations
