@@ -61,7 +61,7 @@ class Sizes(NamedTuple):
     is_clocked: bool
 
     def up_to(self, most: int) -> Sizes:
-        """The same, no pass or chunk beside rows larger than that; `idle` and `burst` change in proportion."""
+        """The same, no pass or chunk beside rows larger than that. The others change in proportion."""
         idle, burst = (size * most // self.most_apart for size in (self.idle, self.burst))
         least, beside = (min(size, most) for size in (self.least, self.most))
         return self._replace(least=least, most=beside, most_apart=most, idle=idle, burst=burst)
