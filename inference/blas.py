@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference import cuda
+from inference import cuda, few_rows
 from inference.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -46,12 +46,14 @@ class BlasError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Acceleration:
-    """What `accelerate` did. `library` is None when MLX keeps the BLAS that it came with."""
+    """What `accelerate` did. `library` is None when MLX keeps the BLAS that it came with, `has_few_rows` says
+    whether few rows are multiplied by inference/few_rows.cpp."""
 
     library: Path | None
     threads: int | None
     kernels_compiled: bool
     summary: str
+    has_few_rows: bool = False
 
 
 def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
@@ -64,7 +66,8 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
     beside two busy processes.
 
     Where g++ is missing, MLX_DISABLE_COMPILE is set as well: MLX would try to compile its kernels, fail
-    silently, and fall back to slower ones than it uses when it is told so.
+    silently, and fall back to slower ones than it uses when it is told so. Where it is there, products of a
+    few rows are computed by inference/few_rows.cpp.
 
     Malloc is told to keep what MLX frees (see inference/allocator.py).
 
@@ -86,15 +89,20 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
         library = renamed_openblas(cache_dir)
         # OpenBLAS reads the variable once, while it is being loaded.
         os.environ[THREADS_VARIABLE] = str(thread_count)
-        _load_before_mlx(library)
+        openblas = _loaded(library)
     except BlasError as error:
         logger.warning("MLX runs with its slow reference BLAS: %s", error)
         return Acceleration(None, None, kernels_compiled=kernels_compiled, summary=str(error))
+    # The linker searches the global scope in this order, and before the libraries that libmlx names.
+    has_few_rows = few_rows.load_in_front(openblas, cache_dir, threads=thread_count)
+    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     return Acceleration(
         library,
         thread_count,
         kernels_compiled=kernels_compiled,
-        summary=f"MLX multiplies matrices with OpenBLAS on {thread_count} thread(s).",
+        summary=f"MLX multiplies matrices with OpenBLAS on {thread_count} thread(s)"
+        f"{', few rows with a kernel of its own' if has_few_rows else ''}.",
+        has_few_rows=has_few_rows,
     )
 
 
@@ -211,15 +219,15 @@ def _rename_symbols(original: Path, draft: Path, names: Path) -> None:
         raise BlasError(f"patchelf could not rename its symbols: {done.stderr.strip()}")
 
 
-def _load_before_mlx(library: Path) -> None:
-    """Into the global scope, which the linker searches before the libraries that libmlx itself names."""
+def _loaded(library: Path) -> ctypes.CDLL:
     try:
-        loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_LOCAL)
     except OSError as error:
         raise BlasError(f"{library} could not be loaded: {error}.") from None
     missing = [symbol for symbol in SYMBOLS if not hasattr(loaded, symbol)]
     if missing:
         raise BlasError(f"{library} does not export {', '.join(missing)}. Delete it, and start again.")
+    return loaded
 
 
 def _core_of(cpu: int) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from mlx_lm.utils import (
     load_tokenizer,
 )
 
-from inference import layout, model_folder
+from inference import model_folder
 from inference.demo import demo_chat_model
 from inference.errors import ModelBroken
 from inference.footprint import DENSE_SHARE
@@ -129,8 +129,6 @@ def load_chat_model(
         making.shard(model)
         mx.eval(model.parameters())
     if computes_on_cpu():
-        if layout.pays():
-            layout.lay_out(model)
         use_large_pages(model)
     if not tokenizer.has_chat_template:
         logger.warning("%s has no chat template: it serves completions, and refuses chat.", folder)

@@ -17,8 +17,8 @@ import mlx.core as mx
 from mlx_lm.models.activations import swiglu as mlx_swiglu
 from mlx_lm.models.base import scaled_dot_product_attention as mlx_attention
 
-FEWEST_SCORES, FEWEST_GATES = 2**12, 2**14
-"""With fewer, and where each row has a token only, MLX's single operation is faster than our several."""
+FEWEST_SCORES, FEWEST_GATES = 2**12, 3 * 2**10
+"""With fewer, MLX's single operation is faster than our several."""
 MOST_SCORES = 2**19
 """So many are computed at once, which is two megabytes."""
 LOWEST, HIGHEST = -87.0, 87.0
@@ -104,7 +104,7 @@ def attention(queries: Any, keys: Any, values: Any, *, scale: float, mask: Any, 
     rows, heads, tokens, _ = queries.shape
     scores = rows * heads * tokens * keys.shape[-2]
     is_usual = others.get("sinks") is None and not hasattr(others.get("cache"), "bits") and _is_ours(queries)
-    if not is_usual or tokens == 1 or scores < FEWEST_SCORES or not _can_add(mask):
+    if not is_usual or scores < FEWEST_SCORES or not _can_add(mask):
         return mlx_attention(queries, keys, values, scale=scale, mask=mask, **{"cache": None, **others})
     at_once = max(tokens // math.ceil(scores / MOST_SCORES), 1)
     found = []
@@ -128,7 +128,10 @@ def _attend(queries: Any, keys: Any, values: Any, added: Any) -> Any:
     if added is not None:
         length, width = scores.shape[-1], added.shape[-1]
         scores = scores.reshape(rows, shared, each, tokens, length)
-        scores[..., length - width :] = scores[..., length - width :] + added
+        if width == length:
+            scores = scores + added
+        else:
+            scores[..., length - width :] = scores[..., length - width :] + added
         scores = scores.reshape(rows, shared, each * tokens, length)
     weights = exp_below(scores, scores.max(axis=-1, keepdims=True))
     found = (weights @ values) / weights.sum(axis=-1, keepdims=True)

@@ -62,6 +62,11 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="the published 4-bit weights, and no BLAS but the one that each server brings by itself",
     )
+    servers.add_argument(
+        "--share-few-rows",
+        action="store_true",
+        help="give the others our own products of a few rows, too (Linux; see inference/few_rows.py)",
+    )
     engines = parser.add_argument_group("engines, in this process; needs mlx, mlx-lm and numpy only")
     engines.add_argument(
         "--random-weights",

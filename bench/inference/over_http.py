@@ -17,6 +17,7 @@ from django.conf import settings
 
 from bench.inference import load
 from bench.inference.servers import Server, dense_copy, ours, peer
+from inference import few_rows
 from inference.blas import renamed_openblas
 from inference.demo import demo_chat_model
 
@@ -98,14 +99,22 @@ def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
 def _chosen(options: argparse.Namespace, folder: Path) -> Iterator[contextlib.AbstractContextManager[Server]]:
     threads = {"OPENBLAS_NUM_THREADS": options.threads}
     yield ours(folder, threads)
-    blas = renamed_openblas(settings.OLLA_HOME / "cache") if sys.platform == "linux" else None
-    preload = {"LD_PRELOAD": str(blas)} if blas and not options.as_documented else {}
+    preload = _preload(options)
     for name in options.peers:
         python = options.peers_dir / name / "bin" / "python"
         if python.exists():
             yield peer(name, folder, python, {**threads, **preload})
         else:
             print(f"{name} is not in {options.peers_dir}: left out.")
+
+
+def _preload(options: argparse.Namespace) -> dict[str, str]:
+    """What peers multiply with, as an environment; OpenBLAS comes last, as the others lead to it."""
+    if options.as_documented or sys.platform != "linux":
+        return {}
+    cache_dir = settings.OLLA_HOME / "cache"
+    libraries = [few_rows.compiled(cache_dir)] if options.share_few_rows else []
+    return {"LD_PRELOAD": " ".join(map(str, [*libraries, renamed_openblas(cache_dir)]))}
 
 
 async def _figures(

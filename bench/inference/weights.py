@@ -8,7 +8,7 @@ import mlx.core as mx
 from mlx.utils import tree_map
 from mlx_lm.models import llama
 
-from inference.layout import lay_out
+from inference.large_pages import use_large_pages
 from inference.on_cpu import computes_on_cpu
 
 LLAMA: dict[str, Any] = {
@@ -58,8 +58,8 @@ SCALE = 0.02
 
 
 def random_model(shape: str) -> Any:
-    """In bf16 on a GPU; on a CPU, which computes half precision number by number, in float32 and laid out as
-    our server does it, for all engines alike.
+    """In bf16 on a GPU; on a CPU, which computes half precision number by number, in float32 and in large
+    pages as our server does it, for all engines alike.
     """
     model = llama.Model(llama.ModelArgs.from_dict({**LLAMA, **SHAPES[shape]}))
     mx.random.seed(0)
@@ -71,7 +71,7 @@ def random_model(shape: str) -> Any:
     model.set_dtype(mx.float32 if computes_on_cpu() else mx.bfloat16)
     mx.eval(model.parameters())
     if computes_on_cpu():
-        lay_out(model)
+        use_large_pages(model)
     return model
 
 

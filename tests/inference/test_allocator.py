@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.inference.test_blas import finish, launch
+from tests.inference.accelerated import finish, launch
 
 if TYPE_CHECKING:
     from pathlib import Path

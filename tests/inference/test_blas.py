@@ -1,37 +1,18 @@
-"""OpenBLAS in front of MLX. Each test runs a process: a library cannot be unloaded, nor an import undone."""
+"""OpenBLAS in front of MLX, each test in a process of its own."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from inference import cuda
 from inference.blas import physical_cores
+from tests.inference.accelerated import finish, launch
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has MLX's CPU backend alone")
 
-# Accelerates, and prints what came of it as JSON; {before} runs first, {after} last and may add to `found`.
-PROGRAM = """
-import json, logging, os, sys, time
-from pathlib import Path
-logging.basicConfig(format="%(levelname)s %(message)s")
-from inference import blas
-{before}
-done = blas.accelerate(cache_dir=Path(sys.argv[1]), threads={threads})
-found = {{
-    "library": str(done.library), "threads": done.threads, "compiled": done.kernels_compiled,
-    "environment": dict(os.environ), "mlx_was_imported": "mlx.core" in sys.modules,
-}}
-{after}
-print(json.dumps(found))
-"""
 MULTIPLY = """
 import mlx.core as mx
 import numpy as np
@@ -44,26 +25,6 @@ def seconds():
 found["seconds"] = min(seconds() for _ in range(3))
 found["wrong_by"] = float(np.abs(np.array(a @ b) - left @ right).max())
 """
-
-
-def launch(
-    cache_dir: Path, *, before: str = "", after: str = "", threads: int | None = None, **environment: str
-) -> subprocess.Popen[str]:
-    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(before=before, after=after, threads=threads), str(cache_dir)],
-        cwd=PROJECT_ROOT,
-        env={**kept, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    return {**json.loads(output), "log": errors}
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +92,7 @@ def test_processes_that_start_together_agree_on_one_library(tmp_path: Path) -> N
     found = [finish(process) for process in [launch(tmp_path) for _ in range(4)]]
 
     assert len({each["library"] for each in found}) == 1
-    assert [str(path) for path in tmp_path.iterdir()] == [found[0]["library"]]
+    assert [str(path) for path in tmp_path.glob("*openblas*")] == [found[0]["library"]]
 
 
 def test_it_uses_as_many_threads_as_the_caller_says(cache_dir: Path) -> None:

@@ -49,7 +49,7 @@ def test_what_is_hidden_counts_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("length", [40, 700, 3000])
-@pytest.mark.parametrize("tokens", [2, 7, 40])
+@pytest.mark.parametrize("tokens", [1, 2, 7, 40])
 @pytest.mark.parametrize("rows", [1, 5])
 def test_attention_is_that_of_mlx(rows: int, tokens: int, length: int) -> None:
     queries, keys, values = random_attention(rows, tokens, length)

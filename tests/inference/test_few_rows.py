@@ -1,0 +1,139 @@
+"""Products of a few rows, computed by a library that is compiled on first use. Each test runs processes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.inference.accelerated import finish, launch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has MLX's CPU backend alone")
+
+# Compares with numpy in double precision: of all numbers of rows, of widths that fill no register, in stacks,
+# with a bias, with weights that lie apart, and as large as several threads share.
+MULTIPLY = """
+import mlx.core as mx
+import numpy as np
+random = np.random.default_rng(7)
+def some(*shape):
+    return random.normal(size=shape).astype(np.float32)
+worst, differing = 0.0, 0
+def compare(name, ours, theirs):
+    global worst
+    error = np.abs(np.array(ours) - theirs).max() / np.abs(theirs).max()
+    worst = max(worst, float(error))
+for depth, width in ((1, 1), (7, 5), (16, 3), (33, 64), (100, 37), (576, 192), (2048, 600)):
+    weights, rows, bias = some(width, depth), some(20, depth), some(width)
+    w = mx.array(weights)
+    alone = [np.array(mx.array(rows[[row]]) @ w.T) for row in range(8)]
+    for count in range(1, 21):
+        x = mx.array(rows[:count])
+        expected = rows[:count].astype(np.float64) @ weights.T.astype(np.float64)
+        sums = np.array(x @ w.T)
+        compare("plain", sums, expected)
+        compare("bias", mx.addmm(mx.array(bias), x, w.T), expected + bias)
+        compare("scaled", mx.addmm(mx.array(bias), x, w.T, alpha=0.5, beta=2.0), expected * 0.5 + 2.0 * bias)
+        compare("turned", mx.array(weights.T.copy()).T @ x.T, expected.T)
+        if count <= 8:
+            differing += sum(not np.array_equal(sums[[row]], alone[row]) for row in range(count))
+stacked, others = some(3, 4, 5, 64), some(3, 4, 70, 64)
+compare("stacked", mx.array(stacked) @ mx.array(others).swapaxes(-1, -2), stacked @ others.swapaxes(-1, -2))
+parts = mx.array(others)[:, :, 10:50]
+compare("apart", mx.array(stacked) @ parts.swapaxes(-1, -2), stacked @ others[:, :, 10:50].swapaxes(-1, -2))
+compare("none", mx.zeros((2, 0)) @ mx.zeros((3, 0)).T + 1.0, np.ones((2, 3)))
+found["worst"], found["differing"] = worst, differing
+"""
+NOT_A_NUMBER = """
+import mlx.core as mx
+rows = mx.array([[1.0, float("nan")], [2.0, 3.0]])
+found["sums"] = str((rows @ mx.array([[1.0, 1.0], [0.0, 1.0]]).T).tolist())
+"""
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds the libraries already, for the tests that do not ask how they get there."""
+    folder = tmp_path_factory.mktemp("blas")
+    assert finish(launch(folder))["has_few_rows"]
+    return folder
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_products_are_right_and_a_row_comes_to_the_same_whoever_is_with_it(
+    cache_dir: Path, threads: int
+) -> None:
+    found = finish(launch(cache_dir, after=MULTIPLY, threads=threads))
+
+    assert found["has_few_rows"]
+    assert found["worst"] < 1e-5
+    assert found["differing"] == 0
+
+
+def test_what_is_no_number_stays_in_its_row(cache_dir: Path) -> None:
+    found = finish(launch(cache_dir, after=NOT_A_NUMBER))
+
+    assert found["sums"] == "[[nan, nan], [5.0, 3.0]]"
+
+
+def test_it_is_compiled_once(tmp_path: Path) -> None:
+    finish(launch(tmp_path))
+    (library,) = tmp_path.glob("few-rows-*.so")
+    made_at = library.stat().st_mtime_ns
+
+    assert finish(launch(tmp_path))["has_few_rows"]
+    assert [path.stat().st_mtime_ns for path in tmp_path.glob("*few-rows*")] == [made_at]
+
+
+def test_processes_that_start_together_agree_on_one_library(tmp_path: Path) -> None:
+    found = [finish(process) for process in [launch(tmp_path) for _ in range(3)]]
+
+    assert all(each["has_few_rows"] for each in found)
+    assert len([*tmp_path.glob("*few-rows*")]) == 1
+
+
+def compiler(folder: Path, script: str) -> Path:
+    """A folder for PATH with a g++ that does what `script` says."""
+    folder.mkdir()
+    (folder / "g++").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "g++").chmod(0o755)
+    return folder
+
+
+LOGGED = "logging.getLogger().setLevel(logging.INFO)"
+
+
+def test_all_is_multiplied_by_openblas_where_there_is_no_compiler(tmp_path: Path) -> None:
+    found = finish(launch(tmp_path / "cache", before=LOGGED, after=MULTIPLY, PATH="/nowhere"))
+
+    assert not found["has_few_rows"]
+    assert found["library"] != "None"
+    assert found["worst"] < 1e-5
+    assert "INFO Few rows are multiplied by OpenBLAS as well: g++ is not installed." in found["log"]
+
+
+def test_what_the_compiler_has_to_say_is_told(tmp_path: Path) -> None:
+    bin_dir = compiler(tmp_path / "bin", '[ "$1" = --version ] || { echo "no room left" >&2; exit 1; }')
+
+    found = finish(launch(tmp_path / "cache", before=LOGGED, PATH=str(bin_dir)))
+
+    assert not found["has_few_rows"]
+    assert found["library"] != "None"
+    assert f"{bin_dir}/g++ failed: no room left" in found["log"]
+    assert [*(tmp_path / "cache").glob("*few-rows*")] == []
+
+
+def test_openblas_goes_on_alone_when_the_kept_library_is_damaged(tmp_path: Path) -> None:
+    finish(launch(tmp_path))
+    (library,) = tmp_path.glob("few-rows-*.so")
+    library.write_bytes(b"no library")
+
+    found = finish(launch(tmp_path, before=LOGGED, after=MULTIPLY))
+
+    assert not found["has_few_rows"]
+    assert found["worst"] < 1e-5
+    assert str(library) in found["log"]
