@@ -1,4 +1,4 @@
-"""Attention and gates on a Linux CPU, where MLX computes exponentials number by number.
+"""Attention, gates and probabilities on a Linux CPU, where MLX computes exponentials number by number.
 
 Imports mlx: loaded by the model process only. Of attention over a few thousand tokens, those exponentials are
 two thirds of the time, and of a gate nearly all. Here they are made of additions and products, which
@@ -89,6 +89,14 @@ def exp_below(x: Any, highest: Any) -> Any:
     """exp(x - highest), float32, where `highest` is no less than `x`; no less than exp(LOWEST)."""
     below, rounded = _begin_below(x, highest)
     return _end(below, rounded, _power_of(rounded))
+
+
+def logsumexp(logits: Any) -> Any:
+    """In place of MLX's, over the last axis, which is kept: of each row of a vocabulary."""
+    if not _is_ours(logits):
+        return mx.logsumexp(logits, axis=-1, keepdims=True)
+    highest = logits.max(axis=-1, keepdims=True)
+    return mx.log(exp_below(logits, highest).sum(axis=-1, keepdims=True)) + highest
 
 
 def swiglu(gate: Any, x: Any) -> Any:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
 
+from inference.on_cpu import logsumexp
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -84,7 +86,7 @@ def _free(logits: Any, draws: Sequence[Draw]) -> Any:
 def _nucleus(logits: Any, draws: Sequence[Draw]) -> Any:
     scaled = _scaled(logits, draws)
     tokens, values = _likeliest(scaled, min(NUCLEUS_LIMIT, scaled.shape[-1]))
-    values = values - mx.logsumexp(scaled, axis=-1, keepdims=True)
+    values = values - logsumexp(scaled)
     probabilities = mx.exp(values)
     before = mx.cumsum(probabilities, axis=-1) - probabilities
     rank = mx.arange(values.shape[-1])
@@ -139,7 +141,7 @@ def _mixed(number: int) -> int:
 def logprobs_of(logits: Any) -> Any:
     """Log probabilities, float32, of `logits` [rows, vocabulary]."""
     logits = logits.astype(mx.float32)
-    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+    return logits - logsumexp(logits)
 
 
 def top_tokens(logprobs: Any, count: int) -> tuple[Any, Any]:

@@ -78,6 +78,18 @@ def test_gates_are_those_of_mlx(shape: tuple[int, ...]) -> None:
     assert far_apart(on_cpu.swiglu(gate, x), mlx_swiglu(gate, x)) < 1e-4
 
 
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+def test_sums_of_exponentials_are_those_of_mlx(scale: float) -> None:
+    mx.random.seed(3)
+    logits = mx.random.normal((5, 3000)) * scale
+    logits[1, 10:] = -mx.inf  # as a grammar does it
+    expected = np.log(np.exp(np.array(logits, dtype=np.float64)).sum(axis=-1, keepdims=True))
+    found = on_cpu.logsumexp(logits)
+    assert found.shape == (5, 1)
+    assert np.abs(np.array(found) - expected).max() <= 4 * FLOAT_STEP * np.abs(expected).max()
+    assert on_cpu.logsumexp(logits.astype(mx.bfloat16)).dtype == mx.bfloat16
+
+
 def test_other_types_and_sinks_are_left_to_mlx() -> None:
     queries, keys, values = (array.astype(mx.bfloat16) for array in random_attention(1, 20, 500))
     found = on_cpu.attention(queries, keys, values, cache=None, scale=SCALE, mask="causal")
