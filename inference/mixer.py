@@ -111,7 +111,8 @@ class Mixer:
     def _decode(self) -> list[Made]:
         self._was_beside = False
         if self._speculation is not None:
-            return self._speculation.step(self._batch)
+            disturbed = self._slice.layers or self._slice_before.layers
+            return self._speculation.step(self._batch, is_undisturbed=not disturbed)
         self._batch.dispatch()
         return self._batch.read()
 

@@ -118,14 +118,16 @@ class Speculation:
         self._source: Source = Lookup()
         self._begin(None)
 
-    def step(self, batch: Batch) -> list[Made]:
-        """A step of the batch, in which a row that is alone may get several tokens."""
+    def step(self, batch: Batch, *, is_undisturbed: bool) -> list[Made]:
+        """A step of the batch, in which a row that is alone may get several tokens. How long it takes says
+        whether guesses pay, if it `is_undisturbed` by other work.
+        """
         seat = self._row_of(batch)
         began = time.monotonic()
         if seat is None or self._count(seat) < 1 or not self._source.may_guess(seat.tokens):
             batch.dispatch()
             made = batch.read()
-            if seat is not None and batch.took is not None and not batch.took.read_tokens:
+            if seat is not None and is_undisturbed and batch.took is not None and not batch.took.read_tokens:
                 self._plain_seconds = _blend(self._plain_seconds, batch.took.seconds)
                 self._plain_steps += 1
                 self._pause = max(self._pause - 1, 0)
@@ -136,7 +138,10 @@ class Speculation:
         if pending not in seat.row.stop_tokens and batch.can_leap(count + 1):
             guess = self._source.guess([*seat.tokens, pending], count)
         made = batch.leap(pending, guess)
-        self._learn(time.monotonic() - began, len(guess), len(made))
+        if guess:
+            self._learn_length(len(guess), right=len(made) - 1)
+            if is_undisturbed:
+                self._learn_cost(time.monotonic() - began, len(made))
         return made
 
     def _row_of(self, batch: Batch) -> Seat | None:
@@ -160,11 +165,10 @@ class Speculation:
             return 0
         return min(self._length, seat.row.max_tokens - len(seat.row.said) - 1)
 
-    def _learn(self, seconds: float, guessed: int, made: int) -> None:
-        if not guessed:
-            return
-        right = made - 1
+    def _learn_length(self, guessed: int, *, right: int) -> None:
         self._length = min(self._length + 1, LONGEST_GUESS) if right == guessed else max(right, 1) + 1
+
+    def _learn_cost(self, seconds: float, made: int) -> None:
         self._trials += 1
         self._token_seconds = _blend(self._token_seconds, seconds / made)
         if self._trials < TRIALS:

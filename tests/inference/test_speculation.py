@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.pace import ON_CPU
+from inference.reading import LONGEST_BESIDE
 from inference.room import Limits
 from inference.scheduler import Scheduler
 from inference.speculation import FIRST_PAUSE_TOKENS, TRIALS, Lookup, Speculation
@@ -24,6 +25,7 @@ from tests.inference.test_prompt_cache import alone, answers, model_of, row, tex
 from tests.inference.tiny_models import prompt_cache
 
 if TYPE_CHECKING:
+    from inference.batch import Batch, Made
     from inference.work import Row
 
 ANSWER = 40
@@ -52,9 +54,23 @@ class Oracle(Speculation):
         super().__init__(draft)
         self._plain_steps = TRIALS
 
-    def _learn(self, seconds: float, guessed: int, made: int) -> None:
-        super()._learn(seconds, guessed, made)
+    def _learn_cost(self, seconds: float, made: int) -> None:
+        super()._learn_cost(seconds, made)
         self._pause = 0
+
+
+class Watched(Speculation):
+    """Remembers of every step whether it was undisturbed, and whether it was taken for a usual one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[tuple[bool, bool]] = []
+
+    def step(self, batch: Batch, *, is_undisturbed: bool) -> list[Made]:
+        before = self._plain_steps
+        made = super().step(batch, is_undisturbed=is_undisturbed)
+        self.steps.append((is_undisturbed, self._plain_steps > before))
+        return made
 
 
 def scheduler_of(model: Any, speculation: Speculation | None) -> Scheduler:
@@ -178,6 +194,23 @@ def test_guesses_that_do_not_pay_are_left_out() -> None:
     (said,) = said_by(model_of("llama"), speculation, asked)
     assert len(said) == 4 * FIRST_PAUSE_TOKENS
     assert 0 < slow.passes < len(said)
+
+
+def test_steps_beside_which_a_long_prompt_is_read_are_not_taken_for_usual_ones() -> None:
+    speculation = Watched()
+    scheduler = scheduler_of(model_of("llama"), speculation)
+    scheduler.add(row(text(10, seed=1), max_tokens=400))
+    while len(speculation.steps) < 20:
+        scheduler.step()
+    assert any(is_noted for _, is_noted in speculation.steps)
+    long = row(text(LONGEST_BESIDE + 100, seed=2), max_tokens=1)
+    scheduler.add(long)
+    while not any(made is long for made, _ in scheduler.step()):
+        pass
+    scheduler.close()
+    disturbed = [is_noted for is_undisturbed, is_noted in speculation.steps if not is_undisturbed]
+    assert len(disturbed) > 2
+    assert not any(disturbed)
 
 
 @given(tokens=st.lists(st.integers(0, 4), min_size=1, max_size=60), count=st.integers(1, 8))
