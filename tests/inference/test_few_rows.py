@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from inference import few_rows
 from tests.inference.accelerated import finish, launch
 
 if TYPE_CHECKING:
@@ -68,6 +70,20 @@ def test_products_are_right_and_a_row_comes_to_the_same_whoever_is_with_it(
     cache_dir: Path, threads: int
 ) -> None:
     found = finish(launch(cache_dir, after=MULTIPLY, threads=threads))
+
+    assert found["has_few_rows"]
+    assert found["worst"] < 1e-5
+    assert found["differing"] == 0
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that kind")
+@pytest.mark.parametrize("processor", ["x86-64", "haswell"])
+def test_so_it_is_on_processors_with_fewer_registers(processor: str, tmp_path: Path) -> None:
+    if processor == "haswell" and "avx2" not in few_rows.CPU.read_text():
+        pytest.skip("this processor cannot run it")
+    other = f"from inference import few_rows; few_rows.FLAGS = (*few_rows.FLAGS, '-march={processor}')"
+
+    found = finish(launch(tmp_path, before=other, after=MULTIPLY))
 
     assert found["has_few_rows"]
     assert found["worst"] < 1e-5
