@@ -24,7 +24,6 @@ from inference.errors import (
     InputInvalid,
     InputTooLong,
     NoChatModel,
-    TooManyAnswers,
 )
 from inference.fields import BAD_REQUEST
 from inference.meter import Meter
@@ -258,8 +257,6 @@ def _translated(error: InferenceError) -> ApiError:
         return ApiError(NOT_FOUND, "model_not_found", str(error), param="model")
     if isinstance(error, InputTooLong):
         return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
-    if isinstance(error, TooManyAnswers):
-        return ApiError(BAD_REQUEST, "invalid_value", str(error), param="n")
     if isinstance(error, InputInvalid):
         return ApiError(BAD_REQUEST, "invalid_value", str(error), param="input")
     later = {"Retry-After": RETRY_AFTER_SECONDS}
