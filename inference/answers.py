@@ -10,6 +10,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from inference.errors import TooManyAnswers
+from inference.fields import invalid_value
 from inference.speech import Said, Speech
 from inference.stops import StopMatcher
 from inference.work import Row, Step, Token
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from inference.prompts import Prompts
     from inference.schema import Generating
     from inference.speech import Manner, ToolCall
+    from ollaproject.wire.openai_errors import ApiError
 
 
 class ShownToken(NamedTuple):
@@ -154,7 +157,10 @@ class Answer:
         self.choices = [
             self._choice(generating, ready, index) for index in range(len(ready.tokens) * generating.n)
         ]
-        engine.submit([choice.row for choice in self.choices])
+        try:
+            engine.submit([choice.row for choice in self.choices])
+        except TooManyAnswers as error:
+            raise _too_many(error, prompts=len(ready.tokens), n=generating.n) from None
 
     def __enter__(self) -> Answer:
         return self
@@ -229,3 +235,10 @@ class Answer:
             deliver=lambda step: self._queue.put_nowait((index, step)),
         )
         return Choice(row, generating, backend, index=index, manner=ready.manner)
+
+
+def _too_many(error: TooManyAnswers, *, prompts: int, n: int) -> ApiError:
+    """The refusal of a request that asks for more answers than can ever be taken, by what it asks with."""
+    if prompts == 1:
+        return invalid_value("n", f"{error} 'n' is {n}.")
+    return invalid_value("prompt", f"{error} There are {prompts} prompts, and 'n' is {n}.")

@@ -96,6 +96,16 @@ class Backend:
         return self._scheduler.running
 
     @property
+    def max_rows(self) -> int:
+        """How many answers it generates at once."""
+        return self._scheduler.max_rows
+
+    @property
+    def places(self) -> int:
+        """The same as of now: fewer while an answer waits for memory."""
+        return self._scheduler.places
+
+    @property
     def memory(self) -> dict[str, int]:
         """Bytes that MLX holds: in use, the most so far, and kept for reuse. Of those in use: what running
         answers need and the prompt cache holds, and what both may take.

@@ -24,7 +24,6 @@ from inference.errors import (
     InputInvalid,
     InputTooLong,
     NoChatModel,
-    TooManyAnswers,
 )
 from inference.fields import BAD_REQUEST
 from inference.meter import Meter
@@ -157,13 +156,7 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
     async def _run(self, receive: Receive) -> None:
         self._check_method_and_key()
         self._check_encoding()
-        try:
-            body = await read_body(receive, limit=self.serving.max_body_bytes)
-        except BodyTooLarge as error:
-            message = (
-                f"The body is larger than {error.limit} bytes, which is the most that this server reads."
-            )
-            raise ApiError(TOO_LARGE, "request_too_large", message) from None
+        body = await self._read(receive)
         answering = self._answering = asyncio.create_task(self.respond(body))
         watching = asyncio.create_task(cancel_on_disconnect(receive, answering))
         try:
@@ -177,6 +170,19 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
             raise
         finally:
             watching.cancel()
+
+    async def _read(self, receive: Receive) -> bytes:
+        """The body. What is said to be too large is refused before any of it is read."""
+        limit = self.serving.max_body_bytes
+        try:
+            if int(raw_header(self.scope, b"content-length") or b"0") > limit:
+                raise BodyTooLarge(limit)
+            return await read_body(receive, limit=limit)
+        except BodyTooLarge:
+            message = f"The body is larger than {limit} bytes, which is the most that this server reads."
+            # The rest of it has no end to wait for.
+            last = {"Connection": "close"}
+            raise ApiError(TOO_LARGE, "request_too_large", message, headers=last) from None
 
     async def send_object(self, status: int, payload: Any, headers: dict[str, str] | None = None) -> None:
         self.status = status
@@ -258,8 +264,6 @@ def _translated(error: InferenceError) -> ApiError:
         return ApiError(NOT_FOUND, "model_not_found", str(error), param="model")
     if isinstance(error, InputTooLong):
         return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
-    if isinstance(error, TooManyAnswers):
-        return ApiError(BAD_REQUEST, "invalid_value", str(error), param="n")
     if isinstance(error, InputInvalid):
         return ApiError(BAD_REQUEST, "invalid_value", str(error), param="input")
     later = {"Retry-After": RETRY_AFTER_SECONDS}

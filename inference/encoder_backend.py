@@ -41,6 +41,14 @@ class EncoderBackend(Backend):
         return 0
 
     @property
+    def max_rows(self) -> int:
+        return 0
+
+    @property
+    def places(self) -> int:
+        return 0
+
+    @property
     def memory(self) -> dict[str, int]:
         return held_by_mlx()
 

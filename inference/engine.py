@@ -25,6 +25,7 @@ from inference.errors import (
     InferenceError,
     TooManyAnswers,
 )
+from inference.work import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -147,19 +148,30 @@ class Engine:
 
     def submit(self, work: Sequence[Work]) -> None:
         """Queue `work`, all or none. Raises EngineNotReady, EngineStopping or EngineOverloaded, and
-        TooManyAnswers for what could not even wait alone.
+        TooManyAnswers for what could not be taken by an idle engine either.
         """
-        waiting = self._inbox.qsize() + self.backend.waiting
-        if len(work) > self._max_waiting:
+        rows, may_wait = self.backend.max_rows, self._max_waiting
+        if len(work) > rows + may_wait:
             raise TooManyAnswers(
-                f"This request asks for {len(work)} answers, 'n' for each of its prompts, but at most "
-                f"{self._max_waiting} may wait here. Ask for fewer at a time."
+                f"This request asks for {len(work)} answers, and this server takes {rows + may_wait} at the "
+                f"most: {rows} are generated at once, and {may_wait} may wait. Ask for fewer at a time."
             )
-        if waiting + len(work) > self._max_waiting:
-            raise EngineOverloaded(f"{waiting} answers wait already, and at most {self._max_waiting} may.")
+        would_wait = self._would_wait(work)
+        if would_wait > may_wait:
+            raise EngineOverloaded(
+                f"With this request {would_wait} answers would wait, and at most {may_wait} may. Try again."
+            )
         for item in work:
             self._open.add(item)
             self._inbox.put(item)
+
+    def _would_wait(self, work: Sequence[Work]) -> int:
+        """How many pieces of work wait once `work` has come, and all rows for which there are places run."""
+        wanted = (*self._open, *work)
+        rows = sum(isinstance(item, Row) for item in wanted)
+        # What nobody wants any more lies in the inbox until the next step: that, too, has a bound.
+        unread = self._inbox.qsize() - self.backend.max_rows - self._max_waiting
+        return max(len(wanted) - min(rows, self.backend.places), unread)
 
     def cancel(self, work: Sequence[Work]) -> None:
         """Nobody waits for `work` any more: the engine drops it at its next step."""

@@ -9,11 +9,11 @@ InferenceError
 ├── NoChatModel            the server has an embedding model only
 ├── InputTooLong           an input has more tokens than the model can read
 ├── InputInvalid           an input is empty, or holds token ids that the model does not have
-├── TooManyAnswers         a request asks for more answers than may wait
+├── TooManyAnswers         a request asks for more answers than can run and wait together
 └── EngineError            the engine cannot take or finish a request
     ├── EngineNotReady     it is loading, has failed, or is stuck
     ├── EngineStopping     the server is shutting down
-    ├── EngineOverloaded   too many requests wait already
+    ├── EngineOverloaded   too many answers would wait
     └── GenerationFailed   the model failed on this request; the others in its batch go on
 """
 
@@ -66,7 +66,7 @@ class InputInvalid(InferenceError):
 
 
 class TooManyAnswers(InferenceError):
-    """A request asks for more answers than may ever wait: to try again is of no use."""
+    """A request asks for more answers than can ever be taken: to try again is of no use."""
 
 
 class EngineError(InferenceError):
@@ -82,7 +82,7 @@ class EngineStopping(EngineError):
 
 
 class EngineOverloaded(EngineError):
-    """Too many requests wait already."""
+    """With this request, more answers would wait than may."""
 
 
 class GenerationFailed(EngineError):

@@ -196,6 +196,14 @@ class Leader:
         return self._scheduler.running
 
     @property
+    def max_rows(self) -> int:
+        return self._scheduler.max_rows
+
+    @property
+    def places(self) -> int:
+        return self._scheduler.places
+
+    @property
     def memory(self) -> dict[str, int]:
         return self._scheduler.memory
 

@@ -84,7 +84,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """`max_waiting` bounds the requests that wait for a free row. `api_key` empty: anyone may call.
+    """`max_waiting` bounds the answers that wait for a free row. `api_key` empty: anyone may call.
 
     Pages of `allowed_origins` may call from a browser.
     """

@@ -57,7 +57,9 @@ class Scheduler:
         self._budget = Budget(room, prompt_cache)
         self._speculation = speculation
         self._limits = limits
-        self._max_rows = limits.max_rows if can_batch(model) else 1
+        self.max_rows = limits.max_rows if can_batch(model) else 1
+        self.places = self.max_rows
+        """How many rows can run now, those that do among them: fewer while one waits for memory."""
         self._pace = pace or Pace(limits.chunks)
         self._waiting: deque[Row] = deque()
         self._suspects = Suspects()
@@ -137,6 +139,7 @@ class Scheduler:
             reads_beside=self._limits.reads_beside,
         )
         self._ended.clear()
+        self.places = self.max_rows
 
     def _new_batch(self) -> Batch:
         return Batch(self._model, most_padded_bytes=self._limits.most_padded_bytes)
@@ -164,7 +167,8 @@ class Scheduler:
     def _join(self) -> list[tuple[Row, Step]]:
         """Rows that wait join while there is room. One that cannot be begun fails alone."""
         failed = []
-        while self.running < self._max_rows and (row := self._next_to_join()):
+        self.places = self.max_rows
+        while self.running < self.max_rows and (row := self._next_to_join()):
             try:
                 self._begin(row)
             except Exception as error:
@@ -178,7 +182,10 @@ class Scheduler:
         if self._suspects:
             return self._suspects.next_row()
         row = next((row for row in self._waiting if not self._is_being_read(row)), None)
-        if row is None or (self.running and not self._budget.admits(self._load.joined_by(len(row.tokens)))):
+        if row is None:
+            return None
+        if self.running and not self._budget.admits(self._load.joined_by(len(row.tokens))):
+            self.places = self.running
             return None  # when nothing runs there is room: what fits never is refused before it waits
         self._waiting.remove(row)
         return row

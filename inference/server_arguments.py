@@ -198,7 +198,7 @@ def _add_limits(parser: ArgumentParser) -> None:
         "--max-queue",
         type=int,
         default=DEFAULT_MAX_WAITING,
-        help="requests that may wait; more are refused with 503 (%(default)s)",
+        help="answers that may wait; a request with which more would is refused with 503 (%(default)s)",
     )
     parser.add_argument(
         "--stuck-after",

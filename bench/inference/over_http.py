@@ -16,6 +16,7 @@ import httpx
 from django.conf import settings
 
 from bench.inference import load
+from bench.inference.quiet import wait_until_quiet
 from bench.inference.servers import Server, dense_copy, ours, peer
 from inference import few_rows
 from inference.blas import renamed_openblas
@@ -49,6 +50,7 @@ def _warm_up(server: Server, *, as_documented: bool) -> None:
         asyncio.run(load.at_once(server, streams, "warm up", answer_tokens=tokens))
     except (httpx.HTTPError, load.NoFigureError) as error:
         print(f"{server.name} has not warmed up: {_reason(error)}", flush=True)
+        wait_until_quiet(server, "warming up")
     else:
         print(f"{server.name} is ready.", flush=True)
 
@@ -74,6 +76,7 @@ def _round(turn: int, servers: list[Server], options: argparse.Namespace, measur
             except (httpx.HTTPError, load.NoFigureError) as error:
                 what = f"{phase}, {count} streams" if count else phase
                 print(f"{label}  {what:48} left out: {_reason(error)}", flush=True)
+                wait_until_quiet(server, label)
                 continue
             for name, value in found.items():
                 if value is None:

@@ -37,11 +37,12 @@ save_model(sys.argv[2], model)
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`model` is what its requests call the model."""
+    """`model` is what its requests call the model. `pid` is its process, None where that is not ours."""
 
     name: str
     url: str
     model: str
+    pid: int | None = None
 
 
 def dense_copy(source: Path, folder: Path) -> Path:
@@ -63,8 +64,8 @@ def ours(folder: Path, environment: dict[str, str]) -> Iterator[Server]:
     port = free_port()
     command = [sys.executable, "manage.py", "serve_model", str(folder), "--port", str(port)]
     limits = ["--served-model-name", "bench", "--max-batch-size", "32", "--no-speculation"]
-    with _running([*command, *limits], environment, port):
-        yield Server("ours", f"http://127.0.0.1:{port}", "bench")
+    with _running([*command, *limits], environment, port) as pid:
+        yield Server("ours", f"http://127.0.0.1:{port}", "bench", pid)
 
 
 @contextlib.contextmanager
@@ -85,18 +86,18 @@ def peer(name: str, folder: Path, python: Path, environment: dict[str, str]) -> 
         ],
     }
     command = [*map(str, commands[name]), "--port", str(port)]
-    with _running(command, {**environment, "HF_HUB_OFFLINE": "1"}, port):
-        yield Server(name, f"http://127.0.0.1:{port}", str(folder))
+    with _running(command, {**environment, "HF_HUB_OFFLINE": "1"}, port) as pid:
+        yield Server(name, f"http://127.0.0.1:{port}", str(folder), pid)
 
 
 @contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str], port: int) -> Iterator[None]:
+def _running(command: list[str], environment: dict[str, str], port: int) -> Iterator[int]:
     process = subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         _wait_until_healthy(process, port)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:

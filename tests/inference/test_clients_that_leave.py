@@ -108,10 +108,44 @@ def test_a_full_queue_is_said_at_once(server: Running) -> None:
     assert post(server, max_tokens=2).status_code == 200
 
 
-def test_a_request_that_is_larger_than_the_queue_is_refused(server: Running) -> None:
-    refused = post(server, n=16)  # for good: a client that is told to come back would
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
-    assert "16 answers" in refused.json()["error"]["message"]
+@pytest.mark.parametrize(
+    "fields", [{"n": 4}, {"prompt": ["a", "b", "c", "d"]}, {"prompt": ["a", "b"], "n": 2}]
+)
+def test_as_many_answers_as_can_run_and_wait_are_taken_at_once(
+    server: Running, fields: dict[str, Any]
+) -> None:
+    answer = post(server, max_tokens=2, **fields)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["choices"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "given"),
+    [
+        ({"n": 5}, "n", "'n' is 5."),
+        ({"prompt": ["a"] * 5}, "prompt", "There are 5 prompts, and 'n' is 1."),
+        ({"prompt": ["a", "b"], "n": 3}, "prompt", "There are 2 prompts, and 'n' is 3."),
+    ],
+)
+def test_more_answers_than_can_ever_be_taken_are_refused_for_good(
+    server: Running, fields: dict[str, Any], param: str, given: str
+) -> None:
+    refused = post(server, **fields)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (400, "invalid_value", param)
+    assert "retry-after" not in refused.headers  # a client that is told to come back would
+    assert "takes 4 at the most: 2 are generated at once, and 2 may wait" in error["message"]
+    assert error["message"].endswith(given)
+
+
+def test_places_that_are_taken_are_not_counted_twice(server: Running) -> None:
+    connection = send(server)
+    until(lambda: is_occupied(server, (1, 0)))
+    refused = post(server, max_tokens=2, n=4)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+    assert "3 answers would wait, and at most 2 may" in refused.json()["error"]["message"]
+    assert post(server, max_tokens=2, n=3).status_code == 200
+    connection.close()
 
 
 def test_a_stop_string_frees_the_row_before_max_tokens(server: Running) -> None:

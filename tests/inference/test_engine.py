@@ -14,7 +14,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from inference.backend import Backend, leave_thread
 from inference.engine import MOST_FAILURES, Engine
-from inference.errors import EngineNotReady, EngineStopping, GenerationFailed, ModelNotFound, TooManyAnswers
+from inference.errors import EngineNotReady, EngineStopping, GenerationFailed, ModelNotFound
 from inference.loader import LoadedModel
 from inference.pace import ON_CPU
 from inference.room import Limits
@@ -250,14 +250,6 @@ async def test_a_second_request_to_stop_ends_the_grace(demo_tokenizer: PreTraine
         engine.hurry()
         assert isinstance((await last(steps)).error, EngineStopping)
         await closing
-
-
-async def test_more_than_may_wait_is_refused_whole(demo_tokenizer: PreTrainedTokenizerFast) -> None:
-    async with engine_of(demo_tokenizer) as engine:
-        rows = [make_row([1])[0] for _ in range(5)]
-        with pytest.raises(TooManyAnswers, match="at most 4 may"):
-            engine.submit(rows)
-        assert not engine.backend.has_work
 
 
 async def test_a_model_that_does_not_load_is_the_reason_of_the_health() -> None:

@@ -74,11 +74,6 @@ def test_a_wrong_method_says_which_is_right(tiny_http: httpx.Client) -> None:
     assert response.headers["allow"] == "POST"
 
 
-def test_a_body_over_the_limit_is_refused(tiny_http: httpx.Client) -> None:
-    response = tiny_http.post("/v1/chat/completions", content=b" " * (1024**2 + 1))
-    assert refusal(response, 413)["code"] == "request_too_large"
-
-
 def test_a_compressed_body_is_refused_for_being_so(tiny_http: httpx.Client) -> None:
     packed = gzip.compress(json.dumps(completion()).encode())
     response = tiny_http.post("/v1/completions", content=packed, headers={"Content-Encoding": "gzip"})
