@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
+from tests.proxy.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,19 +64,30 @@ def test_a_refusal_comes_with_retry_after(
 def test_the_status_tells_of_the_queue(
     serve: Callable[..., Served], upstream: FakeUpstream, table: Table
 ) -> None:
+    gate = answers.Gate()
+    upstream.answer("/v1/chat/completions", lambda request: [gate, *answers.chat(request)])
     table(target_for(upstream, max_concurrent=1))
     served = serve(gateway_with())
 
-    async def crowd() -> tuple[dict[str, Any], str]:
+    async def crowd() -> tuple[dict[str, Any], dict[str, Any], str]:
         async with httpx.AsyncClient(base_url=served.url, timeout=20, trust_env=False) as client:
-            await asyncio.gather(*(client.post(CHAT, json=chat_body()) for _ in range(10)))
-            found: dict[str, Any] = (await client.get("/internal/status")).json()["queue"]
-            return found, (await client.get("/metrics")).text
 
-    queue, metrics = asyncio.run(crowd())
+            async def queue() -> dict[str, Any]:
+                found: dict[str, Any] = (await client.get("/internal/status")).json()["queue"]
+                return found
 
-    assert (queue["waiting"], queue["max_waiting"], queue["refused"]) == (0, 100, 0)
-    assert queue["admitted"] > 0
+            asked = [asyncio.create_task(client.post(CHAT, json=chat_body())) for _ in range(10)]
+            await asyncio.to_thread(wait_for, lambda: served.gateway.admission.waiting == 9)
+            lined_up = await queue()
+            for _ in asked:
+                gate.open()
+            await asyncio.gather(*asked)
+            return lined_up, await queue(), (await client.get("/metrics")).text
+
+    lined_up, queue, metrics = asyncio.run(crowd())
+
+    assert (lined_up["waiting"], lined_up["admitted"], lined_up["max_wait_ms"]) == (9, 0, None)
+    assert (queue["waiting"], queue["max_waiting"], queue["refused"], queue["admitted"]) == (0, 100, 0, 9)
     assert queue["max_wait_ms"] >= queue["avg_wait_ms"] >= 0
-    assert f"olla_queue_position_count {queue['admitted']:.1f}" in metrics
-    assert 'olla_queue_position_bucket{le="1.0"} 0.0' not in metrics  # somebody was the first
+    assert "olla_queue_position_count 9.0" in metrics
+    assert 'olla_queue_position_bucket{le="1.0"} 1.0' in metrics  # one was the first
