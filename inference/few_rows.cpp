@@ -7,7 +7,6 @@
 // Takes the place of cblas_sgemm for the process that loads this library before MLX. Everything else that is
 // asked of it goes on to the BLAS that `few_rows_begin` was given, or, when this one is preloaded, to the next.
 
-#include <algorithm>
 #include <cstddef>
 #include <dlfcn.h>
 
@@ -89,14 +88,14 @@ inline void multiply(const Product &product, Read rows, Read weights, Written fo
             float sum = total(sums[r][w]);
             for (int rest = place; rest < product.depth; ++rest)
                 sum += rows.row(r)[rest] * weights.row(w)[rest];
-            float &place_of_it = found.row(r)[first + w];
-            place_of_it = product.alpha * sum + (product.beta == 0 ? 0 : product.beta * place_of_it);
+            float &here = found.row(r)[first + w];
+            here = product.alpha * sum + (product.beta == 0 ? 0 : product.beta * here);
         }
 }
 
 template <int height>
 void multiply_all(const Product &product, Read rows, Read weights, Written found, int first, int end) {
-    // As many sums as there are registers for, besides one of each row or weight.
+    // As many sums as there are registers for besides the numbers that they are made of.
     constexpr int width = height <= 4 ? 4 : has_32_registers ? 3 : 1;
     for (; first + width <= end; first += width)
         multiply<height, width>(product, rows, weights, found, first);
@@ -116,6 +115,7 @@ void multiply_share(const Product &product, int height, Read rows, Read weights,
     case 8: return multiply_all<8>(product, rows, weights, found, first, end);
     }
 }
+
 constexpr int most_rows = 8; // with more, a BLAS is as fast
 
 // The names and numbers of <cblas.h>.
@@ -124,7 +124,7 @@ using Sgemm = void (*)(int, int, int, int, int, int, float, const float *, int, 
 
 Sgemm usual = reinterpret_cast<Sgemm>(dlsym(RTLD_NEXT, "cblas_sgemm"));
 int threads = 1;
-constexpr long worth_a_thread = 1 << 19; // so many numbers of weights: with fewer, to wake it takes longer
+constexpr long worth_sharing = 1 << 18; // so many numbers of weights: fewer are read while threads wake
 
 } // namespace
 
@@ -140,11 +140,10 @@ extern "C" void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, i
     const Product product{k, alpha, beta};
     const Read rows{a, std::size_t(lda)}, weights{b, std::size_t(ldb)};
     const Written found{c, std::size_t(ldc)};
-    const int shares = int(std::min<long>(threads, 1 + long(n) * k / worth_a_thread));
-    if (shares == 1)
+    if (threads == 1 || long(n) * k < worth_sharing)
         return multiply_share(product, m, rows, weights, found, 0, n);
-#pragma omp parallel for num_threads(shares) schedule(static, 1)
-    for (int share = 0; share < shares; ++share)
-        multiply_share(product, m, rows, weights, found, int(long(n) * share / shares),
-                       int(long(n) * (share + 1) / shares));
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int share = 0; share < threads; ++share)
+        multiply_share(product, m, rows, weights, found, int(long(n) * share / threads),
+                       int(long(n) * (share + 1) / threads));
 }
