@@ -205,9 +205,14 @@ def test_images_are_offered_only_where_the_model_reads_them(
     revision.bump(routing=True)
     page = open_page(member)
     page.goto("/playground/?model=m1")
-    expect(page.get_by_role("button", name="Image", exact=True)).to_be_visible()
+    image = page.get_by_role("button", name="Image", exact=True)
+    deadline = time.monotonic() + ROUTED_SECONDS
+    while image.get_attribute("title"):  # as long as the server has not learned what they can
+        assert time.monotonic() < deadline, "the server does not know what the models can"
+        page.reload()
+    expect(image).to_be_visible()
     page.locator(".lane-model").select_option("m2")
-    expect(page.get_by_role("button", name="Image", exact=True)).to_be_hidden()
+    expect(image).to_be_hidden()
 
 
 def test_an_endpoint_is_tried_on_its_page_and_says_who_is_on_it(
