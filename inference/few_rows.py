@@ -1,8 +1,8 @@
 """Compiles inference/few_rows.cpp and puts it in front of OpenBLAS, for a Linux CPU.
 
 What a step of a few answers takes is most of all the weights' way from memory. OpenBLAS copies them before it
-multiplies; this does not, and so a step of 1 to 8 rows takes a fifth to a fourth less (see
-bench/inference/README.md).
+multiplies; this does not, and so a step of 1 to 8 rows takes a fifth to a fourth less time (measured in
+docs/inference.md).
 """
 
 from __future__ import annotations
