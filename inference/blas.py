@@ -14,14 +14,15 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference import cuda, few_rows
 from inference.allocator import keep_freed_memory
+from inference.made_once import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,24 +110,16 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
 def renamed_openblas(cache_dir: Path) -> Path:
     """The OpenBLAS of scipy-openblas32 under the names that MLX looks for, made in `cache_dir` on first use.
 
-    Its name holds the version and a digest of the original, so an upgrade makes a new one. Processes that
-    start at once each make their own and rename it into place: whichever is last, the content is the same.
+    Its name holds the version and a digest of the original, so an upgrade makes a new one.
     """
     original, version = _original_openblas()
     target = cache_dir / f"openblas-{version}-{_digest(original)}.so"
-    if target.exists():
-        return target
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".openblas-") as workspace:
-            draft = Path(workspace) / "openblas.so"
-            _rename_symbols(original, draft, Path(workspace) / "names")
-            draft.replace(target)
+        return made_once(target, partial(_rename_symbols, original))
     except OSError as error:
         raise BlasError(
             f"a copy of OpenBLAS could not be written to {cache_dir}: {error.strerror}."
         ) from error
-    return target
 
 
 def physical_cores() -> int:
@@ -199,7 +192,8 @@ def _digest(original: Path) -> str:
     return content.hexdigest()[:16]
 
 
-def _rename_symbols(original: Path, draft: Path, names: Path) -> None:
+def _rename_symbols(original: Path, draft: Path) -> None:
+    names = draft.with_name("names")
     names.write_text("".join(f"{PREFIX}{symbol} {symbol}\n" for symbol in SYMBOLS))
     command = [
         str(_patchelf()),

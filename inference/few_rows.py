@@ -13,8 +13,9 @@ import logging
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
+
+from inference.made_once import made_once
 
 logger = logging.getLogger(__name__)
 
@@ -47,20 +48,13 @@ def load_in_front(blas: ctypes.CDLL, cache_dir: Path, *, threads: int) -> bool:
 def compiled(cache_dir: Path) -> Path:
     """The library for this processor. Raises CannotCompile and OSError.
 
-    Its name holds a digest of all that it depends on. Processes that start at once each make their own and
-    rename it into place.
+    Its name holds a digest of all that it depends on.
     """
     compiler = shutil.which("g++")
     if compiler is None:
         raise CannotCompile("g++ is not installed.")
     target = cache_dir / f"few-rows-{_digest(compiler)}.so"
-    if not target.exists():
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".few-rows-") as workspace:
-            draft = Path(workspace) / "few-rows.so"
-            _run([compiler, *FLAGS, "-o", str(draft), str(SOURCE)])
-            draft.replace(target)
-    return target
+    return made_once(target, lambda draft: _run([compiler, *FLAGS, "-o", str(draft), str(SOURCE)]))
 
 
 def _digest(compiler: str) -> str:

@@ -102,14 +102,15 @@ def test_it_is_compiled_once(tmp_path: Path) -> None:
     made_at = library.stat().st_mtime_ns
 
     assert finish(launch(tmp_path))["has_few_rows"]
-    assert [path.stat().st_mtime_ns for path in tmp_path.glob("*few-rows*")] == [made_at]
+    kept = [path for path in tmp_path.iterdir() if not path.name.startswith("openblas-")]
+    assert [path.stat().st_mtime_ns for path in kept] == [made_at]
 
 
 def test_processes_that_start_together_agree_on_one_library(tmp_path: Path) -> None:
     found = [finish(process) for process in [launch(tmp_path) for _ in range(3)]]
 
     assert all(each["has_few_rows"] for each in found)
-    assert len([*tmp_path.glob("*few-rows*")]) == 1
+    assert len([path for path in tmp_path.iterdir() if not path.name.startswith("openblas-")]) == 1
 
 
 def compiler(folder: Path, script: str) -> Path:
@@ -140,7 +141,7 @@ def test_what_the_compiler_has_to_say_is_told(tmp_path: Path) -> None:
     assert not found["has_few_rows"]
     assert found["library"] != "None"
     assert f"{bin_dir}/g++ failed: no room left" in found["log"]
-    assert [*(tmp_path / "cache").glob("*few-rows*")] == []
+    assert [path.name[:9] for path in (tmp_path / "cache").iterdir()] == ["openblas-"]
 
 
 def test_openblas_goes_on_alone_when_the_kept_library_is_damaged(tmp_path: Path) -> None:

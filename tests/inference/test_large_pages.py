@@ -36,7 +36,7 @@ moves_memory = pytest.mark.skipif(
 
 @pytest.fixture
 def model() -> Any:
-    """Of one weight, turned round. What malloc has left of earlier tests may be marked, and is used up."""
+    """Of one weight. What malloc has left of earlier tests may be marked, and is used up."""
     made: list[Any] = []
     while not made or is_marked(made[-1].weight):
         made.append(nn.Linear(WIDTH, WIDTH, bias=False))
