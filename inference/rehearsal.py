@@ -4,18 +4,22 @@ Imports mlx: loaded by the model process only. On a GPU kernels are compiled or 
 used, one by one, and a step in which that happens takes a hundred times as long. So rows of all kinds join,
 decode together, read a long prompt beside each other and leave, before the server is ready. What reading
 costs on this machine is known then, too, so the first long prompt is read in chunks of the right size.
+
+An NVIDIA card has kernels of its own for many sizes of matrices, and to load one takes as long as half a
+step: so as many rows join there as may, and prompts of odd lengths are read as those of clients will be.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from contextlib import contextmanager
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from inference.kept_state import can_batch, keeps_every_token
+from inference.kept_state import keeps_every_token
 from inference.on_cpu import computes_on_cpu
 from inference.pace import SMALLEST_CHUNK_TOKENS, Pace
 from inference.prompt_cache import PromptCache
@@ -23,6 +27,8 @@ from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from inference.pace import Sizes
     from inference.room import Limits
 
@@ -37,6 +43,10 @@ CHUNKS_OF_A_SIZE = 3
 FEW_APART = 64, 256
 """Passes of their own, where all sizes are multiplied by the same kernels."""
 STEPS_BETWEEN = 4
+MOST_TOGETHER = 32
+"""So many rows at the most meet each other."""
+ODD_TOKENS = 601, 1310, 2717, 4003
+"""A conversation that grows: what was read before, and what is new, ends anywhere within a kernel's tile."""
 SHORT_TOKENS = 3, 40, 24, 9
 """Prompts of rows that join one after the other."""
 KINDS: tuple[dict[str, Any], ...] = (
@@ -61,27 +71,26 @@ def known_pace(model: Any, limits: Limits, *, context_length: int) -> Pace | Non
 def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     """Run it once. What is known afterwards of how long steps and reading take. Never raises."""
     pace = Pace(limits.chunks)
-    cache = PromptCache(max_bytes=CACHE_BYTES, cuts_anywhere=keeps_every_token(model))
-    every_size = EverySize(limits.chunks)
-    scheduler = Scheduler(model, prompt_cache=cache, limits=limits, pace=every_size)
     began = time.monotonic()
     logger.info("The model is run once. Where it never ran before, to compile its kernels may take a minute.")
-    rehearsal = _Rehearsal(scheduler, until=began + MOST_SECONDS)
+    until = began + MOST_SECONDS
     try:
-        rehearsal.begin_rows(limits.max_rows if can_batch(model) else 1, context_length)
-        sizes = _sizes(limits)
-        for begin, (learns, (size, beside)) in enumerate(product((every_size.learns, pace), sizes)):
-            every_size.learns, every_size.size, every_size.is_beside = learns, size, beside
-            tokens = min(CHUNKS_OF_A_SIZE * size, context_length - 1)
-            rehearsal.read(range(begin, begin + tokens))  # a beginning that is not in the prompt cache
-        rehearsal.end_rows()
+        every_size = EverySize(limits.chunks)
+        turns = product((every_size.learns, pace), _sizes(limits))
+        with _few_rows(model, limits, every_size, context_length=context_length, until=until) as rows:
+            for begin, (learns, (size, beside)) in enumerate(turns):
+                every_size.learns, every_size.size, every_size.is_beside = learns, size, beside
+                rows.read(CHUNKS_OF_A_SIZE * size, begin=begin)
+        if limits.chunks.are_few:
+            with _few_rows(model, limits, pace, context_length=context_length, until=until) as rows:
+                for length in ODD_TOKENS:
+                    rows.read(length)
+                rows.become(MOST_TOGETHER)
     except Exception:
         logger.exception("The first run of the model failed. The server starts all the same.")
         pace = Pace(limits.chunks)
     finally:
-        scheduler.close()
-        mx.clear_cache()
-        mx.reset_peak_memory()
+        mx.reset_peak_memory()  # what it has used stays at hand: a GPU takes milliseconds to give more
     logger.info("The model's kernels are warm: that took %.1f s.", time.monotonic() - began)
     return pace
 
@@ -126,9 +135,26 @@ class EverySize(Pace):
         self.learns.note_slice(seconds, tokens, layers=layers)
 
 
-class _Rehearsal:
-    def __init__(self, scheduler: Scheduler, *, until: float) -> None:
+@contextmanager
+def _few_rows(
+    model: Any, limits: Limits, pace: Pace, *, context_length: int, until: float
+) -> Generator[_Rows]:
+    """They say something as long as this lasts, and leave then."""
+    cache = PromptCache(max_bytes=CACHE_BYTES, cuts_anywhere=keeps_every_token(model))
+    scheduler = Scheduler(model, prompt_cache=cache, limits=limits, pace=pace)
+    rows = _Rows(scheduler, context_length=context_length, until=until)
+    try:
+        rows.begin()
+        yield rows
+        rows.end()
+    finally:
+        scheduler.close()
+
+
+class _Rows:
+    def __init__(self, scheduler: Scheduler, *, context_length: int, until: float) -> None:
         self._scheduler = scheduler
+        self._context_length = context_length
         self._until = until
         self._rows: list[Row] = []
 
@@ -136,21 +162,32 @@ class _Rehearsal:
     def _is_over(self) -> bool:
         return time.monotonic() >= self._until
 
-    def begin_rows(self, most: int, context_length: int) -> None:
+    def begin(self) -> None:
         """As many as may run beside a long prompt, or one after the other."""
+        most = self._scheduler.max_rows
         for length, kind in [*zip(SHORT_TOKENS, KINDS, strict=True)][: most - 1 or None]:
-            row = _row(range(length), context_length - length if most > 1 else STEPS_BETWEEN, kind)
-            self._rows.append(row)
-            self._begin(row)
+            self._add(_row(range(length), self._context_length - length if most > 1 else STEPS_BETWEEN, kind))
 
-    def read(self, prompt: range) -> None:
+    def become(self, most: int) -> None:
+        """Others join them, one by one, until they are so many."""
+        length = SHORT_TOKENS[0]
+        while len(self._rows) < min(most, self._scheduler.max_rows) and not self._is_over:
+            self._add(_row(range(length), self._context_length - length, KINDS[0]))
+
+    def read(self, tokens: int, *, begin: int = 0) -> None:
+        """Beside them, a prompt of so many tokens. The prompt cache knows those that begin like it."""
         self._steps(STEPS_BETWEEN)  # what they take has to be known, to tell what reading does
-        self._begin(_row(prompt, 1, KINDS[0]))
+        length = min(tokens, self._context_length - 1)
+        self._begin(_row(range(begin, begin + length), 1, KINDS[0]))
 
-    def end_rows(self) -> None:
+    def end(self) -> None:
         for row in self._rows:  # the others go on without it
             row.cancelled = True
             self._steps(STEPS_BETWEEN)
+
+    def _add(self, row: Row) -> None:
+        self._rows.append(row)
+        self._begin(row)
 
     def _begin(self, row: Row) -> None:
         """Until it has said something, and then some steps."""

@@ -22,6 +22,7 @@ from inference.blas import accelerate
 from inference.boundary import Serving
 from inference.client_connection import ClientConnection
 from inference.engine import Engine
+from ollaproject.garbage import spare_what_is_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -153,6 +154,7 @@ def _build(models: ModelOptions) -> Backend:
         backend = together.build(models)
     else:
         backend = build(models)
+    spare_what_is_loaded()
     for name, _, tokens in backend.served:
         logger.info("%s is ready: it reads %d tokens.", name, tokens)
     return backend

@@ -18,6 +18,7 @@ from inference.lockstep import Group, Leader, TurnScheduler, follow
 from inference.memory import KvCost, budget_bytes, set_wired_limit
 from inference.prompt_cache import PromptCache
 from inference.room import Room
+from ollaproject.garbage import spare_what_is_loaded
 
 if TYPE_CHECKING:
     from inference.options import ModelOptions
@@ -35,6 +36,7 @@ def build(models: ModelOptions) -> Backend:
 def serve_along(models: ModelOptions) -> None:
     """On the others: work along until the first machine has enough. Raises ModelError."""
     group, _, scheduler = _share(models)
+    spare_what_is_loaded()
     try:
         follow(scheduler, group)
     finally:

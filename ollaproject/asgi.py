@@ -23,6 +23,7 @@ from channels.sessions import SessionMiddlewareStack
 from django.urls import re_path
 
 from endpoints import live
+from ollaproject.garbage import spare_what_is_loaded
 from ollaproject.lifespan import lifespan
 from proxy import pulse, websockets
 from proxy.routes import API_PREFIXES, api, http_urlpatterns
@@ -55,12 +56,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     await (api if is_hot else _by_protocol)(scope, receive, send)
 
 
-# What is loaded now lives as long as the process. Taken out of the collector's sight it costs no pauses
-# of 50 ms. The second time tells it that nothing is left: until what is new amounts to a quarter of what it
-# last saw, it looks at none of that.
-gc.collect()
-gc.freeze()
-gc.collect()
+spare_what_is_loaded()
 # A request leaves no cycles, only young objects that are soon gone by themselves. To look after each 700 of
 # them, as Python does, takes 3 % of the CPU; to look at 20 000 that live on, as those of streams do, takes
 # 10 ms at once. What pages leave in cycles is found every few ten thousand requests.

@@ -9,7 +9,7 @@ import mlx.core as mx
 import pytest
 
 from inference.limits import limits_of
-from inference.pace import ON_CPU
+from inference.pace import ON_CPU, ON_CUDA
 from inference.rehearsal import rehearse
 from inference.room import Limits
 from tests.inference.tiny_models import CONTEXT_LENGTH, tiny_model
@@ -69,6 +69,17 @@ def test_few_rows_are_enough(most: int) -> None:
     rehearse(watched, limits, context_length=CONTEXT_LENGTH)
     read = sum(rows * tokens for rows, tokens in watched.shapes)
     assert read > 2 * 2 * 64  # both times
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_where_each_size_has_kernels_of_its_own_clients_come_in_all_numbers_and_lengths() -> None:
+    watched = Watched(tiny_model())
+    limits = Limits(max_rows=8, chunks=ON_CUDA.up_to(64))
+    pace = rehearse(watched, limits, context_length=CONTEXT_LENGTH)
+    assert {(rows, 1) for rows in range(1, 9)} <= set(watched.shapes)
+    read = [tokens for rows, tokens in watched.shapes if rows == 1 and tokens > 1]
+    assert any(tokens % 8 for tokens in read)
+    assert pace.apart(4000) >= 16
 
 
 def test_it_ends_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
