@@ -95,7 +95,7 @@ ON_METAL = Sizes(
     is_clocked=False,
 )
 """A GPU works on so many rows of a matrix as fast as on one."""
-ON_CUDA = ON_METAL._replace(most=128, are_few=True)
+ON_CUDA = ON_METAL._replace(most=128, share=0.5, are_few=True)
 """Here matrices of a size that is new are multiplied after some milliseconds of preparation, for each layer's
 kinds of them: so there are few sizes, and all are met before clients come (see inference/rehearsal.py)."""
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+MOST_EMPTY = 4
+"""What joining parts makes of empty places takes no more than one in so many of the bytes that they may take:
+each step reads it, and a long row would fill most of an array with them."""
+
+
 class Masks:
     """Which tokens the next ones may look at, for each part. Made once per pass, for all layers."""
 
@@ -175,9 +180,11 @@ class RaggedCache:
         self._order = None if places == order == [*range(len(places))] else mx.array(order)
 
     def _are_small(self, parts: list[Part]) -> bool:
-        rows = sum(len(part.places) for part in parts)
         longest = max(part.length for part in parts)
-        return rows * longest * max(part.slot_bytes for part in parts) <= self._most_bytes
+        slots = longest * sum(len(part.places) for part in parts)
+        empty = slots - sum(part.length * len(part.places) for part in parts)
+        slot_bytes = max(part.slot_bytes for part in parts)
+        return max(slots, empty * MOST_EMPTY) * slot_bytes <= self._most_bytes
 
 
 def joinable(caches: Sequence[Any], *, rows: int, most_bytes: float) -> list[Any]:

@@ -68,6 +68,19 @@ def test_attention_of_every_family_is_computed_part_by_part(family: str) -> None
         assert [keys.shape[0] for keys, _ in cache.state] == [1, 1, 1]
 
 
+def test_rows_of_like_length_are_together_and_a_long_one_among_short_ones_apart() -> None:
+    batch = Batch(model_of("llama"), most_padded_bytes=300_000)
+    for length in (40, 36, 44, 300, 38):
+        joined(batch, "llama", length)
+    parts = [[keys.shape[0] for keys, _ in cache.state] for cache in batch._caches]
+    assert parts == [[4, 1]] * len(parts)  # all five would fit
+    batch = Batch(model_of("llama"), most_padded_bytes=300_000)
+    for length in (290, 300, 270, 250):
+        joined(batch, "llama", length)
+    parts = [[keys.shape[0] for keys, _ in cache.state] for cache in batch._caches]
+    assert parts == [[4]] * len(parts)
+
+
 @pytest.mark.parametrize("family", ["llama", "qwen3_moe"])  # every layer keeps every token
 def test_a_long_row_that_has_left_is_not_computed_any_more(family: str) -> None:
     batch = Batch(model_of(family), most_padded_bytes=min(20_000, most_bytes_for(model_of(family))))
