@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from itertools import product
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -27,16 +27,17 @@ from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
     from inference.pace import Sizes
     from inference.room import Limits
 
 logger = logging.getLogger(__name__)
 
-MOST_SECONDS = 60.0
-"""A model gets no further, and starts with what is ready by then. To compile kernels takes the most of a
-minute on an NVIDIA card that has never run any; the next start finds them on the disk, and takes 2 s.
+MOST_SECONDS = 120.0
+"""A model gets no further, and starts with what is ready by then. To compile kernels takes more than a minute
+on an NVIDIA card that has never run any; the next start finds them on the disk, and takes 10 to 20 s.
 """
 CHUNKS_OF_A_SIZE = 3
 """What happens in the first one says nothing of what the others cost."""
@@ -72,20 +73,19 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     """Run it once. What is known afterwards of how long steps and reading take. Never raises."""
     pace = Pace(limits.chunks)
     began = time.monotonic()
-    logger.info("The model is run once. Where it never ran before, to compile its kernels may take a minute.")
-    until = began + MOST_SECONDS
+    logger.info(
+        "The model is run once. Where it never ran before, to compile its kernels may take two minutes."
+    )
+    few_rows = partial(_few_rows, model, limits, context_length=context_length, until=began + MOST_SECONDS)
     try:
-        every_size = EverySize(limits.chunks)
-        turns = product((every_size.learns, pace), _sizes(limits))
-        with _few_rows(model, limits, every_size, context_length=context_length, until=until) as rows:
-            for begin, (learns, (size, beside)) in enumerate(turns):
-                every_size.learns, every_size.size, every_size.is_beside = learns, size, beside
-                rows.read(CHUNKS_OF_A_SIZE * size, begin=begin)
+        first = Pace(limits.chunks)
+        _read_every_size(few_rows, limits, learns=first)
         if limits.chunks.are_few:
-            with _few_rows(model, limits, pace, context_length=context_length, until=until) as rows:
+            with few_rows(first) as rows:
                 for length in ODD_TOKENS:
                     rows.read(length)
-                rows.become(MOST_TOGETHER)
+                rows.crowd(MOST_TOGETHER)
+        _read_every_size(few_rows, limits, learns=pace)
     except Exception:
         logger.exception("The first run of the model failed. The server starts all the same.")
         pace = Pace(limits.chunks)
@@ -93,6 +93,16 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
         mx.reset_peak_memory()  # what it has used stays at hand: a GPU takes milliseconds to give more
     logger.info("The model's kernels are warm: that took %.1f s.", time.monotonic() - began)
     return pace
+
+
+def _read_every_size(
+    few_rows: Callable[[Pace], AbstractContextManager[_Rows]], limits: Limits, *, learns: Pace
+) -> None:
+    every_size = EverySize(limits.chunks, learns)
+    with few_rows(every_size) as rows:
+        for begin, (size, beside) in enumerate(_sizes(limits)):
+            every_size.size, every_size.is_beside = size, beside
+            rows.read(CHUNKS_OF_A_SIZE * size, begin=begin)
 
 
 def _sizes(limits: Limits) -> list[tuple[int, bool]]:
@@ -108,9 +118,9 @@ def _sizes(limits: Limits) -> list[tuple[int, bool]]:
 class EverySize(Pace):
     """Chunks of a `size` that somebody chooses, however long they take; another pace `learns` how long."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, learns: Pace) -> None:
         super().__init__(sizes)
-        self.learns = Pace(sizes)
+        self._learns = learns
         self.size, self.is_beside = sizes.least, False
 
     def looks(self) -> bool:
@@ -126,13 +136,13 @@ class EverySize(Pace):
         return True
 
     def note(self, seconds: float, *, read_tokens: int = 0) -> None:
-        self.learns.note(seconds, read_tokens=read_tokens)
+        self._learns.note(seconds, read_tokens=read_tokens)
 
     def note_layers(self, tokens: int, *, layers: float, seconds: float) -> None:
-        self.learns.note_layers(tokens, layers=layers, seconds=seconds)
+        self._learns.note_layers(tokens, layers=layers, seconds=seconds)
 
     def note_slice(self, seconds: float, tokens: int, *, layers: float) -> None:
-        self.learns.note_slice(seconds, tokens, layers=layers)
+        self._learns.note_slice(seconds, tokens, layers=layers)
 
 
 @contextmanager
@@ -168,11 +178,15 @@ class _Rows:
         for length, kind in [*zip(SHORT_TOKENS, KINDS, strict=True)][: most - 1 or None]:
             self._add(_row(range(length), self._context_length - length if most > 1 else STEPS_BETWEEN, kind))
 
-    def become(self, most: int) -> None:
-        """Others join them, one by one, until they are so many."""
-        length = SHORT_TOKENS[0]
-        while len(self._rows) < min(most, self._scheduler.max_rows) and not self._is_over:
-            self._add(_row(range(length), self._context_length - length, KINDS[0]))
+    def crowd(self, most: int) -> None:
+        """Others join them, one by one, until they are so many, and leave."""
+        length, others = SHORT_TOKENS[0], []
+        for _ in range(min(most, self._scheduler.max_rows) - len(self._rows)):
+            others.append(_row(range(length), self._context_length - length, KINDS[0]))
+            self._begin(others[-1], steps=0)
+        for row in others:
+            row.cancelled = True
+        self._steps(STEPS_BETWEEN)
 
     def read(self, tokens: int, *, begin: int = 0) -> None:
         """Beside them, a prompt of so many tokens. The prompt cache knows those that begin like it."""
@@ -189,12 +203,12 @@ class _Rows:
         self._rows.append(row)
         self._begin(row)
 
-    def _begin(self, row: Row) -> None:
+    def _begin(self, row: Row, *, steps: int = STEPS_BETWEEN) -> None:
         """Until it has said something, and then some steps."""
         self._scheduler.add(row)
         while not row.said and not self._is_over:
             self._steps(1)
-        self._steps(STEPS_BETWEEN)
+        self._steps(steps)
 
     def _steps(self, count: int) -> None:
         for _ in range(count):
