@@ -55,7 +55,7 @@ class Mixer:
     def advance(self, begin: Callable[[list[Group]], None]) -> list[Made]:
         """What the rows say. Those whose prompts have been read `begin` before."""
         self._is_followed_up = False
-        begin(self._reader.ready())
+        begin(self._reader.ready(spares_the_step=bool(self._batch.seats) and not self._pace.is_clocked))
         if not self._batch.seats and self._reader.readings:
             self._reader.step(self._pace.at_once(self._unread))
             begin(self._reader.ready())

@@ -105,6 +105,7 @@ class Reader:
         self._beside: list[Reading] = []  # those that are read in the pass of the rows
         self._slices: Slices | None = None
         self._in_slices: list[Reading] = []
+        self._just_read: list[Reading] = []  # by the last slice of a pass
         self.tokens_in_slices = 0
         """How much is read by the pass that was begun last."""
         self._oldest_is_next = True
@@ -188,7 +189,7 @@ class Reader:
         self._slices.go_on()
         if not self._slices.are_over:
             return False
-        self._slices, self._in_slices = None, []
+        self._slices, self._in_slices, self._just_read = None, [], self._in_slices
         return True
 
     def _next_pass(self, size: Callable[[int], int], most_left: int) -> dict[Reading, int]:
@@ -204,12 +205,17 @@ class Reader:
         (some,) = (some for some in self._passes_of(plan) if one in some)
         return {each: plan[each] for each in some}
 
-    def ready(self) -> list[Group]:
-        """The rows that have nothing left to read: they can decode now."""
-        groups, self._groups = self._groups, []
-        grouped = {seat for group in groups for seat in group.seats}
+    def ready(self, *, spares_the_step: bool = False) -> list[Group]:
+        """The rows that have nothing left to read: they can decode now. Those which the latest slice has read
+        do so the next time, if a step that has paid for it is to be spared their joining.
+        """
+        waiting = {one.seat for one in self._just_read if spares_the_step}
+        self._just_read = []
+        groups = [group for group in self._groups if waiting.isdisjoint(group.seats)]
+        self._groups = [group for group in self._groups if group not in groups]
+        grouped = waiting.union(*(group.seats for group in groups))
         done = [one for one in self._readings if not one.unread and one.seat not in grouped]
-        self._readings = [one for one in self._readings if one.unread]
+        self._readings = [one for one in self._readings if one.unread or one.seat in waiting]
         return groups + [Group([one.seat], one.caches, [one.last]) for one in done]
 
     def is_reading_beginning_of(self, row: Row) -> bool:
