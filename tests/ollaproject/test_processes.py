@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
-from ollaproject.processes import FIRST_RESTART_DELAY_SECONDS, ONE_SIGNAL_SECONDS, Program, Supervisor
+from ollaproject.processes import FIRST_RESTART_DELAY_SECONDS, ONE_SIGNAL_SECONDS, Child, Program, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,3 +126,20 @@ while True: time.sleep(0.05)
 
     await asyncio.wait_for(running, WITHIN_SECONDS)
     assert [line.split()[0] for line in lines(out)] == ["started", "ready", "stopping"]
+
+
+async def test_what_has_ended_without_a_word_so_far_may_be_killed(tmp_path: Path) -> None:
+    """As for macOS, where nobody may signal what has ended, until it is waited for."""
+    out = tmp_path / "out"
+    child = Child(program("one", STEADY, OUT=str(out)))
+    running = asyncio.create_task(child.keep_running())
+    await until(lambda: len(lines(out)) == 1)
+    assert child.process is not None
+
+    os.kill(child.process.pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # asyncio may have waited, in a thread, and not yet told
+        os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - before it tells
+    child.kill()
+
+    child.leave()
+    await asyncio.wait_for(running, WITHIN_SECONDS)
