@@ -7,7 +7,10 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
+
+import psutil
 
 from ollaproject.processes import FIRST_RESTART_DELAY_SECONDS, ONE_SIGNAL_SECONDS, Child, Program, Supervisor
 
@@ -137,8 +140,9 @@ async def test_what_has_ended_without_a_word_so_far_may_be_killed(tmp_path: Path
     assert child.process is not None
 
     os.kill(child.process.pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):  # asyncio may have waited, in a thread, and not yet told
-        os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - before it tells
+    with contextlib.suppress(psutil.NoSuchProcess):  # asyncio may have waited, in a thread, and not yet told
+        while psutil.Process(child.process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)  # noqa: ASYNC251 - before it tells
     child.kill()
 
     child.leave()
