@@ -68,14 +68,16 @@ clean: ## remove the virtual environment and caches; var/ with your data stays
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (on a Mac, one for Apple Silicon) and was not found. Install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Making a virtual environment with $$($(PYTHON) --version) …"
+	@rm -f $(BIN)/python* # links to one that is gone, as after an upgrade of Homebrew's
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run-installed: requirements.txt | $(BIN)/python
+# A Python that is new has nothing installed.
+$(VENV)/.run-installed: requirements.txt $(BIN)/python
 	@echo "Installing requirements …"
 	@$(PIP) install --quiet --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev-installed: requirements-dev.txt | $(BIN)/python
+$(VENV)/.dev-installed: requirements-dev.txt $(BIN)/python
 	@echo "Installing requirements, also those of the checks …"
 	@$(PIP) install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.run-installed
