@@ -1,7 +1,9 @@
 # `make run` and `make test` do everything on a machine with Python 3.11 or newer and make.
 
+# On a Mac one for Apple Silicon: for Intel's, which run there too, MLX has nothing.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+	$$p -c 'import platform, sys; sys.exit(sys.version_info < (3, 11) or \
+	(platform.system(), platform.machine()) == ("Darwin", "x86_64"))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -64,16 +66,18 @@ clean: ## remove the virtual environment and caches; var/ with your data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (on a Mac, one for Apple Silicon) and was not found. Install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Making a virtual environment with $$($(PYTHON) --version) …"
+	@rm -f $(BIN)/python* # links to one that is gone, as after an upgrade of Homebrew's
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run-installed: requirements.txt | $(BIN)/python
+# A Python that is new has nothing installed.
+$(VENV)/.run-installed: requirements.txt $(BIN)/python
 	@echo "Installing requirements …"
 	@$(PIP) install --quiet --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev-installed: requirements-dev.txt | $(BIN)/python
+$(VENV)/.dev-installed: requirements-dev.txt $(BIN)/python
 	@echo "Installing requirements, also those of the checks …"
 	@$(PIP) install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.run-installed

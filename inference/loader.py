@@ -218,7 +218,7 @@ def _fits_dense(model: Any) -> bool:
     """Whether float32 weights leave room in memory; says so when they do not."""
     needed = get_total_parameters(model) * FLOAT32_BYTES
     free = available_memory()
-    if free is None or needed <= free * DENSE_SHARE:
+    if needed <= free * DENSE_SHARE:
         return True
     logger.warning(
         "The weights stay quantised, which is slow on a CPU: float32 takes %.1f GB, and %.1f GB are free.",

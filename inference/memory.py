@@ -10,11 +10,15 @@ import logging
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
+import psutil
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import CacheList, RotatingKVCache, make_prompt_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +27,8 @@ SHARE_OF_GPU = 0.75
 array, which for a moment needs the old one and the new one."""
 SHARE_OF_RAM = 0.5
 """Where the memory belongs to everyone on the machine."""
-BYTES_ANYWHERE = 2 * 1024**3
-"""Where the system does not say how much is left."""
+LEAST_ON_MAC = 2 * 1024**3
+"""So much macOS finds by compressing what others have, though it is not free."""
 MEMORY_INFO = Path("/proc/meminfo")
 
 
@@ -94,12 +98,19 @@ def budget_bytes(wanted: int | None) -> int:
     """What running answers and the prompt cache may take together: `wanted`, or what suits the machine."""
     if wanted is not None:
         return wanted
-    device = mx.device_info()
-    for name in ("max_recommended_working_set_size", "total_memory"):  # Metal, CUDA
-        if device.get(name):
-            return int(max(int(device[name]) - mx.get_active_memory(), 0) * SHARE_OF_GPU)
-    free = available_memory()
-    return BYTES_ANYWHERE if free is None else int(free * SHARE_OF_RAM)
+    left = left_on_gpu(mx.device_info(), active=mx.get_active_memory(), free=available_memory())
+    return int(available_memory() * SHARE_OF_RAM) if left is None else int(left * SHARE_OF_GPU)
+
+
+def left_on_gpu(device: Mapping[str, int | str], *, active: int, free: int) -> int | None:
+    """Bytes that the `device` of MLX has left beside what is `active`; None when it is no GPU. Metal's are
+    memory of all programs, of which so much is `free`: another model may have some of it, or a browser.
+    """
+    if most := device.get("max_recommended_working_set_size"):
+        return max(min(int(most) - active, max(free, LEAST_ON_MAC)), 0)
+    if most := device.get("total_memory"):  # CUDA
+        return max(int(most) - active, 0)
+    return None
 
 
 def set_wired_limit(*, wires: bool) -> None:
@@ -118,13 +129,11 @@ def _nothing_to_restore() -> None:
     """In place of a limit that was there before."""
 
 
-def available_memory() -> int | None:
-    """Bytes that can be had without swapping, or None where the system does not say."""
-    try:
-        lines = MEMORY_INFO.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+def available_memory() -> int:
+    """Bytes that can be had without swapping."""
+    lines = MEMORY_INFO.read_text().splitlines() if MEMORY_INFO.exists() else []
+    said = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return next(said, None) or int(psutil.virtual_memory().available)
 
 
 def is_lack_of_memory(error: Exception) -> bool:

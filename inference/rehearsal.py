@@ -39,6 +39,10 @@ MOST_SECONDS = 120.0
 """A model gets no further, and starts with what is ready by then. To compile kernels takes more than a minute
 on an NVIDIA card that has never run any; the next start finds them on the disk, and takes 10 to 20 s.
 """
+MOST_SECONDS_COMPILED = 20.0
+"""The same where kernels come compiled, as MLX's for Metal: all that is to be done is to learn what reading
+costs, and whoever has woken the model waits meanwhile.
+"""
 CHUNKS_OF_A_SIZE = 3
 """What happens in the first one says nothing of what the others cost."""
 FEW_APART = 64, 256
@@ -73,18 +77,18 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     """Run it once. What is known afterwards of how long steps and reading take. Never raises."""
     pace = Pace(limits.chunks)
     began = time.monotonic()
+    compiles = limits.chunks.are_few
+    until = began + (MOST_SECONDS if compiles else MOST_SECONDS_COMPILED)
     logger.info(
-        "The model is run once. Where it never ran before, to compile its kernels may take two minutes."
+        "The model is run once.%s",
+        " Where it never ran before, to compile its kernels may take two minutes." if compiles else "",
     )
-    few_rows = partial(_few_rows, model, limits, context_length=context_length, until=began + MOST_SECONDS)
+    few_rows = partial(_few_rows, model, limits, context_length=context_length, until=until)
     try:
-        first = Pace(limits.chunks)
-        _read_every_size(few_rows, limits, learns=first)
-        if limits.chunks.are_few:
-            with few_rows(first) as rows:
-                for length in ODD_TOKENS:
-                    rows.read(length)
-                rows.crowd(MOST_TOGETHER)
+        if compiles:  # which says nothing of what reading costs later
+            first = Pace(limits.chunks)
+            _read_every_size(few_rows, limits, learns=first)
+            _meet_clients(few_rows, first)
         _read_every_size(few_rows, limits, learns=pace)
     except Exception:
         logger.exception("The first run of the model failed. The server starts all the same.")
@@ -103,6 +107,13 @@ def _read_every_size(
         for begin, (size, beside) in enumerate(_sizes(limits)):
             every_size.size, every_size.is_beside = size, beside
             rows.read(CHUNKS_OF_A_SIZE * size, begin=begin)
+
+
+def _meet_clients(few_rows: Callable[[Pace], AbstractContextManager[_Rows]], pace: Pace) -> None:
+    with few_rows(pace) as rows:
+        for length in ODD_TOKENS:
+            rows.read(length)
+        rows.crowd(MOST_TOGETHER)
 
 
 def _sizes(limits: Limits) -> list[tuple[int, bool]]:

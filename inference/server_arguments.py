@@ -184,7 +184,8 @@ def _add_limits(parser: ArgumentParser) -> None:
         type=byte_count,
         metavar="BYTES",
         help="such as 8GiB: memory for what running answers and the prompt cache know of their texts (three "
-        "quarters of what the models leave of a GPU's memory, half of what they leave free on a CPU)",
+        "quarters of what the models leave of a GPU's memory, on a Mac of what is free if that is less; half "
+        "of what they leave free on a CPU)",
     )
     parser.add_argument(
         "--prompt-cache-bytes",

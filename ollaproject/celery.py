@@ -8,6 +8,7 @@ import warnings
 from celery import Celery, platforms
 from celery.signals import beat_init, worker_init
 
+from ollaproject import open_files
 from ollaproject.parent import end_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
@@ -32,6 +33,11 @@ def every(seconds: float, task: str) -> dict[str, object]:
 @beat_init.connect(weak=False)
 def _end_with_serve(**_kwargs: object) -> None:
     end_with_parent()
+
+
+@worker_init.connect(weak=False)
+def _check_many_endpoints_at_once(**_kwargs: object) -> None:
+    open_files.allow_many()
 
 
 app.conf.beat_schedule = {

@@ -17,6 +17,7 @@ from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.defer import Deferred
 
+from ollaproject import open_files
 from ollaproject.wire.request_target import in_origin_form
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class Server(daphne.server.Server):  # type: ignore[misc]
         super().__init__(*args, **options)
 
     def run(self) -> None:
+        open_files.allow_many()
         daphne.server.HTTPFactory = Factory  # `run` makes its factory itself and takes none
         super().run()
 

@@ -95,7 +95,8 @@ class Child:
 
     def kill(self) -> None:
         if self.process is not None and self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
+            # When all of a session have just ended, macOS says that they may not be signalled.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 
-from ollaproject import key_settings, logs
+from ollaproject import host_names, key_settings, logs
 from ollaproject.alert_settings import *  # noqa: F403
 from ollaproject.env import (
     env_bool,
@@ -59,9 +58,8 @@ OLLA_WORKERS = env_int("OLLA_WORKERS", 1, minimum=1)
 OLLA_API_AUTH = env_choice("OLLA_API_AUTH", ["remote", "always", "never"], "remote")
 # The names that this machine goes by on its network, beside what OLLA_ALLOWED_HOSTS adds. Any other Host is
 # refused: a web page must not reach the API by DNS rebinding.
-_hostname = socket.gethostname().lower().removesuffix(".local")
 OLLA_ALLOWED_HOSTS = [
-    *("localhost", "127.0.0.1", "[::1]", _hostname, f"{_hostname}.local"),
+    *("localhost", "127.0.0.1", "[::1]", *host_names.names()),
     *env_list("OLLA_ALLOWED_HOSTS"),
 ]
 OLLA_KEY_LIMITS = key_settings.OLLA_KEY_LIMITS
@@ -189,12 +187,13 @@ REDIS_URL = env_secret("REDIS_URL")
 
 DATABASES = {"default": env_database("DATABASE_URL", f"sqlite:///{OLLA_HOME / 'olla.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Without all four of these, concurrent writers fail with "database is locked". Every atomic() then takes
-    # the write lock at once, so reads belong outside of it.
+    # Without the first four, concurrent writers fail with "database is locked". Every atomic() then takes the
+    # write lock at once, so reads belong outside of it. What macOS calls a sync does not reach the disk:
+    # without the fifth, a power cut may damage the file there.
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA checkpoint_fullfsync=ON;",
     }
     # The test database is a file too: a server, a worker and the test itself read it side by side.
     DATABASES["default"]["TEST"] = {"NAME": str(OLLA_HOME / "test.sqlite3")}

@@ -10,11 +10,11 @@ import argparse
 import asyncio
 import logging
 import os
-import resource
 import socket
 
 import uvicorn
 
+from ollaproject import open_files
 from ollaproject.client_connection import ClientConnection
 from ollaproject.wire.ports import port_number
 
@@ -22,7 +22,6 @@ logger = logging.getLogger("ollaproject.web")  # also when run as a program
 
 GRACE_SECONDS = 3
 KEEP_ALIVE_SECONDS = 75
-WANTED_FILES = 10_240  # the most that macOS grants a process by default
 
 
 def config(*, host: str, port: int) -> uvicorn.Config:
@@ -68,14 +67,6 @@ class Server(uvicorn.Server):
             task.cancel()
 
 
-def allow_many_connections() -> None:
-    """A stream takes two files, one to each side, and the soft limit may be as low as 256 (macOS)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ollaproject.web", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
@@ -83,7 +74,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="an open listening socket to use instead")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
-    allow_many_connections()
+    open_files.allow_many()
     # uvicorn's own `fd` takes every socket for a Unix one, and without TCP_NODELAY an answer waits 40 ms.
     sockets = None if options.fd is None else [socket.socket(fileno=options.fd)]
     Server(config(host=options.host, port=options.port)).run(sockets)

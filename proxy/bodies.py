@@ -7,12 +7,14 @@ model's name, is noted beside it and put in while it is sent: no copy of it is e
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import logging
 import mmap
+import sys
 import tempfile
 import threading
 import weakref
-from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -207,7 +209,7 @@ class Spool:
                     await file.write(piece)
         return file.body
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _filling(self) -> AsyncIterator[_Filling]:
         """A file for one body, which is there afterwards. Raises NoRoomError."""
         filling: _Filling | None = None
@@ -215,7 +217,7 @@ class Spool:
             with await _in_thread(self._open) as file:
                 filling = _Filling(file, self._take)
                 yield filling
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                data = await _in_thread(_mapped, file)
         except BaseException as error:
             if filling is not None:
                 self._give_back(filling.size)
@@ -245,6 +247,16 @@ def _write(file: FileIO, piece: bytes) -> None:
     view = memoryview(piece)
     while view:
         view = view[file.write(view) :]
+
+
+def _mapped(file: FileIO) -> mmap.mmap:
+    """On macOS Python has the disk take all of a file before it is mapped, and lets no other thread run
+    meanwhile. There is nothing left to be taken when that was asked for before, while others run.
+    """
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError):  # of no use where the file system does not know it
+            fcntl.fcntl(file, fcntl.F_FULLFSYNC)
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 async def _in_thread(function: Callable[..., T], *args: object) -> T:

@@ -10,8 +10,9 @@ import resource
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ollaproject.wire import clock
 from proxy import figures
@@ -19,8 +20,7 @@ from proxy.status import stamp
 
 MANY_TASKS, ELEVATED_TASKS, CONCERNING_TASKS = 100, 500, 1000
 HIGH_SHARE, MEDIUM_SHARE = 0.2, 0.1
-STATM = Path("/proc/self/statm")
-
+_this_process = psutil.Process()
 _started_at = clock.now()
 _started = time.monotonic()
 _gc = {"seconds": 0.0, "begun": 0.0, "last_at": 0.0, "cycles": 0.0}
@@ -67,9 +67,8 @@ def _memory() -> dict[str, Any]:
     # The unit of the highest mark: bytes on macOS, kilobytes elsewhere.
     scale = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-    page = os.sysconf("SC_PAGE_SIZE")
-    resident = int(STATM.read_text().split()[1]) * page if STATM.exists() else peak
-    share = resident / (os.sysconf("SC_PHYS_PAGES") * page)
+    resident = _this_process.memory_info().rss
+    share = resident / (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     pressure = "HIGH" if share > HIGH_SHARE else "MEDIUM" if share > MEDIUM_SHARE else "LOW"
     return {
         "heap_inuse": figures.size(resident),

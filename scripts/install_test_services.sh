@@ -4,18 +4,34 @@
 # it are then skipped by name, and under CI=true this fails instead.
 set -euo pipefail
 
-missing=()
-command -v redis-server >/dev/null || missing+=(redis-server)
-command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
-command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
-    [ -d "/Applications/Google Chrome.app" ] || [ -d "/Applications/Chromium.app" ] || missing+=(chromium)
-command -v curl >/dev/null || missing+=(curl)
-command -v xgettext >/dev/null || missing+=(gettext)
-command -v node >/dev/null || missing+=(nodejs)
-command -v npm >/dev/null || missing+=(npm)
+has() {
+    command -v "$1" >/dev/null
+}
+
+# Homebrew puts PostgreSQL's commands beside the path, and macOS' browsers are no commands.
+has_postgresql() {
+    has initdb || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null ||
+        compgen -G "/opt/homebrew/opt/postgresql*/bin/initdb" >/dev/null ||
+        compgen -G "/usr/local/opt/postgresql*/bin/initdb" >/dev/null
+}
+
+has_chromium() {
+    has chromium || has chromium-browser || has google-chrome ||
+        [ -d "/Applications/Google Chrome.app" ] || [ -d "/Applications/Chromium.app" ]
+}
+
+missing=() # Debian's names
+brew=()    # Homebrew's
+has redis-server || { missing+=(redis-server) && brew+=(redis); }
+has_postgresql || { missing+=(postgresql) && brew+=(postgresql@17); }
+has_chromium || { missing+=(chromium) && brew+=(google-chrome); }
+has curl || { missing+=(curl) && brew+=(curl); }
+has xgettext || { missing+=(gettext) && brew+=(gettext); }
+has node || { missing+=(nodejs) && brew+=(node); }
+has npm || missing+=(npm) # Homebrew's node has it
 [ "${#missing[@]}" -eq 0 ] && exit 0
 
-if command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+if has apt-get && [ "$(id -u)" -eq 0 ]; then
     echo "Installing ${missing[*]} …"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
@@ -24,6 +40,9 @@ if command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
 fi
 
 echo "Not installed here: ${missing[*]}. The tests that need them will be skipped." >&2
-echo "  Debian, Ubuntu: sudo apt-get install ${missing[*]}" >&2
-echo "  macOS:          brew install redis postgresql@16 node && brew install --cask chromium" >&2
+if [ "$(uname)" = Darwin ]; then
+    echo "  brew install ${brew[*]-node}" >&2
+else
+    echo "  Debian, Ubuntu: sudo apt-get install ${missing[*]}" >&2
+fi
 [ "${CI:-}" != "true" ]

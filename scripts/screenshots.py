@@ -1,7 +1,7 @@
 """Pictures of every page, light and dark, desktop and phone: `python scripts/screenshots.py [FOLDER]`.
 
 A real server on a free port, with a home of its own and an example fleet in different states, seen by
-Debian's Chromium. `make screenshots` runs it.
+Chromium. `make screenshots` runs it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 Scheme = Literal["light", "dark"]
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -87,8 +86,13 @@ def sign_in(page: Page, url: str) -> None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
+    from bench.chromium import chromium as installed  # noqa: PLC0415 - after the root is on the path
+
+    path = os.environ.get("CHROMIUM") or installed()
+    if path is None:
+        sys.exit("Chromium is not installed: see `make services`, or name it in CHROMIUM.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 

@@ -75,7 +75,10 @@ def postgres_server() -> Iterator[str]:
     data = folder / "data"
 
     def run(command: list[str | Path]) -> None:
-        subprocess.run([*prefix, *map(str, command)], stdout=subprocess.DEVNULL, cwd=folder, check=True)
+        # Without a locale, macOS would start threads to find one, which PostgreSQL refuses.
+        environment = {"LANG": "C", **os.environ}
+        words = [*prefix, *map(str, command)]
+        subprocess.run(words, stdout=subprocess.DEVNULL, cwd=folder, env=environment, check=True)
 
     try:
         initdb: list[str | Path] = [

@@ -13,6 +13,7 @@ import psutil
 from django.conf import settings
 
 from inference.local import run
+from inference.local.held import held_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +36,12 @@ class Launch:
 class ModelProcess:
     """`began` is when it started, in Unix time."""
 
-    def __init__(self, pid: int, began: float, child: subprocess.Popen[bytes] | None = None) -> None:
-        self.pid = pid
+    def __init__(
+        self, process: psutil.Process, began: float, child: subprocess.Popen[bytes] | None = None
+    ) -> None:
+        self.pid = process.pid
         self.began = began
+        self._process = process
         self._child = child
 
     @classmethod
@@ -55,25 +59,27 @@ class ModelProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return cls(child.pid, psutil.Process(child.pid).create_time(), child)
+        process = psutil.Process(child.pid)
+        return cls(process, process.create_time(), child)
 
     @classmethod
-    def adopt(cls, found: RunFile) -> ModelProcess:
-        return cls(found.pid, found.began)
+    def adopt(cls, found: RunFile) -> ModelProcess | None:
+        """The process that the file speaks of, None when it runs no more."""
+        process = run.process_of(found)
+        return None if process is None else cls(process, found.began)
 
     @property
     def exit_code(self) -> int | None:
         """None while it runs; negative when a signal ended it, or when nobody can know."""
         if self._child is not None:
             return self._child.poll()
-        return None if run.is_alive(run.RunFile(self.pid, self.began)) else ENDED_SOMEHOW
+        return None if run.goes_on(self._process) else ENDED_SOMEHOW
 
     @property
     def memory_bytes(self) -> int | None:
         """Of it and what it has started."""
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self.pid)
-            return sum(int(each.memory_info().rss) for each in (process, *process.children(recursive=True)))
+            return sum(map(held_bytes, (self._process, *self._process.children(recursive=True))))
         return None
 
     def terminate(self) -> None:

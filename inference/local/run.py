@@ -68,12 +68,22 @@ def read(path: Path) -> RunFile | None:
         return None
 
 
-def is_alive(found: RunFile) -> bool:
-    """Whether that very process still runs. A zombie does not."""
+def process_of(found: RunFile) -> psutil.Process | None:
+    """That very process, if it still runs."""
     try:
         process = psutil.Process(found.pid)
         same = abs(process.create_time() - found.began) < SAME_SECONDS
-        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return None
+    return process if same and goes_on(process) else None
+
+
+def goes_on(process: psutil.Process) -> bool:
+    """Whether it still runs. A zombie does not. The time of its start is not asked for again: that is another
+    one when the clock has been set, as after a Mac's sleep.
+    """
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

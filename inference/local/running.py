@@ -55,9 +55,9 @@ class Running:
     def adopt(cls, run_file: Path, here: str, port: int | None, key: str) -> Running | None:
         """The process that the file speaks of, if it runs and opens with `key`. Another one is killed."""
         found = run.read(run_file)
-        if found is None or not run.is_alive(found):
+        process = None if found is None else ModelProcess.adopt(found)
+        if process is None:
             return None
-        process = ModelProcess.adopt(found)
         if port and key and opens_with(here, port, key):
             return cls(process, here, port)
         process.kill()

@@ -17,6 +17,7 @@ from inference.local import run
 from inference.local.choices import Kind
 from inference.local.model_process import Launch
 from inference.local.room import room_for_answers
+from ollaproject import host_names
 
 if TYPE_CHECKING:
     from inference.models import LocalModel, LocalModelStatus
@@ -137,7 +138,7 @@ def fetch_log_of(model_id: int) -> Path:
 
 
 def this_host() -> str:
-    return socket.gethostname().lower().removesuffix(".local")
+    return host_names.names()[0]
 
 
 def port_for(at: Site, status: LocalModelStatus) -> int:

@@ -170,11 +170,12 @@ class Supervisor:
             found = run.read(path)
             if found is None or found.pid in known:
                 continue
-            if run.is_alive(found):
-                logger.warning("Process %s serves a model that is nobody's: it is ended.", found.pid)
-                ModelProcess.adopt(found).kill()
-            else:
+            stray = ModelProcess.adopt(found)
+            if stray is None:
                 path.unlink(missing_ok=True)
+            else:
+                logger.warning("Process %s serves a model that is nobody's: it is ended.", found.pid)
+                stray.kill()
 
     def _end(self) -> None:
         self._tick(self._close_all)

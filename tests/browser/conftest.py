@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from django.db import connection
 from django.test import Client
 from playwright.sync_api import expect, sync_playwright
 
+from bench.chromium import chromium as installed_chromium
 from bench.ports import free_port
 from endpoints.models import Revision
 from ollaproject.wire import roles
@@ -75,9 +75,7 @@ class WebServer:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        missing("Chromium")
+    path = installed_chromium() or missing("Chromium")
     # Playwright keeps an event loop running in this thread, which Django takes for asynchronous code.
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

@@ -144,7 +144,10 @@ class Gateway:
         """Its processes by name, with their ids."""
         assert self.process is not None
         found = subprocess.run(
-            ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+            ["ps", "-A", "-ww", "-o", "pid=", "-o", "ppid=", "-o", "args="],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.splitlines()
         words = {
             "web": "ollaproject.web",

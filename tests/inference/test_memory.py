@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import pytest
@@ -12,7 +13,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from inference.backend import Backend, build
 from inference.errors import ModelBroken
 from inference.kept_state import keeps_every_token
-from inference.memory import KvCost, set_wired_limit
+from inference.memory import LEAST_ON_MAC, KvCost, available_memory, left_on_gpu, set_wired_limit
 from inference.options import ModelOptions
 from inference.pace import ON_CPU
 from inference.prompt_cache import PromptCache
@@ -23,9 +24,6 @@ from inference.schema import read_completion
 from ollaproject.wire.openai_errors import ApiError
 from tests.inference.families import COMMON, FAMILIES, WINDOW
 from tests.inference.test_prompt_cache import alone, model_of, row, text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FLOAT32_BYTES = 4
 LAYER_TOKEN_BYTES = 2 * COMMON["num_key_value_heads"] * COMMON["head_dim"] * FLOAT32_BYTES
@@ -202,3 +200,31 @@ def test_mlx_lm_s_generator_leaves_the_wired_limit_alone(monkeypatch: pytest.Mon
     generator = generate.BatchGenerator(model_of("llama"))
     assert generator._old_wired_limit is None
     generator.close()
+
+
+GB = 10**9
+# What MLX says of a Mac with 32 GB, and of an NVIDIA card.
+METAL = {"device_name": "Apple M2 Pro", "memory_size": 34 * GB, "max_recommended_working_set_size": 23 * GB}
+CUDA = {"device_name": "NVIDIA H200", "total_memory": 150 * GB}
+
+
+@pytest.mark.parametrize(
+    ("device", "free", "left"),
+    [
+        (METAL, 25 * GB, 18 * GB),  # as much as Metal recommends
+        (METAL, 9 * GB, 9 * GB),  # others have the rest
+        (METAL, GB // 2, LEAST_ON_MAC),
+        (CUDA, 9 * GB, 145 * GB),  # its memory is its own
+        ({"device_name": "AMD EPYC"}, 9 * GB, None),
+    ],
+)
+def test_a_gpu_has_left_what_no_other_program_has(
+    device: dict[str, str | int], free: int, left: int | None
+) -> None:
+    assert left_on_gpu(device, active=5 * GB, free=free) == left
+
+
+def test_what_is_available_is_known_without_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = available_memory()
+    monkeypatch.setattr("inference.memory.MEMORY_INFO", Path("/no/such/file"))
+    assert available_memory() == pytest.approx(here, rel=0.5)

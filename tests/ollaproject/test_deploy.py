@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import get_commands, load_command_class
 
+from ollaproject.processes import STOP_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,6 +41,9 @@ def test_launchd_can_read_and_start_it(path: Path) -> None:
 
     assert unit["Label"] == path.stem
     assert unit["RunAtLoad"]
+    assert unit["UserName"]  # a daemon, which may reach the local network, but not root
+    assert unit["ProcessType"] == "Interactive"  # launchd throttles all others
+    assert unit["ExitTimeOut"] >= 2 * STOP_SECONDS
     check(unit["ProgramArguments"], unit["EnvironmentVariables"])
 
 

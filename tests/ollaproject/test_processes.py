@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
-from ollaproject.processes import FIRST_RESTART_DELAY_SECONDS, ONE_SIGNAL_SECONDS, Program, Supervisor
+import psutil
+
+from ollaproject.processes import FIRST_RESTART_DELAY_SECONDS, ONE_SIGNAL_SECONDS, Child, Program, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,3 +129,21 @@ while True: time.sleep(0.05)
 
     await asyncio.wait_for(running, WITHIN_SECONDS)
     assert [line.split()[0] for line in lines(out)] == ["started", "ready", "stopping"]
+
+
+async def test_what_has_ended_without_a_word_so_far_may_be_killed(tmp_path: Path) -> None:
+    """As for macOS, where nobody may signal what has ended, until it is waited for."""
+    out = tmp_path / "out"
+    child = Child(program("one", STEADY, OUT=str(out)))
+    running = asyncio.create_task(child.keep_running())
+    await until(lambda: len(lines(out)) == 1)
+    assert child.process is not None
+
+    os.kill(child.process.pid, signal.SIGKILL)
+    with contextlib.suppress(psutil.NoSuchProcess):  # asyncio may have waited, in a thread, and not yet told
+        while psutil.Process(child.process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)  # noqa: ASYNC251 - before it tells
+    child.kill()
+
+    child.leave()
+    await asyncio.wait_for(running, WITHIN_SECONDS)

@@ -19,6 +19,7 @@ from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
 from inference.local import wishes
 from inference.local.choices import Kind, State, Wanted
+from inference.local.held import held_bytes
 from inference.models import LocalModel, LocalModelEvent
 from tests.e2e.gateway import alive
 from tests.inference.local.conftest import Driven, post, status_of
@@ -153,7 +154,7 @@ def test_where_memory_is_short_requests_wait_while_one_server_follows_the_other(
     first = supervisor.until_state(model, State.READY)
     endpoint = Endpoint.objects.select_related("health").get()
     told = begin_to_read(model.name, pool)
-    used = psutil.Process(first.pid).memory_info().rss
+    used = held_bytes(psutil.Process(first.pid))
     monkeypatch.setattr(settings, "OLLA_MODEL_MEMORY", used + 300 * 1024**2)
 
     wishes.restart(model)
