@@ -67,7 +67,7 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="give the others our own products of a few rows, too (Linux; see inference/few_rows.py)",
     )
-    engines = parser.add_argument_group("engines, in this process; needs mlx, mlx-lm and numpy only")
+    engines = parser.add_argument_group("engines, in this process; needs no Django")
     engines.add_argument(
         "--random-weights",
         metavar="SHAPE",

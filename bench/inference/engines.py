@@ -1,6 +1,6 @@
 """Engines inside this process, without HTTP: ours, mlx-lm's, and the model's bare step, the ceiling of both.
 
-Needs mlx, mlx-lm and numpy, and nothing else: neither Django nor a model folder.
+Needs mlx, mlx-lm, numpy, psutil and greenlet, and nothing else: neither Django nor a model folder.
 """
 
 from __future__ import annotations
