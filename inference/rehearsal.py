@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_SECONDS = 120.0
-"""A model gets no further, and starts with what is ready by then. To compile kernels takes more than a minute
-on an NVIDIA card that has never run any; the next start finds them on the disk, and takes 10 to 20 s.
+"""A model gets no further, and starts with what is ready by then. To compile kernels takes about a minute
+on an NVIDIA card that has never run any; the next start finds them on the disk, and takes 12 to 19 s.
 """
 MOST_SECONDS_COMPILED = 20.0
 """The same where kernels come compiled, as MLX's for Metal: all that is to be done is to learn what reading
