@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import checks
 
+from endpoints import profiles
 from ollaproject.wire.cors import is_origin
 from ollaproject.wire.roles import GRANTS, PREFIX
 
@@ -94,6 +96,20 @@ def cors_origins_are_origins(**_kwargs: Any) -> Found:
         )
         for origin in settings.OLLA_CORS_ORIGINS
         if not is_origin(origin)
+    ]
+
+
+@checks.register
+def backend_types_are_types(**_kwargs: Any) -> Found:
+    every = profiles.load(profiles.FOLDER)
+    return [
+        checks.Error(
+            f"OLLA_BACKEND_TYPES names {glob!r}, which is no type of backend.",
+            hint=f"The types are {', '.join(every)}.",
+            id="olla.E010",
+        )
+        for glob in settings.OLLA_BACKEND_TYPES
+        if not any(fnmatchcase(name, glob.removeprefix("!")) for name in every)
     ]
 
 
