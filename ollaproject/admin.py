@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group, Permission, User
@@ -13,7 +12,6 @@ from django.forms import ModelMultipleChoiceField
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ollaproject.admin_site import NAMES
 from ollaproject.wire import roles
 
 if TYPE_CHECKING:
@@ -30,17 +28,12 @@ WORDS: Final = {
 
 
 def told(right: Permission) -> str:
-    """A permission with where it belongs: `Fleet | Can view endpoint`."""
-    content_type = right.content_type
+    """A permission in words: `Can view endpoint`."""
     action, _separator, table = right.codename.partition("_")
-    model = content_type.model_class()
-    if model is not None and action in WORDS and table == content_type.model:
-        words = WORDS[action] % {"name": model._meta.verbose_name}
-    else:
-        words = gettext(right.name)
-    label = content_type.app_label
-    where = NAMES.get(label) or (apps.get_app_config(label).verbose_name if model else label)
-    return f"{where} | {words}"
+    model = right.content_type.model_class()
+    if model is None or action not in WORDS or table != right.content_type.model:
+        return gettext(right.name)
+    return str(WORDS[action] % {"name": model._meta.verbose_name})
 
 
 def rights() -> QuerySet[Permission]:
