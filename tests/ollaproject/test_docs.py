@@ -141,6 +141,15 @@ def test_every_error_that_troubleshooting_explains_is_one_that_is_answered() -> 
     assert [code for row in codes for code in row if code and f'"{code}"' not in answered] == []
 
 
+def test_every_sentence_that_troubleshooting_explains_is_one_that_a_page_says() -> None:
+    explained = re.findall("“([^”]+)”", (ROOT / "docs" / "troubleshooting.md").read_text())
+    sources = [path for room in (*ROOMS, "templates") for path in (ROOT / room).rglob("*.*")]
+    said = "".join(path.read_text() for path in sources if path.suffix in {".html", ".js", ".py"}).lower()
+
+    assert len(explained) > 5
+    assert [words for words in explained if not re.search(r"\d", words) and words.lower() not in said] == []
+
+
 @pytest.mark.parametrize(
     "page",
     [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))],
