@@ -28,6 +28,6 @@ def enters_admin(user: roles.Person) -> bool:
 
 
 @register.filter
-def sees_fleet(user: roles.Person | str) -> bool:
-    """Whether a link to the fleet leads there, maybe by way of the sign-in page. Text is nobody known."""
-    return isinstance(user, str) or not user.is_authenticated or roles.sees_fleet(user)
+def sees_fleet(user: roles.Person | None) -> bool:
+    """Whether a link to the fleet leads there, maybe by way of the sign-in page. None: nobody is known."""
+    return user is None or not user.is_authenticated or roles.sees_fleet(user)
