@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import Any
@@ -14,12 +15,15 @@ from django.conf import settings
 from django.core import checks
 
 from endpoints import profiles
+from ollaproject.env import env_list
 from ollaproject.wire.cors import is_origin
 from ollaproject.wire.roles import GRANTS, PREFIX
 
 LAST_GOOD_REDIS_MAJOR = 7
 BROKEN_CHANNELS_REDIS = "4.3.0"
 MIN_PEPPER_LENGTH = 32
+# `*` and `.example.com` are Django's patterns.
+HOST = re.compile(r"\*|\[[0-9a-fA-F:.]+\]|\.?[^\s/:@\[\]*]+")
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Found = list[checks.CheckMessage]
@@ -67,6 +71,20 @@ def peppers_are_secrets(**_kwargs: Any) -> Found:
                 )
             ]
     return []
+
+
+@checks.register
+def allowed_hosts_are_hosts(**_kwargs: Any) -> Found:
+    """A URL, or a name with a port, would never be the name that a request is compared with."""
+    return [
+        checks.Error(
+            f"OLLA_ALLOWED_HOSTS names {name!r}, which is no name of a host.",
+            hint="Write names alone, without scheme, port and path: llm.example.com,10.0.0.5",
+            id="olla.E011",
+        )
+        for name in env_list("OLLA_ALLOWED_HOSTS")  # this machine's own may be what they are
+        if not HOST.fullmatch(name)
+    ]
 
 
 @checks.register
