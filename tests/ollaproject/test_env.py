@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -156,6 +157,27 @@ def test_settings_that_do_not_parse_are_one_sentence_on_the_terminal(tmp_path: P
 
     assert done.returncode == 1
     assert done.stderr == "The settings are wrong: OLLA_PORT must be a port, at most 65535, not 99999.\n"
+
+
+def test_a_command_whose_database_is_not_prepared_says_what_to_do(tmp_path: Path) -> None:
+    done = manage("list_keys", OLLA_HOME=str(tmp_path), DATABASE_URL="")
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "The database lacks tables of this version. Run: manage.py migrate (serve does it by itself).\n"
+    )
+
+
+def test_a_command_whose_database_is_away_says_so_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"postgresql://olla:hunter2@127.0.0.1:{port}/olla"
+    done = manage("list_keys", OLLA_HOME=str(tmp_path), DATABASE_URL=url)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database does not answer (OperationalError). Look at DATABASE_URL")
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
 
 
 @pytest.mark.parametrize(
