@@ -16,6 +16,7 @@ def main() -> None:
             "Django is not installed in this Python. Run `make setup`, then `.venv/bin/python manage.py`."
         ) from error
     from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
+    from django.db import DatabaseError  # noqa: PLC0415
 
     try:
         execute_from_command_line(sys.argv)
@@ -23,6 +24,13 @@ def main() -> None:
         if "--traceback" in sys.argv:
             raise
         raise SystemExit(f"The settings are wrong: {error}") from None
+    except DatabaseError as error:
+        from ollaproject import unprepared  # noqa: PLC0415
+
+        told = unprepared.sentence(error)
+        if told is None or "--traceback" in sys.argv:
+            raise
+        raise SystemExit(told) from None
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 
 from endpoints.choices import ROUTABLE, Status
 from endpoints.rules import FAILURES
+from ollaproject.wire import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,7 +91,7 @@ class Uptime:
         if percent == PERCENT:
             return "100 %"
         parts = 100 if percent >= FINE_PERCENT else 10
-        return f"{int(percent * parts) / parts:g} %"
+        return f"{numbers.shortened(int(percent * parts) / parts, 2)} %"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from endpoints import secrets, validation
 from endpoints.alert_models import AlertChannel, AlertDelivery
@@ -84,7 +85,7 @@ class Endpoint(models.Model):
         verbose_name = _("endpoint")
         verbose_name_plural = _("endpoints")
         ordering = ["name"]
-        permissions = [("view_fleet", "Can view the fleet on its pages")]
+        permissions = [("view_fleet", gettext_noop("Can view the fleet on its pages"))]
 
     def __str__(self) -> str:
         return self.name

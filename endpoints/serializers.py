@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from endpoints import aliases, changes, profiles, yaml_io
 from endpoints.choices import AuthKind, Mode, Status
+from endpoints.detection import detect
+from endpoints.errors import DetectionError
 from endpoints.models import AliasedModel, Endpoint, EndpointModel, ModelAlias
 from endpoints.strategies import STRATEGIES
 from ollaproject.wire import rest
@@ -89,7 +92,10 @@ class HealthSerializer(rest.SerializerBase):
 class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endpoint]):
     """An endpoint as an operator sets it, and, read only, how it is and what it serves."""
 
-    type = serializers.CharField(required=False, help_text="A backend type, such as `vllm-mlx` or `openai`.")
+    type = serializers.CharField(
+        required=False,
+        help_text="A backend type, such as `vllm-mlx` or `openai`, or `auto`: found out from the URL, once.",
+    )
     mode = serializers.ChoiceField(
         choices=Mode.choices, read_only=True, help_text="Set by drain, pause, maintain and activate."
     )
@@ -162,11 +168,23 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
         if secret is not None:
             endpoint.set_credential(secret)
         try:
+            if endpoint.type == profiles.AUTO:
+                self._detect_type(endpoint)
             endpoint.full_clean()
         except ValidationError as mistakes:
             rest.refuse(mistakes, NAMES)
         changes.save(endpoint)
         return Endpoint.objects.select_related("health").get(pk=endpoint.pk)
+
+    def _detect_type(self, endpoint: Endpoint) -> None:
+        """Put what runs there in place of `auto`. Other mistakes are told before anybody is asked."""
+        endpoint.type = profiles.OWN_TYPE
+        endpoint.full_clean()
+        try:
+            endpoint.type = detect(endpoint).type
+        except DetectionError as error:
+            words = gettext("The type cannot be detected: {error}. Start it and save again, or choose it.")
+            raise ValidationError({"type": words.format(error=error)}) from None
 
     def _stored_kind(self, endpoint: Endpoint) -> str:
         return Endpoint.objects.values_list("auth_kind", flat=True).get(pk=endpoint.pk)

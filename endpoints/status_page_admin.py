@@ -70,8 +70,9 @@ class StatusPageAdmin(StatusPageAdminBase):
         svg = self._base_url + reverse("status-badge-svg", args=[page.token])
         json = self._base_url + reverse("status-badge-json", args=[page.token])
         return format_html(
-            '<img src="{}" alt="The badge as it is now"><br><code>{}</code><br><code>{}</code>',
+            '<img src="{}" alt="{}"><br><code>{}</code><br><code>{}</code>',
             svg,
+            gettext("The badge as it is now"),
             svg,
             json,
         )

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ollaproject.env import env_secret, env_str
+from ollaproject.env import env_secret, env_sender, env_str
 
 __all__ = [
     "DEFAULT_FROM_EMAIL",
@@ -63,5 +63,5 @@ def public_url(url: str) -> str:
 
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, _scheme = server_of(env_secret("OLLA_SMTP_URL"))
 EMAIL_USE_TLS, EMAIL_USE_SSL = _scheme == "smtp+starttls", _scheme == "smtps"
-DEFAULT_FROM_EMAIL = env_str("OLLA_EMAIL_FROM", f"olla@{socket.gethostname()}")
+DEFAULT_FROM_EMAIL = env_sender("OLLA_EMAIL_FROM", f"olla@{socket.gethostname()}")
 OLLA_PUBLIC_URL = public_url(env_str("OLLA_PUBLIC_URL"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,12 +14,16 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import checks
 
+from endpoints import profiles
+from ollaproject.env import env_list
 from ollaproject.wire.cors import is_origin
 from ollaproject.wire.roles import GRANTS, PREFIX
 
 LAST_GOOD_REDIS_MAJOR = 7
 BROKEN_CHANNELS_REDIS = "4.3.0"
 MIN_PEPPER_LENGTH = 32
+# `*` and `.example.com` are Django's patterns.
+HOST = re.compile(r"\*|\[[0-9a-fA-F:.]+\]|\.?[^\s/:@\[\]*]+")
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Found = list[checks.CheckMessage]
@@ -68,6 +74,20 @@ def peppers_are_secrets(**_kwargs: Any) -> Found:
 
 
 @checks.register
+def allowed_hosts_are_hosts(**_kwargs: Any) -> Found:
+    """A URL, or a name with a port, would never be the name that a request is compared with."""
+    return [
+        checks.Error(
+            f"OLLA_ALLOWED_HOSTS names {name!r}, which is no name of a host.",
+            hint="Write names alone, without scheme, port and path: llm.example.com,10.0.0.5",
+            id="olla.E011",
+        )
+        for name in env_list("OLLA_ALLOWED_HOSTS")  # this machine's own may be what they are
+        if not HOST.fullmatch(name)
+    ]
+
+
+@checks.register
 def trusted_proxies_are_networks(**_kwargs: Any) -> Found:
     found: Found = []
     for network in settings.OLLA_TRUSTED_PROXIES:
@@ -94,6 +114,20 @@ def cors_origins_are_origins(**_kwargs: Any) -> Found:
         )
         for origin in settings.OLLA_CORS_ORIGINS
         if not is_origin(origin)
+    ]
+
+
+@checks.register
+def backend_types_are_types(**_kwargs: Any) -> Found:
+    every = profiles.load(profiles.FOLDER)
+    return [
+        checks.Error(
+            f"OLLA_BACKEND_TYPES names {glob!r}, which is no type of backend.",
+            hint=f"The types are {', '.join(every)}.",
+            id="olla.E010",
+        )
+        for glob in settings.OLLA_BACKEND_TYPES
+        if not any(fnmatchcase(name, glob.removeprefix("!")) for name in every)
     ]
 
 

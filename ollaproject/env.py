@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import secrets
+from email.utils import parseaddr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import dj_database_url
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 from ollaproject.wire.ports import LAST_PORT
 from ollaproject.wire.sizes import bytes_of
@@ -20,6 +23,8 @@ from ollaproject.wire.sizes import bytes_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+ENGINES = frozenset({"django.db.backends.postgresql", "django.db.backends.sqlite3"})
+REDIS_SCHEMES = frozenset({"redis", "rediss"})  # those that Celery and the channel layer both know
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 
@@ -141,11 +146,39 @@ def env_folder(name: str, default: Path) -> Path:
 def env_database(name: str, default: str) -> dict[str, Any]:
     """What Django is told of the database at a URL, which may hold a password and so is not repeated."""
     try:
-        return dict(dj_database_url.parse(env_secret(name, default)))
+        found = dict(dj_database_url.parse(env_secret(name, default)))
     except ValueError:
-        raise ImproperlyConfigured(
-            f"{name} must be a URL such as postgresql://user:password@host/name."
-        ) from None
+        found = {}
+    if found.get("ENGINE") not in ENGINES:
+        raise ImproperlyConfigured(f"{name} must be a URL such as postgresql://user:password@host/name.")
+    return found
+
+
+def env_redis(name: str) -> str:
+    """The URL of a Redis server, empty without one. It may hold a password and so is not repeated."""
+    url = env_secret(name)
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in REDIS_SCHEMES and bool(parts.hostname) and parts.port != 0
+        whole = whole and (not parts.path.strip("/") or parts.path.strip("/").isdecimal())
+    except ValueError:
+        whole = False
+    if url and not whole:
+        raise ImproperlyConfigured(f"{name} must be a URL such as redis://host:6379/0.")
+    return url
+
+
+def env_sender(name: str, default: str) -> str:
+    """Whom e-mails come from: an address, with a name before it if there is one."""
+    word = env_str(name)
+    try:
+        validate_email(parseaddr(word)[1])
+    except ValidationError:
+        if word:
+            raise ImproperlyConfigured(
+                f"{name} must be an address such as olla@example.com, not {word!r}."
+            ) from None
+    return word or default
 
 
 def env_secret(name: str, default: str = "") -> str:

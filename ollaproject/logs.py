@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # By name: of Django, kombu, Redis and Celery's beat, which are not imported for that.
 OUTAGES = frozenset({"OperationalError", "InterfaceError", "ConnectionError", "SchedulingError"})
+REFUSAL = "PermissionDenied"  # Django's, by name for the same reason
 TOLD_AGAIN_SECONDS = 60.0
 
 
@@ -92,6 +93,16 @@ class Outages(logging.Filter):
         return True
 
 
+class Refusals(logging.Filter):
+    """Somebody who may not see a page is no fault of the program: one line, without Django's traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if record.name == "django.request" and type(error).__name__ == REFUSAL:
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def _line(fields: dict[str, Any]) -> str:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str)
 
@@ -112,9 +123,13 @@ def configuration() -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {chosen: formatters[chosen]},
-        "filters": {"outages": {"()": Outages}},
+        "filters": {"outages": {"()": Outages}, "refusals": {"()": Refusals}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": chosen, "filters": ["outages"]}
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": chosen,
+                "filters": ["outages", "refusals"],
+            }
         },
         "root": {
             "handlers": ["stderr"],

@@ -20,7 +20,7 @@ from ollaproject.env import (
     env_list,
     env_path,
     env_port,
-    env_secret,
+    env_redis,
     env_size,
     env_str,
     kept_secret,
@@ -183,7 +183,7 @@ TEMPLATES = [
 
 # --- Database, broker, channel layer: no server needed, PostgreSQL and Redis when their URLs are set ------
 
-REDIS_URL = env_secret("REDIS_URL")
+REDIS_URL = env_redis("REDIS_URL")
 
 DATABASES = {"default": env_database("DATABASE_URL", f"sqlite:///{OLLA_HOME / 'olla.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from proxy.key_table import Holder
     from proxy.limiter import Permit
     from proxy.meters import Full
+    from proxy.paths import Surface
     from proxy.sticky import Session
     from proxy.tracing import RequestTrace
     from proxy.translation import Translation
@@ -66,6 +67,7 @@ class Call:
     error_code: str | None = None
     client_left = False
     routing: tuple[str, str, str] | None = None  # strategy, decision and reason
+    surface: Surface | None = None  # the way in, as soon as it is known
     served_model: str | None = None  # the one that an alias led to
     translation: Translation | None = None  # of a format that not every endpoint speaks
     permit: Permit | None = None  # what limits have let pass

@@ -36,24 +36,30 @@ def own(call: Call) -> list[Pair]:
 
 def of_its_way(call: Call) -> HeaderLines:
     """What an answer says of its way, the same for all that took it."""
-    target = call.target
-    where = None if target is None else (target.name, target.type)
+    target, surface = call.target, call.surface
+    where: tuple[str | None, str | None] = (None, None)
+    if target is not None:
+        where = (target.name, target.type)
+    elif surface is not None:
+        where = (None, surface.only_type)
     return _of_way(where, call.model, call.served_model, len(call.attempts), call.routing)
 
 
 @lru_cache(MAX_WAYS)
 def _of_way(
-    where: tuple[str, str] | None,
+    where: tuple[str | None, str | None],
     model: str | None,
     served_model: str | None,
     attempts: int,
     routing: tuple[str, str, str] | None,
 ) -> HeaderLines:
-    """`where` is an endpoint's name and type."""
+    """`where` is an endpoint's name and type; without a name the gateway itself answers, maybe for a type."""
     pairs: list[Pair] = []
-    if where is not None:
-        name, backend_type = map(headers.text, where)
-        pairs += [(b"x-olla-endpoint", name), (b"x-olla-backend-type", backend_type)]
+    endpoint, backend_type = where
+    if endpoint is not None:
+        pairs.append((b"x-olla-endpoint", headers.text(endpoint)))
+    if backend_type is not None:
+        pairs.append((b"x-olla-backend-type", headers.text(backend_type)))
     if model is not None:
         pairs.append((b"x-olla-model", headers.text(model)))
     if served_model is not None:

@@ -94,6 +94,7 @@ class ApiConsumer(GatewayConsumer):
         place = place_of(path)
         if place is None:
             raise errors.not_found(unquote_to_bytes(path).decode("utf-8", "replace"))
+        call.surface = place.surface
         if place.path.startswith(MODELS) and place.path[len(MODELS) : len(MODELS) + 1] in (b"", b"/"):
             return self._models(call, place)
         if place.path == HEALTH:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext, override
 from endpoints.abilities import CHAT, TOOLS, VISION
 from endpoints.snapshot import snapshot
 from endpoints.strategies import STRATEGIES
+from ollaproject.wire import numbers
 from ollaproject.wire.openai_errors import ApiError
 from proxy import needs
 from proxy.plan import Plan
@@ -196,7 +197,7 @@ def _misfit(candidate: Candidate, asked: Request) -> str:
     served = candidate.served
     if served is not None and served.max_model_len is not None and not holds(candidate, asked.tokens):
         words = gettext("a prompt of about {tokens} tokens does not fit into its {context}")
-        return words.format(tokens=f"{asked.tokens:,}", context=f"{served.max_model_len:,}")
+        return words.format(tokens=numbers.whole(asked.tokens), context=numbers.whole(served.max_model_len))
     cannot = [word for word in (CHAT, *asked.needs) if word in abilities(candidate).cannot]
     if cannot:
         return gettext("its model cannot do {needs}").format(needs=gettext(" and ").join(cannot))

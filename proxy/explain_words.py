@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from ollaproject.wire import numbers
 from proxy.routing import DISCOVERY, OPTIMISTIC, STRICT
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def _steps(found: Explanation) -> Iterator[str]:
 def _request(found: Explanation) -> str:
     needed = [str(NEEDS[word]) for word in found["needs"]]
     if found["tokens"]:
-        needed.append(gettext("a prompt of about {tokens} tokens").format(tokens=f"{found['tokens']:,}"))
+        needed.append(
+            gettext("a prompt of about {tokens} tokens").format(tokens=numbers.whole(found["tokens"]))
+        )
     words = (
         gettext("A request for {model} with {needs} by the way in for {surface} endpoints.")
         if needed

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from ollaproject.wire import roles
@@ -96,9 +96,9 @@ class ApiKey(Limited):
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
         permissions: ClassVar = [
-            ("call_models", "Can call models from the playground"),
-            ("manage_own_keys", "Can make, rotate and revoke keys of their own"),
-            ("manage_team_keys", "Can make, rotate and revoke keys of the own teams"),
+            ("call_models", gettext_noop("Can call models from the playground")),
+            ("manage_own_keys", gettext_noop("Can make, rotate and revoke keys of their own")),
+            ("manage_team_keys", gettext_noop("Can make, rotate and revoke keys of the own teams")),
         ]
         ordering: ClassVar = ["name"]
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from proxy.identity import Identity
@@ -195,7 +195,7 @@ class UsageTotal(Attributed):
     class Meta:
         verbose_name = _("usage of a day")
         verbose_name_plural = _("usage by day")
-        permissions: ClassVar = [("view_team_usage", "Can view the usage of the own teams")]
+        permissions: ClassVar = [("view_team_usage", gettext_noop("Can view the usage of the own teams"))]
         ordering: ClassVar = ["-day"]
         constraints: ClassVar = [
             models.UniqueConstraint(

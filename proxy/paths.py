@@ -32,6 +32,11 @@ class Surface:
     types: frozenset[str] | None
     owned_by: str | None
 
+    @property
+    def only_type(self) -> str | None:
+        """The type of whatever answers here; None when it may be one of several."""
+        return next(iter(self.types)) if self.types is not None and len(self.types) == 1 else None
+
     def admits(self, backend_type: str) -> bool:
         return self.types is None or backend_type in self.types
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ollaproject.wire import numbers
 from proxy.failover import BROKEN_OFF
 from proxy.models import FIRST_REFUSED_STATUS, Came
 
@@ -132,4 +133,4 @@ def what_limited(row: RequestRecord) -> str:
     waited = sum(step.waited_ms or 0 for step in steps(row))
     if waited < SHOWN_WAIT_MS:
         return ""
-    return gettext("It waited {seconds} s for a place.").format(seconds=f"{waited / 1000:.1f}")
+    return gettext("It waited {seconds} s for a place.").format(seconds=numbers.decimal(waited / 1000, 1))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ollaproject.wire import numbers
 from proxy.usage_report import OTHERS, by_day
 
 if TYPE_CHECKING:
@@ -133,6 +134,6 @@ def _bar(day: date, amounts: Mapping[int, Decimal], names: Sequence[str], top: D
 def in_words(number: Decimal, metric: str) -> str:
     """`12,345 tokens`, `3 requests`, `1.25`."""
     if metric == "cost":
-        return f"{number:,.2f}"
+        return numbers.decimal(number, 2)
     words = gettext("{number} requests") if metric == "requests" else gettext("{number} tokens")
-    return words.format(number=f"{int(number):,}")
+    return words.format(number=numbers.whole(number))

@@ -15,7 +15,7 @@ from endpoints.live import SIGNED_OUT
 from endpoints.model_names import SPELLED, UNKNOWN
 from endpoints.overview import MODE_WORDS, latency_ms
 from ollaproject.wire.clock import now
-from ollaproject.wire.sizes import size
+from ollaproject.wire.numbers import size
 from ollaproject.wire.time_words import span
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from inference.local import files, wishes
 from inference.local.choices import State, Wanted
 from inference.local.validation import is_hub_id
 from inference.model_folder import DEMO
-from ollaproject.wire.sizes import size
+from ollaproject.wire.numbers import size
 from ollaproject.wire.time_words import span
 
 if TYPE_CHECKING:

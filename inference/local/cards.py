@@ -13,7 +13,7 @@ from inference.local.choices import ON_THE_MOVE, Kind, State, Wanted
 from inference.local.estimate import Estimate, estimate
 from inference.model_folder import DEMO
 from inference.models import LocalModel
-from ollaproject.wire.sizes import size
+from ollaproject.wire.numbers import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

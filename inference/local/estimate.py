@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext
 
 from inference.local import room
-from ollaproject.wire.sizes import size
+from ollaproject.wire.numbers import size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

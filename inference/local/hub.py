@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, constants, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
@@ -45,6 +47,7 @@ HASH_PIECE_BYTES = 4 * 1024**2
 SPARE_DISK_BYTES = 256 * 1024**2
 HTTP_UNAUTHORIZED, HTTP_TOO_MANY = 401, 429
 SERVER_FAULTS = range(500, 600)
+NUMBER_OF_ERROR = re.compile(r"^\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +238,10 @@ def sentences(repo: str, revision: str) -> Iterator[None]:
                 f"{repo} could not be stored: {error.strerror} ({error.filename})."
             ) from error
         what = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        raise DownloadInterrupted(f"The download of {repo} was interrupted: {what}.") from error
+        raise DownloadInterrupted(
+            f"The download of {repo} from {urlsplit(constants.ENDPOINT).hostname} was interrupted: "
+            f"{NUMBER_OF_ERROR.sub('', what)}."
+        ) from error
 
 
 def _refusal(repo: str, revision: str, error: HfHubHTTPError) -> ModelNotFound:

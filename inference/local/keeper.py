@@ -127,7 +127,7 @@ class Keeper:
         if running is None or self._gave_up == (asked, status.commit):
             return False
         is_old = bool(status.running_commit) and status.running_commit != status.commit
-        return is_old or (asked is not None and running.process.began < asked.timestamp())
+        return is_old or bool(asked and status.started_at and status.started_at < asked)
 
     # --- The server
 
@@ -140,7 +140,7 @@ class Keeper:
             setbacks.fail(status, self._fleet, sentence, None)
             return
         expected = int((status.load_seconds or 0) * MILLISECONDS)
-        record.note(status, started_at=clock.now(), done=0, total=expected)
+        record.note(status, done=0, total=expected)
         record.move(status, State.LOADING, port=port)
         self._take_on(status, self._launched(model, status, port))
         self._fleet.expect(offers.offer(model, status, self._site))
@@ -148,15 +148,16 @@ class Keeper:
     def _launched(self, model: LocalModel, status: LocalModelStatus, port: int) -> Server:
         key = secrets.token_urlsafe(KEY_BYTES)
         self._site.run_file(model.pk, port).unlink(missing_ok=True)
-        launch = self._site.launch(model, status, port=port, key=key)
-        running = Running.start(launch, self._site.here, port)
-        return Server(running, port=port, key=key, commit=status.commit)
+        began_at = clock.now()
+        running = Running.start(self._site.launch(model, status, port=port, key=key), self._site.here, port)
+        return Server(running, began_at=began_at, port=port, key=key, commit=status.commit)
 
     def _take_on(self, status: LocalModelStatus, server: Server) -> None:
         """From now on this one is the model's."""
         self.running = server.running
         record.note(
             status,
+            started_at=server.began_at,
             port=server.port,
             encrypted_key=seal(server.key),
             running_commit=server.commit,
@@ -217,8 +218,7 @@ class Keeper:
         with transaction.atomic():  # a supervisor that dies here leaves both done or neither
             self._take_on(status, successor)
             self._fleet.open(offers.offer(model, status, self._site))
-            began = datetime.fromtimestamp(successor.running.process.began, UTC)
-            record.move(status, State.READY, started_at=began)
+            record.move(status, State.READY)
         self._renewal.successor = None
         self._renewal.let_go(old)
 

@@ -22,7 +22,7 @@ from inference.local.estimate import estimate
 from inference.local.fetch_words import CHAT, EMBEDDING
 from inference.model_folder import DEMO
 from ollaproject.sealed import SealBroken
-from ollaproject.wire.sizes import size
+from ollaproject.wire.numbers import size
 
 if TYPE_CHECKING:
     from inference.models import LocalModel, ModelHost

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from inference.local.lifecycle import Process
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from inference.local.running import Running
 
 # How long a server may finish what it has begun: when a person waits for its end, when its successor does,
@@ -21,10 +23,14 @@ LEARNED_SECONDS = 1.0
 
 
 class Server:
-    """A running server with what the gateway needs to reach it."""
+    """A running server with what the gateway needs to reach it.
 
-    def __init__(self, running: Running, *, port: int, key: str, commit: str) -> None:
+    `began_at` is by this program's clock: Linux says of a process that it began up to a second early.
+    """
+
+    def __init__(self, running: Running, *, began_at: datetime, port: int, key: str, commit: str) -> None:
         self.running = running
+        self.began_at = began_at
         self.port = port
         self.key = key
         self.commit = commit

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext
 
 from inference.local.choices import FETCHING, State
-from ollaproject.wire.sizes import size
+from ollaproject.wire.numbers import size
 from ollaproject.wire.time_words import span
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 
 from inference.local.choices import State
-from ollaproject.wire import sizes
+from ollaproject.wire import numbers
 from ollaproject.wire.time_words import exact_span
 
 if TYPE_CHECKING:
@@ -49,4 +49,4 @@ def duration(seconds: float) -> str:
 
 @register.filter
 def size(count: int) -> str:
-    return sizes.size(count)
+    return numbers.size(count)

@@ -25,3 +25,9 @@ def navigation_links(context: template.Context) -> dict[str, Any]:
 @register.filter
 def enters_admin(user: roles.Person) -> bool:
     return roles.enters_admin(user)
+
+
+@register.filter
+def sees_fleet(user: roles.Person | None) -> bool:
+    """Whether a link to the fleet leads there, maybe by way of the sign-in page. None: nobody is known."""
+    return user is None or not user.is_authenticated or roles.sees_fleet(user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext
 
 from ollaproject.wire.durations import parts_of
@@ -27,7 +28,10 @@ def span(seconds: float) -> str:
 
 def exact_span(seconds: float) -> str:
     """What an operator has set, to the last digit: `1 min 30 s`, `500 ms`."""
-    return " ".join(f"{number} {'min' if unit == 'm' else unit}" for number, unit in parts_of(seconds))
+    return " ".join(
+        f"{number_format(number, use_l10n=True)} {'min' if unit == 'm' else unit}"
+        for number, unit in parts_of(seconds)
+    )
 
 
 def _two_units(large: int, large_unit: str, small: int, small_unit: str) -> str:

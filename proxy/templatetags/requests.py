@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 
 from endpoints.templatetags.fleet import icon
+from ollaproject.wire import numbers
 from ollaproject.wire.time_words import span
 from proxy import figures
 from proxy.models import Came
@@ -47,7 +48,7 @@ def duration(ms: float | None) -> str:
         return ""
     if ms < MS_PER_SECOND:
         return f"{max(0, round(ms))} ms"
-    return f"{ms / MS_PER_SECOND:.1f} s" if ms < MINUTE_MS else span(ms / MS_PER_SECOND)
+    return f"{numbers.decimal(ms / MS_PER_SECOND, 1)} s" if ms < MINUTE_MS else span(ms / MS_PER_SECOND)
 
 
 @register.filter
@@ -59,7 +60,7 @@ def bytesize(count: int) -> str:
 def speed(row: RequestRecord) -> str:
     """Tokens per second after the first byte, where both are known and it took a while: `23.4 tok/s`."""
     per_second = tokens_per_second(row)
-    return "" if per_second is None else f"{per_second:.1f} tok/s"
+    return "" if per_second is None else f"{numbers.decimal(per_second, 1)} tok/s"
 
 
 def tokens_per_second(row: RequestRecord) -> float | None:

@@ -9,6 +9,7 @@ from django import template
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ollaproject.wire import numbers
 from proxy.usage_report import OTHERS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ METRICS: Final = {"tokens": _("Tokens"), "requests": _("Requests"), "cost": _("C
 # From here on a meter warns.
 MOSTLY: Final = 0.8
 THOUSAND: Final = 1000
+THREE_DIGITS: Final = 3
 CENT: Final = Decimal("0.01")
 UNITS: Final = ("", "k", "M", "G", "T")
 
@@ -53,15 +55,16 @@ def series_word(name: str) -> str:
 def short(count: int) -> str:
     """`950`, `12.3k`, `4.56M`."""
     number, unit = float(count), 0
-    while number >= THOUSAND and unit < len(UNITS) - 1:
+    while round(number) >= THOUSAND and unit < len(UNITS) - 1:
         number, unit = number / THOUSAND, unit + 1
-    return f"{number:.3g}{UNITS[unit]}" if unit else str(count)
+    places = max(0, THREE_DIGITS - len(str(int(number))))
+    return f"{numbers.shortened(number, places)}{UNITS[unit]}" if unit else str(count)
 
 
 @register.filter
 def money(cost: Decimal) -> str:
     """Without a currency: prices have none."""
-    return f"{cost:,.2f}" if cost == 0 or cost >= CENT else f"{cost:.4f}"
+    return numbers.decimal(cost, 2 if cost == 0 or cost >= CENT else 4)
 
 
 @register.filter

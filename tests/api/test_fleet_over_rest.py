@@ -12,6 +12,7 @@ from endpoints.choices import Mode, Status
 from endpoints.models import Change, Endpoint, ModelAlias, Transition
 from endpoints.serializers import EndpointSerializer
 from ollaproject.wire.clock import now
+from tests.fakes import answers, servers
 from tests.pages.fleet import SECRET, add_endpoint
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rest_framework.test import APIClient
 
     from tests.api.conftest import SignIn
+    from tests.fakes.upstream import FakeUpstream
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +62,23 @@ def test_a_secret_is_written_and_never_read(client: APIClient) -> None:
     assert added.json()["auth"] == {"type": "bearer", "header": "", "username": "", "has_secret": True}
     for url in (ENDPOINTS, f"{ENDPOINTS}{added.json()['id']}/changes/", "/api/changes/", "/api/export/"):
         assert SECRET not in client.get(url).content.decode()
+
+
+def test_a_type_is_found_out_when_that_is_wanted(client: APIClient, upstream: FakeUpstream) -> None:
+    upstream.become(servers.BY_TYPE["ollama"]())
+    added = client.post(ENDPOINTS, {**GOOD, "url": upstream.url, "type": "auto"})
+    assert (added.status_code, added.json()["type"]) == (201, "ollama")
+
+    upstream.become(servers.FakeServer({}, (), otherwise=answers.respond(b"<h1>It works!</h1>")))
+    other = {**GOOD, "name": "mini-2", "url": upstream.url, "type": "auto"}
+    refused = client.post(ENDPOINTS, other).json()["error"]
+    assert refused["param"] == "type"
+    assert "it answers, but like no server of models that is known here" in refused["message"]
+
+    asked = len(upstream.requests)
+    refused = client.post(ENDPOINTS, {**other, "check_timeout": "1h"}).json()["error"]
+    assert (refused["param"], len(upstream.requests)) == ("check_timeout", asked)
+    assert Endpoint.objects.count() == 1
 
 
 def test_changing_one_field_keeps_the_rest_and_the_secret(client: APIClient) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from argparse import ArgumentParser, _SubParsersAction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from django.core.management import get_commands, load_command_class
+import yaml
+from django.core.management import BaseCommand, get_commands, load_command_class
 
 from endpoints import profiles
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from endpoints.profiles import Profile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,6 +33,15 @@ def variables() -> set[str]:
 
 def own_commands() -> list[str]:
     return sorted(name for name, app in get_commands().items() if app in ROOMS)
+
+
+def options(parser: ArgumentParser) -> Iterator[str]:
+    """The long ones, of its verbs as well."""
+    for action in parser._actions:
+        yield from (word for word in action.option_strings if word.startswith("--"))
+        if isinstance(action, _SubParsersAction):
+            for verb in action.choices.values():
+                yield from options(verb)
 
 
 def test_it_finds_variables_and_commands_at_all() -> None:
@@ -57,6 +70,15 @@ def test_every_variable_is_in_the_example_file(name: str) -> None:
 @pytest.mark.parametrize("name", own_commands())
 def test_every_command_is_documented(name: str) -> None:
     assert f"manage.py {name}" in (ROOT / "docs" / "commands.md").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in own_commands() if name != "runserver"])  # is Daphne's
+def test_every_option_of_a_command_is_documented(name: str) -> None:
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("commands.md", "inference.md"))
+    common = set(options(BaseCommand().create_parser("manage.py", "any")))
+    own = set(options(load_command_class(get_commands()[name], name).create_parser("manage.py", name)))
+
+    assert [option for option in sorted(own - common) if not re.search(rf"{option}(?![\w-])", text)] == []
 
 
 @pytest.mark.parametrize("name", own_commands())
@@ -88,6 +110,26 @@ def test_every_backend_type_is_documented_as_it_is(profile: Profile) -> None:
         assert quirk in text
 
 
+def test_the_api_page_names_every_call_of_the_schema() -> None:
+    """Each as a row of the table has it: the methods, then the path, of actions its last part alone."""
+    rows = [line for line in (ROOT / "docs" / "api.md").read_text().splitlines() if line.startswith("| `")]
+    paths = yaml.safe_load((ROOT / "tests" / "api" / "schema.yaml").read_text())["paths"]
+    missing = [
+        path
+        for path in paths
+        if path.startswith("/api/") and not any(f"{path}`" in row or action_in(row, path) for row in rows)
+    ]
+
+    assert len(paths) > 20
+    assert missing == []
+
+
+def action_in(row: str, path: str) -> bool:
+    """Whether a row has `POST /api/keys/{id}/rotate/`, `revoke/` for a path that ends with revoke/."""
+    parent, _slash, action = path.rstrip("/").rpartition("/")
+    return f"{parent}/" in row and f"`{action}/`" in row
+
+
 def test_every_error_that_troubleshooting_explains_is_one_that_is_answered() -> None:
     explained = (ROOT / "docs" / "troubleshooting.md").read_text()
     answered = "".join(
@@ -97,6 +139,15 @@ def test_every_error_that_troubleshooting_explains_is_one_that_is_answered() -> 
 
     assert len(codes) > 5
     assert [code for row in codes for code in row if code and f'"{code}"' not in answered] == []
+
+
+def test_every_sentence_that_troubleshooting_explains_is_one_that_a_page_says() -> None:
+    explained = re.findall("“([^”]+)”", (ROOT / "docs" / "troubleshooting.md").read_text())
+    sources = [path for room in (*ROOMS, "templates") for path in (ROOT / room).rglob("*.*")]
+    said = "".join(path.read_text() for path in sources if path.suffix in {".html", ".js", ".py"}).lower()
+
+    assert len(explained) > 5
+    assert [words for words in explained if not re.search(r"\d", words) and words.lower() not in said] == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -36,6 +37,13 @@ def test_it_takes_an_empty_variable_for_an_unset_one(monkeypatch: pytest.MonkeyP
         (lambda: env.env_port("BAD", 1), "99999"),
         (lambda: env.env_folder("BAD", Path()), "/dev/null/home"),
         (lambda: env.env_database("BAD", ""), "mainframe://host/name"),
+        (lambda: env.env_database("BAD", ""), "mysql://user:password@host/name"),
+        (lambda: env.env_redis("BAD"), "localhost:6379"),
+        (lambda: env.env_redis("BAD"), "redis:///0"),
+        (lambda: env.env_redis("BAD"), "redis://host:port/0"),
+        (lambda: env.env_redis("BAD"), "redis://host/zero"),
+        (lambda: env.env_sender("BAD", "olla@mini"), "the gateway"),
+        (lambda: env.env_sender("BAD", "olla@mini"), "olla@"),
         (lambda: env.env_size("BAD", 1), "10 furlongs"),
         (lambda: env.env_choice("BAD", ["a", "b"], "a"), "c"),
     ],
@@ -57,6 +65,30 @@ def test_it_reads_a_size(monkeypatch: pytest.MonkeyPatch, word: str, size: int) 
     monkeypatch.setenv("SIZE", word)
 
     assert env.env_size("SIZE", 0) == size
+
+
+@pytest.mark.parametrize(
+    "url", ["", "redis://localhost", "rediss://:p%40ss@host:6380/1", "redis://[::1]:6379/0"]
+)
+def test_it_takes_the_url_of_a_redis_server(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS", url)
+
+    assert env.env_redis("REDIS") == url
+
+
+def test_a_url_with_a_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS", "http://:hunter2@host")
+
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.env_redis("REDIS")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["olla@example.com", "The gateway <olla@example.com>"])
+def test_it_takes_a_sender_with_or_without_a_name(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("SENDER", word)
+
+    assert env.env_sender("SENDER", "olla@mini") == word
 
 
 def test_it_reads_a_secret_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -125,6 +157,27 @@ def test_settings_that_do_not_parse_are_one_sentence_on_the_terminal(tmp_path: P
 
     assert done.returncode == 1
     assert done.stderr == "The settings are wrong: OLLA_PORT must be a port, at most 65535, not 99999.\n"
+
+
+def test_a_command_whose_database_is_not_prepared_says_what_to_do(tmp_path: Path) -> None:
+    done = manage("list_keys", OLLA_HOME=str(tmp_path), DATABASE_URL="")
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "The database lacks tables of this version. Run: manage.py migrate (serve does it by itself).\n"
+    )
+
+
+def test_a_command_whose_database_is_away_says_so_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"postgresql://olla:hunter2@127.0.0.1:{port}/olla"
+    done = manage("list_keys", OLLA_HOME=str(tmp_path), DATABASE_URL=url)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database does not answer (OperationalError). Look at DATABASE_URL")
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
 
 
 @pytest.mark.parametrize(

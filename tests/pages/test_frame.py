@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
-from django.test import RequestFactory
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.views.defaults import server_error
 
 from endpoints.choices import Status
-from ollaproject import navigation
+from ollaproject import logs, navigation
 from ollaproject.wire.clock import now
 from proxy.models import RequestRecord
 from tests.pages.fleet import add_endpoint, set_health
 
 if TYPE_CHECKING:
     from django.conf import LazySettings
-    from django.contrib.auth.models import User
 
     from tests.pages.conftest import SignIn
 
@@ -47,6 +48,37 @@ def test_a_fault_is_shown_in_the_frame_though_nobody_is_known_there() -> None:
     assert response.status_code == 500
     assert 'class="bar"' in response.content.decode()
     assert "/admin/" not in response.content.decode()
+
+
+def test_a_page_that_is_not_there_leads_to_one_that_its_reader_may_see(
+    signed_in: SignIn, member: User
+) -> None:
+    nobody = User.objects.create_user("nobody")
+    for client, url in (
+        (Client(), reverse("dashboard")),
+        (signed_in(member), reverse("dashboard")),
+        (signed_in(nobody), reverse("requests")),
+    ):
+        response = client.get("/nothing-here/")
+        assert response.status_code == 404
+        assert f'<p class="lead">It may have been removed, or the address is mistyped. <a href="{url}">' in (
+            response.content.decode()
+        )
+
+
+def test_somebody_who_may_not_see_a_page_is_one_line_of_the_log(
+    signed_in: SignIn, capfd: pytest.CaptureFixture[str]
+) -> None:
+    handler = logging.StreamHandler()
+    configured = logs.configuration()["filters"]["refusals"]
+    handler.addFilter(configured["()"]())
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    try:
+        assert signed_in(User.objects.create_user("nobody")).get("/models/").status_code == 403
+    finally:
+        logger.removeHandler(handler)
+    assert capfd.readouterr().err == "Forbidden (Permission denied): /models/\n"
 
 
 def test_the_first_steps_go_when_a_request_has_come_through(

@@ -28,7 +28,7 @@ PEOPLE = ("stranger", "key", "key+rest", "no role", "viewer", "member", "lead", 
 STAND_INS = {
     "<str:action>": "pause",
     "<path:app_label>": "endpoints",
-    "(?P<app_label>endpoints|proxy|inference|auth|axes)": "endpoints",
+    "(?P<app_label>auth|endpoints|proxy|inference|axes)": "endpoints",
     "(?P<url>.*)": "nothing",
     "(?P<pk>[0-9]+)": "{id}",
     "<int:endpoint_id>": "{id}",

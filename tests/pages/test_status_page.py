@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,17 @@ def test_its_badges_say_the_same(link: str, states: tuple[Status, ...], state: s
     svg = Client().get(f"{link}badge.svg")
     assert svg.headers["Content-Type"] == "image/svg+xml"
     assert f"Our &lt;models&gt;: {said['message']}" in svg.content.decode()
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_numbers_of_its_badge_are_numbers_in_every_language(link: str, language: str) -> None:
+    """In an SVG `46,5` would be two places, and letters would lie on each other."""
+    for words in ("x", "xy"):  # of an odd and of an even length
+        StatusPage.objects.update(title=words)
+        svg = Client(headers={"accept-language": language}).get(f"{link}badge.svg").content.decode()
+        places = re.findall(r'<text x="([^"]*)"', svg)
+        assert len(places) == 2
+        assert all(float(place) > 0 for place in places)
 
 
 def test_models_are_named_only_when_that_is_wanted(link: str) -> None:

@@ -60,7 +60,7 @@ def test_create_key_prints_the_key_alone() -> None:
         (["new", "--owner", "nobody"], "no user called nobody"),
         (["new", "--expires", "yesterday"], "90d, 12h"),
         (["new", "--networks", "10.0.0.0/99"], "neither an address nor a network"),
-        (["new", "--rpm", "-1"], "invalid"),
+        (["new", "--rpm", "-1"], "'-1' is no number from 0 on"),
     ],
 )
 def test_create_key_says_what_is_wrong(arguments: list[str], words: str) -> None:

@@ -28,6 +28,24 @@ def ids(client: httpx.Client, base: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("base", "backend_type"),
+    [("/olla/vllm-mlx", "vllm-mlx"), ("/olla/lmstudio", "lm-studio"), ("", None), ("/olla/proxy", None)],
+)
+def test_whatever_answers_below_a_type_says_the_type(
+    client: httpx.Client, upstreams: Upstreams, table: Table, base: str, backend_type: str | None
+) -> None:
+    """The seed: always "vllm-mlx" for these endpoints. Lists and refusals are the gateway's own answers."""
+    table(target_for(upstreams(LLAMA)))
+
+    for answer in (
+        client.get(f"{base}/v1/models"),
+        client.post(f"{base}/v1/chat/completions", json={"model": "nobody's", "messages": []}),
+    ):
+        assert answer.headers.get("x-olla-backend-type") == backend_type
+        assert "x-olla-endpoint" not in answer.headers
+
+
+@pytest.mark.parametrize(
     "path", ["/olla/vllm-mlx/v1/models", "/v1/models", "/v1/models/", "/olla/proxy/v1/models"]
 )
 def test_the_list_has_the_seeds_shape(

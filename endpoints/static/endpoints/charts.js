@@ -2,6 +2,7 @@
  * Charts of an endpoint's page: numbers from `data-chart`, two lines of milliseconds, drawn by uPlot in the colours of
  * the page. What they show is also said in a sentence, for whoever cannot see them.
  */
+import { duration } from "./numbers.js";
 import { fill, gettext } from "./words.js";
 
 const HEIGHT = 190;
@@ -19,7 +20,7 @@ const colour = (name) => {
   return found;
 };
 
-const ms = (value) => (value == null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
+const ms = (value) => (value == null ? "–" : duration(value));
 
 /** A value between two gaps has no line: it is shown as a point. */
 const alone = (chart, series) => {
@@ -41,7 +42,7 @@ function optionsFor(box) {
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, Math.max(1, high ?? 1) * 1.1] } },
     axes: [{ ...axis, size: 32, values: (_, ticks) => ticks.map((at) => (shown.get(box).span === "24h" ? ofDay : ofYear).format(at * 1000)) }, { ...axis, size: 62, values: (_, values) => values.map(ms) }],
-    series: [{ value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" })) }, line(box.dataset.first, first), line(box.dataset.second, second, [4, 3])],
+    series: [{ label: gettext("Time"), value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" })) }, line(box.dataset.first, first), line(box.dataset.second, second, [4, 3])],
   };
 }
 

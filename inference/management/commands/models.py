@@ -236,7 +236,7 @@ class Command(BaseCommand):
 
 def _verb(verbs: _SubParsersAction[Any], name: str, said: str, example: str) -> ArgumentParser:
     verb: ArgumentParser = verbs.add_parser(
-        name, help=said, description=f"{said.capitalize()}. Example: {example}"
+        name, help=said, description=f"{said[0].upper()}{said[1:]}. Example: {example}"
     )
     verb.add_argument("--json", action="store_true", help="print JSON")
     return verb
@@ -263,7 +263,9 @@ def _add_pull(verbs: _SubParsersAction[Any]) -> None:
     )
     pull.add_argument("--name", default="", help="what clients ask for (as the source is called)")
     pull.add_argument("--revision", default="", help="a branch, tag or commit (main)")
-    pull.add_argument("--kind", default=Kind.CHAT, choices=[Kind.CHAT, Kind.EMBEDDING], help="(%(default)s)")
+    pull.add_argument(
+        "--kind", default=Kind.CHAT, choices=[Kind.CHAT, Kind.EMBEDDING], help="what it is for (%(default)s)"
+    )
     pull.add_argument("--host", default="", help="the machine that runs it (any that has room)")
     pull.add_argument("--start", action="store_true", help="and start it")
     _add_waiting(pull)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
@@ -94,10 +95,9 @@ class Command(BaseCommand):
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
 
 
 def _split(words: list[str]) -> list[str]:

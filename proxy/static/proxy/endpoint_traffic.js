@@ -1,6 +1,7 @@
 /** What goes through an endpoint, kept up to date on its page; and the trial: one prompt, timed. */
 import { tick } from "../endpoints/clock.js";
 import { morphChildren } from "../endpoints/morph.js";
+import { decimal } from "../endpoints/numbers.js";
 import { fill, gettext } from "../endpoints/words.js";
 import { ask } from "./answer_stream.js";
 
@@ -40,7 +41,7 @@ function show(answer) {
   text.textContent = answer.error || answer.thoughts + answer.text || "…";
   text.classList.toggle("is-bad", Boolean(answer.error));
   figure("ttft", answer.ttftMs === null ? "–" : `${Math.round(answer.ttftMs)} ms`);
-  figure("speed", answer.tokensPerSecond === null ? "–" : `${answer.tokensPerSecond.toFixed(1)} tok/s`);
+  figure("speed", answer.tokensPerSecond === null ? "–" : `${decimal(answer.tokensPerSecond, 1)} tok/s`);
   figure("tokens", answer.usage ? fill(gettext("{prompt} in, {completion} out"), answer.usage) : "–");
 }
 

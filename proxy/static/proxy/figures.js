@@ -4,6 +4,8 @@
  * asked for.
  */
 
+import { duration, rounded, whole } from "../endpoints/numbers.js";
+
 const POLL_MS = 2000;
 const strip = document.getElementById("figures");
 const fleet = document.getElementById("fleet");
@@ -11,9 +13,9 @@ const fleet = document.getElementById("fleet");
 let last = null;
 let heardAt = 0;
 
-const rate = (value) => (value >= 100 ? Math.round(value).toLocaleString() : value.toLocaleString(undefined, { maximumFractionDigits: value >= 10 ? 1 : 2 }));
-const count = (value) => (value === null ? "–" : value.toLocaleString());
-const ms = (value) => (value === null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
+const rate = (value) => (value >= 100 ? whole(value) : rounded(value, value >= 10 ? 1 : 2));
+const count = (value) => (value === null ? "–" : whole(value));
+const ms = (value) => (value === null ? "–" : duration(value));
 
 /** What each figure says. */
 const WORDS = {
@@ -22,7 +24,7 @@ const WORDS = {
   in_flight: ({ in_flight }) => count(in_flight.value),
   waiting: ({ waiting }) => count(waiting.value),
   ttft: ({ ttft_p50_ms, ttft_p95_ms }) => (ttft_p50_ms === null ? "–" : `${ms(ttft_p50_ms)} / ${ms(ttft_p95_ms)}`),
-  errors: ({ errors }) => errors.value.toLocaleString(),
+  errors: ({ errors }) => whole(errors.value),
 };
 
 function show(figures) {
@@ -51,7 +53,7 @@ function showOnCards() {
     speed.textContent = rate(last.tokens_at[speed.dataset.speed] ?? 0);
   }
   for (const place of fleet.querySelectorAll("[data-running]")) {
-    place.textContent = last.running_at ? (last.running_at[place.dataset.running] ?? 0).toLocaleString() : "–";
+    place.textContent = last.running_at ? whole(last.running_at[place.dataset.running] ?? 0) : "–";
   }
 }
 

@@ -1,4 +1,5 @@
 /** How a turn looks: what was asked, the answer as it grows, and what it took. */
+import { decimal, duration, whole } from "../endpoints/numbers.js";
 import { fill, gettext } from "../endpoints/words.js";
 import { show } from "./markdown.js";
 
@@ -100,7 +101,7 @@ function factsOf(answer) {
   const tokens = usage && fill(words, { prompt: whole(usage.prompt), cached: whole(usage.cached ?? 0), completion: whole(usage.completion) });
   return [
     [gettext("First token"), answer.ttftMs === null ? "" : duration(answer.ttftMs)],
-    [gettext("Speed"), answer.tokensPerSecond ? `${answer.tokensPerSecond.toFixed(1)} tok/s` : ""],
+    [gettext("Speed"), answer.tokensPerSecond ? `${decimal(answer.tokensPerSecond, 1)} tok/s` : ""],
     [gettext("Tokens"), tokens ?? ""],
     [gettext("Took"), answer.totalMs && !answer.error ? duration(answer.totalMs) : ""],
     [gettext("Endpoint"), answer.endpoint],
@@ -115,5 +116,3 @@ function requestLink(id) {
   return link;
 }
 
-const whole = (number) => number.toLocaleString();
-const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
