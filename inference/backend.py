@@ -51,8 +51,8 @@ BUFFERS_SHARE = 1 / 8
 class Backend:
     """A chat model with its rows, and possibly an encoder with its jobs.
 
-    The attributes and counts may be read from anywhere; `add`, `step`, `follow_up` and `close` are for the
-    engine thread.
+    The attributes and counts may be read from anywhere; `add`, `step`, `follow_up`, `examine` and `close`
+    are for the engine thread.
     """
 
     def __init__(self, chat: LoadedModel, encoder: Encoder | None, scheduler: Scheduler | Leader) -> None:
@@ -132,6 +132,15 @@ class Backend:
     def follow_up(self) -> list[Message]:
         """What a step leaves to be done once its messages are under way. Never raises."""
         return [*self._scheduler.follow_up()]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the model may be able to do nothing at all: it failed on a request."""
+        return self._scheduler.in_doubt
+
+    def examine(self) -> None:
+        """Settle that doubt. Raises what the model raises."""
+        self._scheduler.examine()
 
     def restart(self) -> None:
         """Forget all work. The models stay."""

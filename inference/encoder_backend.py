@@ -66,6 +66,13 @@ class EncoderBackend(Backend):
     def follow_up(self) -> list[Message]:
         return []
 
+    @property
+    def in_doubt(self) -> bool:
+        return self._jobs.in_doubt
+
+    def examine(self) -> None:
+        self._jobs.examine()
+
     def close(self) -> None:
         """Nothing is held but arrays."""
 

@@ -186,6 +186,7 @@ class Leader:
         self._open: dict[int, Row] = {}
         self._new: list[int] = []
         self._last_number = 0
+        self.in_doubt = False  # a step that fails on any machine ends them all
 
     @property
     def waiting(self) -> int:
@@ -232,6 +233,9 @@ class Leader:
     def follow_up(self) -> list[tuple[Row, Step]]:
         """Nothing: all machines do that at the beginning of their next step."""
         return []
+
+    def examine(self) -> None:
+        """There is never a doubt."""
 
     def restart(self) -> None:
         raise ModelError(OUT_OF_STEP)

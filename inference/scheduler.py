@@ -16,7 +16,7 @@ import mlx.core as mx
 from inference.batch import Batch
 from inference.budget import Budget
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
-from inference.kept_state import can_batch
+from inference.kept_state import can_batch, fresh_caches
 from inference.memory import is_lack_of_memory
 from inference.mixer import Mixer
 from inference.pace import Pace
@@ -61,6 +61,8 @@ class Scheduler:
         self.places = self.max_rows
         """How many rows can run now, those that do among them: fewer while one waits for memory."""
         self._pace = pace or Pace(limits.chunks)
+        self.in_doubt = False
+        """Whether a request has failed, and nobody has looked since whether the model can do anything."""
         self._waiting: deque[Row] = deque()
         self._suspects = Suspects()
         self._ended: list[Seat] = []  # they have been told, and are still in the batch
@@ -115,6 +117,11 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 -- as above
             return self._recover(error)
         return []
+
+    def examine(self) -> None:
+        """Have the model read a token. Raises what it raises; if nothing, it is in doubt no more."""
+        mx.eval(self._model(mx.array([[0]]), cache=fresh_caches(self._model)))
+        self.in_doubt = False
 
     def restart(self) -> None:
         """Forget all rows, and what was read."""
@@ -270,6 +277,7 @@ class Scheduler:
         running += [reading.seat.row for reading in self._reader.readings]
         guilty, innocent = self._suspects.accuse(running)
         logger.error("%d requests were in it, %d fail now.", len(running), len(guilty))
+        self.in_doubt = self.in_doubt or bool(guilty)
         self._waiting.extendleft(reversed(innocent))
         self._begin_anew()
         mx.clear_cache()

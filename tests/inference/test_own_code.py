@@ -1,4 +1,4 @@
-"""A model with code of its own, as a server process runs it: it answers, hangs and goes on."""
+"""A model with code of its own, as a server process runs it: it answers, hangs, fails and comes back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from tests.inference.test_serve_model import ends, server_process, statuses_until_healthy
@@ -15,8 +16,6 @@ from tests.inference.test_serve_model import ends, server_process, statuses_unti
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import httpx
 
 CODE = """
 import time
@@ -31,6 +30,8 @@ class Model(llama.Model):
     def __call__(self, *given, **named):
         while (HERE / "hang").exists():
             time.sleep(0.01)
+        if (HERE / "fail").exists():
+            raise RuntimeError("[metal::malloc] Unable to allocate 68719476736 bytes.")
         return super().__call__(*given, **named)
 """
 STUCK_AFTER_SECONDS = 0.3
@@ -61,6 +62,12 @@ def client(folder: Path) -> Iterator[httpx.Client]:
 def hang(folder: Path) -> Iterator[Path]:
     yield folder / "hang"
     (folder / "hang").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def fail(folder: Path) -> Iterator[Path]:
+    yield folder / "fail"
+    (folder / "fail").unlink(missing_ok=True)
 
 
 def asked(max_tokens: int, **more: Any) -> dict[str, Any]:
@@ -97,3 +104,20 @@ def test_a_step_that_hangs_is_told_by_health_and_its_stream_goes_on_when_it_has_
         hang.unlink()
         until(client, lambda health: health.status_code == 200)
         assert [line for line in lines if line][-1] == "data: [DONE]"
+
+
+def test_health_fails_for_as_long_as_the_model_fails_on_everything(client: httpx.Client, fail: Path) -> None:
+    with client.stream("POST", "/v1/completions", json=asked(1900, stream=True)) as response:
+        lines = response.iter_lines()
+        next(lines)
+        fail.touch()
+        said: list[str] = []
+        with pytest.raises(httpx.RemoteProtocolError):
+            said.extend(lines)
+        assert "ran out of memory" in "".join(said)
+    health = until(client, lambda health: health.status_code == 503)
+    assert "fails on everything" in health.json()["reason"]
+    assert client.post("/v1/completions", json=asked(1)).json()["error"]["code"] == "model_unavailable"
+    fail.unlink()
+    until(client, lambda health: health.status_code == 200)
+    assert client.post("/v1/completions", json=asked(3)).json()["usage"]["completion_tokens"] == 3
