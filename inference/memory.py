@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import CacheList, RotatingKVCache, make_prompt_cache
+
+from inference.free_memory import available_memory
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,6 @@ SHARE_OF_RAM = 0.5
 """Where the memory belongs to everyone on the machine."""
 BYTES_ANYWHERE = 2 * 1024**3
 """Where the system does not say how much is left."""
-MEMORY_INFO = Path("/proc/meminfo")
 
 
 def held_by_mlx() -> dict[str, int]:
@@ -116,15 +116,6 @@ def set_wired_limit(*, wires: bool) -> None:
 
 def _nothing_to_restore() -> None:
     """In place of a limit that was there before."""
-
-
-def available_memory() -> int | None:
-    """Bytes that can be had without swapping, or None where the system does not say."""
-    try:
-        lines = MEMORY_INFO.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def is_lack_of_memory(error: Exception) -> bool:
