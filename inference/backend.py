@@ -33,6 +33,7 @@ from inference.speculation import Speculation
 from inference.work import EmbeddingJob, Message, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from inference.lockstep import Leader
@@ -100,10 +101,11 @@ class Backend:
         """How many answers it generates at once."""
         return self._scheduler.max_rows
 
-    @property
-    def places(self) -> int:
-        """The same as of now: fewer while an answer waits for memory."""
-        return self._scheduler.places
+    def places_for(self, tokens: Sequence[int]) -> int:
+        """How many answers of so many tokens each can run now, the first ones first: fewer while one waits
+        for memory, or would.
+        """
+        return min(self._scheduler.places, self._scheduler.places_for(tokens))
 
     @property
     def memory(self) -> dict[str, int]:

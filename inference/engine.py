@@ -70,7 +70,7 @@ class Engine:
         self._stuck_after_seconds = stuck_after_seconds
         self._gather_seconds = gather_seconds
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._open: set[Work] = set()  # touched by the loop only
+        self._open: dict[Work, None] = {}  # in order; touched by the loop only
         self._coming = 0  # written by the loop only
         self._health = LOADING
         self._backend: Backend | None = None
@@ -150,22 +150,24 @@ class Engine:
                 f"With this request {would_wait} answers would wait, and at most {may_wait} may. Try again."
             )
         for item in work:
-            self._open.add(item)
+            self._open[item] = None
             self._inbox.put(item)
 
     def _would_wait(self, work: Sequence[Work]) -> int:
         """How many pieces of work wait once `work` has come, and all rows for which there are places run."""
         wanted = (*self._open, *work)
-        rows = sum(isinstance(item, Row) for item in wanted)
         # What nobody wants any more lies in the inbox until the next step: that, too, has a bound.
         unread = self._inbox.qsize() - self.backend.max_rows - self._max_waiting
-        return max(len(wanted) - min(rows, self.backend.places), unread)
+        if len(wanted) <= self._max_waiting:
+            return unread  # so few may wait, whether they do or not
+        rows = [len(item.prompt) + len(item.said) for item in wanted if isinstance(item, Row)]
+        return max(len(wanted) - self.backend.places_for(rows), unread)
 
     def cancel(self, work: Sequence[Work]) -> None:
         """Nobody waits for `work` any more: the engine drops it at its next step."""
         for item in work:
             item.cancelled = True
-            self._open.discard(item)
+            self._open.pop(item, None)
 
     async def close(self, *, grace_seconds: float) -> None:
         """Take no more work, give what runs `grace_seconds` to finish, fail the rest."""
@@ -193,11 +195,11 @@ class Engine:
             if work.cancelled or work not in self._open:
                 continue
             if message.is_last:
-                self._open.discard(work)
+                del self._open[work]
             work.deliver(message)
 
     def _fail_open(self, error: EngineError) -> None:
-        failed, self._open = self._open, set()
+        failed, self._open = self._open, {}
         for work in failed:
             work.cancelled = True
             work.fail(error)

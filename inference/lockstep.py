@@ -23,7 +23,7 @@ from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from inference.room import Limits
     from inference.work import Step
@@ -203,6 +203,9 @@ class Leader:
     @property
     def places(self) -> int:
         return self._scheduler.places
+
+    def places_for(self, tokens: Sequence[int]) -> int:
+        return self._scheduler.places_for(tokens)
 
     @property
     def memory(self) -> dict[str, int]:

@@ -27,6 +27,8 @@ from inference.suspects import Suspects
 from inference.work import Row, Step, Token
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inference.batch import Made
     from inference.passes import Group
     from inference.prompt_cache import PromptCache
@@ -84,6 +86,10 @@ class Scheduler:
     @property
     def has_work(self) -> bool:
         return bool(self.running or self.waiting or self._ended) or not self._prompt_cache.is_written
+
+    def places_for(self, tokens: Sequence[int]) -> int:
+        """How many rows of so many tokens memory holds at once, the first ones first. For any thread."""
+        return self._budget.places_for(tokens[: self.max_rows])
 
     def add(self, row: Row) -> None:
         self._waiting.append(row)
