@@ -9,6 +9,7 @@ from celery import Celery, platforms
 from celery.signals import beat_init, worker_init
 
 from ollaproject.parent import end_with_parent
+from ollaproject.steady_beat import SteadyInterval
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
 
@@ -25,7 +26,7 @@ app.conf.worker_cancel_long_running_tasks_on_connection_loss = True
 
 
 def every(seconds: float, task: str) -> dict[str, object]:
-    return {"task": task, "schedule": seconds, "options": {"expires": seconds * 0.95}}
+    return {"task": task, "schedule": SteadyInterval(seconds), "options": {"expires": seconds * 0.95}}
 
 
 @worker_init.connect(weak=False)
@@ -34,6 +35,7 @@ def _end_with_serve(**_kwargs: object) -> None:
     end_with_parent()
 
 
+app.conf.beat_scheduler = "ollaproject.steady_beat.SteadyScheduler"
 app.conf.beat_schedule = {
     "check-due-endpoints": every(1, "endpoints.check_due"),
     "send-alerts": every(5, "endpoints.send_alerts"),
