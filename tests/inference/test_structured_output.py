@@ -135,6 +135,7 @@ def test_all_choices_follow_the_grammar_each_for_itself(tiny_http: httpx.Client)
         ({"guided_regex": "(a|b"}, "guided_regex", "invalid_grammar"),
         ({"guided_regex": ""}, "guided_regex", "invalid_value"),
         ({"guided_grammar": "start: nothing"}, "guided_grammar", "invalid_grammar"),
+        ({"guided_json": {"$ref": "#"}}, "guided_json", "invalid_grammar"),
         ({"guided_json": "{"}, "guided_json", "invalid_value"),
         ({"guided_json": [1]}, "guided_json", "invalid_type"),
         ({"guided_choice": []}, "guided_choice", "invalid_value"),
