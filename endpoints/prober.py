@@ -23,7 +23,7 @@ from endpoints import deep_checks, discovery, health, rules
 from endpoints.checking import check
 from endpoints.choices import ROUTABLE
 from endpoints.probe import Checker
-from endpoints.schedule import Claim
+from endpoints.schedule import LOOKAHEAD_SECONDS, Claim
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ class Prober:
             self._keep(self._loop.create_task(self._check(claim)))
 
     async def _check(self, claim: Claim) -> None:
-        await asyncio.sleep((claim.due - clock.now()).total_seconds())
+        ahead = (claim.due - clock.now()).total_seconds()
+        await asyncio.sleep(min(ahead, LOOKAHEAD_SECONDS))  # it is no more, if the clock is right
         if claim.endpoint.pk in self._running:
             return  # a list of models that takes long has outlasted the interval
         self._running.add(claim.endpoint.pk)

@@ -116,7 +116,8 @@ def _ramp(endpoint: Endpoint) -> Ramp | None:
     if not seconds or recovered_at is None:
         return None
     left = seconds - (clock.now() - recovered_at).total_seconds()
-    return Ramp(time.monotonic() + left, seconds) if left > 0 else None
+    # More is left than there was when the clock has been set back.
+    return Ramp(time.monotonic() + left, seconds) if 0 < left <= seconds else None
 
 
 def _rewrites(endpoint: Endpoint, profile: Profile) -> tuple[tuple[bytes, bytes], ...]:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.db.models import Q
 
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint, EndpointHealth
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 CHECKED_MODES = (Mode.ACTIVE, Mode.DRAINING)
 # One tick, and some more for a tick that is late or takes its time through the broker.
 LOOKAHEAD_SECONDS = 1.5
+SET_BACK = timedelta(minutes=1)
+"""A check that was made so much later than now was made before the clock was set back: clocks of hosts differ
+by less. What it has planned would not come for as long, and what is found meanwhile would count as older."""
 WAITING_FOR_FIRST_CHECK = "waiting for its first check"
 
 
@@ -40,7 +44,7 @@ class Claim:
 def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]:
     """Claim every check that falls due before the next tick, or of those the endpoints `only`."""
     before = at + timedelta(seconds=LOOKAHEAD_SECONDS)
-    due = _due(before)
+    due = _due(before, at=at)
     if only is not None:
         due = due.filter(pk__in=list(only))
     # Looked at first: on SQLite a transaction takes the write lock, and that every second for nothing.
@@ -49,6 +53,7 @@ def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]
     with transaction.atomic():
         # Another worker that claims at the same moment waits here, then sees that nothing is due any more.
         rows = list(due.select_related("endpoint").select_for_update(of=("self",)).order_by("pk"))
+        _forget_the_future(rows, at=at)
         claims = [claim for row in rows for claim in _claims(row, at=at, before=before)]
         EndpointHealth.objects.bulk_update(rows, ["next_check_at"])
     return claims
@@ -99,6 +104,17 @@ def _claims(row: EndpointHealth, *, at: datetime, before: datetime) -> Iterator[
         row.next_check_at = following(row.next_check_at, interval=interval, at=at)
 
 
-def _due(before: datetime) -> QuerySet[EndpointHealth]:
-    due = EndpointHealth.objects.filter(next_check_at__lt=before, endpoint__mode__in=CHECKED_MODES)
+def _forget_the_future(rows: list[EndpointHealth], *, at: datetime) -> None:
+    """Make what was planned before the clock was set back due now."""
+    ahead = [row for row in rows if row.checked_at is not None and row.checked_at > at + SET_BACK]
+    for row in ahead:
+        row.next_check_at = at
+    if ahead:
+        rows_ahead = EndpointHealth.objects.filter(pk__in=[row.pk for row in ahead])
+        rows_ahead.update(checked_at=None, models_synced_at=None, deep_checked_at=None)
+
+
+def _due(before: datetime, *, at: datetime) -> QuerySet[EndpointHealth]:
+    is_due = Q(next_check_at__lt=before) | Q(checked_at__gt=at + SET_BACK)
+    due = EndpointHealth.objects.filter(is_due, endpoint__mode__in=CHECKED_MODES)
     return due.exclude(status=Status.ASLEEP)

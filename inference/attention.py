@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+from types import FunctionType
 from typing import Any
 
 import mlx.core as mx
@@ -62,12 +63,21 @@ def _trial(model: Any) -> Any:
 
 def teach(model: Any) -> None:
     """Let the model's modules compute attention of parts, too, and what is faster on a CPU."""
-    for name in {type(module).__module__ for module in model.modules()}:
-        names = vars(sys.modules[name])
+    for kind in {type(module) for module in model.modules()}:
+        names = _names_around(kind)
         if names.get(ATTENTION) is mlx_attention:
             names[ATTENTION] = attention
         if names.get(GATE) is mlx_swiglu:
             names[GATE] = swiglu
+
+
+def _names_around(kind: type) -> dict[str, Any]:
+    """What the code of a class finds by name. What came with the model was run, but is in no list."""
+    module = sys.modules.get(kind.__module__)
+    if module is not None:
+        return vars(module)
+    functions = (one for one in vars(kind).values() if isinstance(one, FunctionType))
+    return next((one.__globals__ for one in functions), {})
 
 
 def attention(*given: Any, **named: Any) -> Any:

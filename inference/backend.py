@@ -33,6 +33,7 @@ from inference.speculation import Speculation
 from inference.work import EmbeddingJob, Message, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from inference.lockstep import Leader
@@ -51,8 +52,8 @@ BUFFERS_SHARE = 1 / 8
 class Backend:
     """A chat model with its rows, and possibly an encoder with its jobs.
 
-    The attributes and counts may be read from anywhere; `add`, `step`, `follow_up` and `close` are for the
-    engine thread.
+    The attributes and counts may be read from anywhere; `add`, `step`, `follow_up`, `examine` and `close`
+    are for the engine thread.
     """
 
     def __init__(self, chat: LoadedModel, encoder: Encoder | None, scheduler: Scheduler | Leader) -> None:
@@ -100,10 +101,11 @@ class Backend:
         """How many answers it generates at once."""
         return self._scheduler.max_rows
 
-    @property
-    def places(self) -> int:
-        """The same as of now: fewer while an answer waits for memory."""
-        return self._scheduler.places
+    def places_for(self, tokens: Sequence[int]) -> int:
+        """How many answers of so many tokens each can run now, the first ones first: fewer while one waits
+        for memory, or would.
+        """
+        return min(self._scheduler.places, self._scheduler.places_for(tokens))
 
     @property
     def memory(self) -> dict[str, int]:
@@ -132,6 +134,15 @@ class Backend:
     def follow_up(self) -> list[Message]:
         """What a step leaves to be done once its messages are under way. Never raises."""
         return [*self._scheduler.follow_up()]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the model may be able to do nothing at all: it failed on a request."""
+        return self._scheduler.in_doubt
+
+    def examine(self) -> None:
+        """Settle that doubt. Raises what the model raises."""
+        self._scheduler.examine()
 
     def restart(self) -> None:
         """Forget all work. The models stay."""

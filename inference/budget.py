@@ -27,6 +27,9 @@ class Budget:
     def fits(self, load: Load) -> bool:
         return self._room is None or self._room.fits(load)
 
+    def places_for(self, tokens: Sequence[int]) -> int:
+        return len(tokens) if self._room is None else self._room.places_for(tokens)
+
     def admits(self, load: Load) -> bool:
         """Whether it fits; then the prompt cache gives way to it."""
         if not self.fits(load):

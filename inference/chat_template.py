@@ -7,6 +7,7 @@ silently what they do not know.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import TemplateError
@@ -19,9 +20,13 @@ Ending = Literal["generation_prompt", "nothing", "continuation"]
 """What follows the last message: the beginning of an answer, nothing, or the rest of what it says."""
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+    Check = Callable[
+        [int, Callable[[], str]], None
+    ]  # how many characters about, and the text if it is wanted
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TOOL_ROLES = {"tool": "tool"}
@@ -35,8 +40,12 @@ def prompt_tokens(
     *,
     tools: Sequence[dict[str, Any]] = (),
     ending: Ending = "generation_prompt",
+    check: Check | None = None,
 ) -> list[int]:
-    """The ids of the prompt. ApiError when a message is not one, or when the template refuses them."""
+    """The ids of the prompt. ApiError when a message is not one, or when the template refuses them.
+
+    `check` is asked before anything is tokenised, and may raise an error of its own.
+    """
     if not messages:
         raise invalid_value("messages", "'messages' must hold at least one message.")
     if not tokenizer.has_chat_template:
@@ -51,14 +60,18 @@ def prompt_tokens(
         message = "'continue_final_message' needs the last message to be the assistant's."
         raise invalid_value("continue_final_message", message)
     given = {"tools": list(tools), **arguments} if tools else arguments
+    template = partial(
+        tokenizer.apply_chat_template,
+        plain,
+        add_generation_prompt=ending == "generation_prompt",
+        continue_final_message=ending == "continuation",
+        return_dict=False,
+        **given,
+    )
     try:
-        tokens = tokenizer.apply_chat_template(
-            plain,
-            add_generation_prompt=ending == "generation_prompt",
-            continue_final_message=ending == "continuation",
-            return_dict=False,
-            **given,
-        )
+        if check is not None:
+            check(sum(len(message["content"]) for message in plain), partial(template, tokenize=False))
+        tokens = template()
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         message = f"The model's chat template refuses these messages: {str(error).rstrip('.')}."
         raise ApiError(BAD_REQUEST, "invalid_messages", message, param="messages") from None

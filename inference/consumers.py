@@ -108,7 +108,8 @@ class ChatCompletions(Generation):
 
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
-        request = schema.read_chat(read_object(body), backend.chat.usual)
+        usual = backend.chat.usual
+        request = await self.serving.understand(body, lambda body: schema.read_chat(read_object(body), usual))
         ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
         await self.answer(request.generating, ready, shapes.ChatShape(request.generating, backend.vocabulary))
 
@@ -118,7 +119,10 @@ class Completions(Generation):
 
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
-        request = schema.read_completion(read_object(body), backend.chat.usual)
+        usual = backend.chat.usual
+        request = await self.serving.understand(
+            body, lambda body: schema.read_completion(read_object(body), usual)
+        )
         ready = await self.serving.tokenize(prompts.completion_prompts, backend, request)
         echoes = [echo for echo in ready.echoes for _ in range(request.generating.n)]
         shape = shapes.CompletionShape(request.generating, backend.vocabulary, echoes)
@@ -132,7 +136,7 @@ class Embeddings(Consumer):
 
     async def respond(self, body: bytes) -> None:
         engine = self.serving.engine
-        request = schema.read_embedding(read_object(body))
+        request = await self.serving.understand(body, lambda body: schema.read_embedding(read_object(body)))
         inputs = await self.serving.tokenize(prompts.embedding_inputs, engine.backend, request)
         done: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
         job = EmbeddingJob(inputs=inputs, deliver=done.set_result)

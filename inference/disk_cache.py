@@ -65,7 +65,7 @@ class DiskCache:
         self._heads: dict[Path, Head] = {}
         self._waiting: queue.Queue[tuple[Path, Contents] | None] = queue.Queue(MOST_WAITING)
         self._fresh: list[tuple[Path, Fresh]] = []  # perhaps not computed yet
-        self._is_told = False
+        self._told_of = 0  # so many bytes could not be written, and the log has said so
         cache_folder.prepare(folder)
         self._look_around()
         self._writer = threading.Thread(target=self._write_all, name="disk-cache", daemon=True)
@@ -168,16 +168,17 @@ class DiskCache:
             try:
                 kv_file.write(path, contents, self._fingerprint)
                 self._keep_within_size()
-                self._is_told = False
+                if contents.nbytes >= self._told_of:  # a full disk may still have room for less
+                    self._told_of = 0
             except OSError as error:
                 self._heads.pop(path, None)
-                if not self._is_told:
+                if not self._told_of:
+                    self._told_of = contents.nbytes
                     logger.warning(
                         "The prompt cache cannot be written to %s: %s. It goes on in memory only.",
                         self._folder,
                         error.strerror or error,
                     )
-                self._is_told = True
 
     def _keep_within_size(self) -> None:
         files = []

@@ -59,6 +59,8 @@ class EmbeddingQueue:
         self._encoder = encoder
         self._waiting: list[Progress] = []  # the oldest first
         self._oldest_next = True
+        self.in_doubt = False
+        """Whether a job has failed, and nobody has looked since whether the model can do anything."""
 
     @property
     def waiting(self) -> int:
@@ -88,6 +90,11 @@ class EmbeddingQueue:
             (one.job, Vectors(one.vectors) if one.error is None else Vectors(error=one.error))
             for one in ended
         ]
+
+    def examine(self) -> None:
+        """Have the model read a token. Raises what it raises; if nothing, it is in doubt no more."""
+        self._encoder.encode([[0]])
+        self.in_doubt = False
 
     def _next_pass(self) -> list[Input]:
         """The longest input of the job whose turn it is, and the longest ones of all jobs that are no longer
@@ -122,4 +129,5 @@ class EmbeddingQueue:
             self._encode(theirs)
         except Exception:
             logger.exception("An embedding request failed.")
+            self.in_doubt = True
             theirs[0].of.error = GenerationFailed(FAILED)

@@ -12,6 +12,8 @@ from inference.memory import held_by_mlx
 from inference.work import EmbeddingJob, Message, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inference.encoder import Encoder
     from inference.loader import LoadedModel
     from inference.options import ModelOptions
@@ -44,8 +46,7 @@ class EncoderBackend(Backend):
     def max_rows(self) -> int:
         return 0
 
-    @property
-    def places(self) -> int:
+    def places_for(self, tokens: Sequence[int]) -> int:  # noqa: ARG002
         return 0
 
     @property
@@ -65,6 +66,13 @@ class EncoderBackend(Backend):
 
     def follow_up(self) -> list[Message]:
         return []
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._jobs.in_doubt
+
+    def examine(self) -> None:
+        self._jobs.examine()
 
     def close(self) -> None:
         """Nothing is held but arrays."""

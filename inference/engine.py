@@ -13,8 +13,7 @@ import logging
 import queue
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from inference.errors import (
     EngineError,
@@ -23,8 +22,10 @@ from inference.errors import (
     EngineStopping,
     GenerationFailed,
     InferenceError,
+    ModelError,
     TooManyAnswers,
 )
+from inference.health import BROKEN, HEALTHY, LOADING, STOPPING, TRY_AGAIN_SECONDS, Health, is_broken, stuck
 from inference.work import Row
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOADING = "The model is being loaded. Try again in a moment."
-STOPPING = "The server is shutting down. Try again in a moment, or on another one."
 BEGUN_ANEW = "The engine failed while it was working on this request, and has begun anew. Try again."
 GATHER_SECONDS = 0.01
 """How long the engine, when it has been idle, waits for the next one of requests that are being tokenised.
@@ -46,14 +45,6 @@ MOST_GATHER_SECONDS = 0.25
 LOOK_SECONDS = 0.001
 MOST_FAILURES = 3
 """So many steps that fail one after the other, and the engine gives up: /health says so, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """`reason` is a sentence when `status` is not `healthy`."""
-
-    status: Literal["healthy", "loading", "unhealthy"]
-    reason: str = ""
 
 
 class Engine:
@@ -79,19 +70,19 @@ class Engine:
         self._stuck_after_seconds = stuck_after_seconds
         self._gather_seconds = gather_seconds
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._open: set[Work] = set()  # touched by the loop only
+        self._open: dict[Work, None] = {}  # in order; touched by the loop only
         self._coming = 0  # written by the loop only
-        self._health = Health("loading", LOADING)
+        self._health = LOADING
         self._backend: Backend | None = None
         self._step_began: float | None = None
         self._failures = 0  # steps in a row
+        self._is_broken = False  # written by the thread only
         self._stop_at: float | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.loaded = asyncio.Event()
         self.ended = asyncio.Event()
-        self.failure: InferenceError | None = None
-        """Why the thread ended by itself."""
+        self.failure: InferenceError | None = None  # why the thread ended by itself
 
     # --- On the event loop ---
 
@@ -101,12 +92,9 @@ class Engine:
     def health(self) -> Health:
         """Whether the engine can generate, as of this moment."""
         began = self._step_began
-        seconds = 0.0 if began is None else time.monotonic() - began
-        if seconds > self._stuck_after_seconds:
-            return Health(
-                "unhealthy", f"The engine is stuck: its current step has taken {seconds:.0f} s so far."
-            )
-        return self._health
+        if began is not None and (seconds := time.monotonic() - began) > self._stuck_after_seconds:
+            return stuck(seconds)
+        return BROKEN if self._is_broken and self._health.status == "healthy" else self._health
 
     @property
     def is_loaded(self) -> bool:
@@ -117,7 +105,7 @@ class Engine:
         """The loaded models. Raises EngineNotReady or EngineStopping while nothing can be generated."""
         health = self.health()
         if self._stop_at is not None:
-            raise EngineStopping(STOPPING)
+            raise EngineStopping(STOPPING.reason)
         if self._backend is None or health.status != "healthy":
             raise EngineNotReady(health.reason)
         return self._backend
@@ -162,38 +150,40 @@ class Engine:
                 f"With this request {would_wait} answers would wait, and at most {may_wait} may. Try again."
             )
         for item in work:
-            self._open.add(item)
+            self._open[item] = None
             self._inbox.put(item)
 
     def _would_wait(self, work: Sequence[Work]) -> int:
         """How many pieces of work wait once `work` has come, and all rows for which there are places run."""
         wanted = (*self._open, *work)
-        rows = sum(isinstance(item, Row) for item in wanted)
         # What nobody wants any more lies in the inbox until the next step: that, too, has a bound.
         unread = self._inbox.qsize() - self.backend.max_rows - self._max_waiting
-        return max(len(wanted) - min(rows, self.backend.places), unread)
+        if len(wanted) <= self._max_waiting:
+            return unread  # so few may wait, whether they do or not
+        rows = [len(item.prompt) + len(item.said) for item in wanted if isinstance(item, Row)]
+        return max(len(wanted) - self.backend.places_for(rows), unread)
 
     def cancel(self, work: Sequence[Work]) -> None:
         """Nobody waits for `work` any more: the engine drops it at its next step."""
         for item in work:
             item.cancelled = True
-            self._open.discard(item)
+            self._open.pop(item, None)
 
     async def close(self, *, grace_seconds: float) -> None:
         """Take no more work, give what runs `grace_seconds` to finish, fail the rest."""
         self._stop_at = time.monotonic() + grace_seconds
-        self._health = Health("unhealthy", STOPPING)
+        self._health = STOPPING
         self._inbox.put(None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 await self.ended.wait()
-        self._fail_open(EngineStopping(STOPPING))
+        self._fail_open(EngineStopping(STOPPING.reason))
 
     def hurry(self) -> None:
         """End the grace that `close` gives now."""
         self._stop_at = time.monotonic()
         self._inbox.put(None)
-        self._fail_open(EngineStopping(STOPPING))
+        self._fail_open(EngineStopping(STOPPING.reason))
 
     def join(self, *, timeout_seconds: float) -> bool:
         """Wait for the thread. Whether it has ended."""
@@ -205,11 +195,11 @@ class Engine:
             if work.cancelled or work not in self._open:
                 continue
             if message.is_last:
-                self._open.discard(work)
+                del self._open[work]
             work.deliver(message)
 
     def _fail_open(self, error: EngineError) -> None:
-        failed, self._open = self._open, set()
+        failed, self._open = self._open, {}
         for work in failed:
             work.cancelled = True
             work.fail(error)
@@ -221,18 +211,21 @@ class Engine:
             backend = self._backend = self._build()
             self.model_name = backend.name
             if self._stop_at is None:
-                self._health = Health("healthy")
+                self._health = HEALTHY
             self._call_loop(self.loaded.set)
             self._generate(backend)
         except InferenceError as error:
             self._die(error)
         except Exception as error:
             logger.exception("The engine has failed.")
-            self._die(GenerationFailed(f"The engine has failed: {error}. Restart the server."))
+            self._die(self._why(error))
         finally:
-            if self._backend is not None:
-                self._backend.close()
-            self._leave()
+            try:
+                if self._backend is not None:
+                    self._backend.close()
+                self._leave()
+            except Exception:  # such as MLX that cannot be imported: the thread has ended all the same
+                logger.exception("The engine has not ended as it should.")
             self._call_loop(self.ended.set)
 
     def _generate(self, backend: Backend) -> None:
@@ -248,6 +241,8 @@ class Engine:
                 if messages := half():
                     self._call_loop(self._deliver, messages)
             self._failures = 0
+            if backend.in_doubt:
+                self._is_broken = is_broken(backend, was_broken=self._is_broken)
         except Exception:
             self._failures += 1
             if self._failures >= MOST_FAILURES:
@@ -267,8 +262,9 @@ class Engine:
     def _take_work(self, backend: Backend) -> None:
         """Everything that has come in. Waits for something to come when there is nothing to do."""
         was_idle = not backend.has_work
+        longest = TRY_AGAIN_SECONDS if self._is_broken else None
         try:
-            while work := self._inbox.get(block=not backend.has_work):
+            while work := self._inbox.get(block=not backend.has_work, timeout=longest):
                 backend.add(work)
         except queue.Empty:
             if was_idle:
@@ -285,6 +281,11 @@ class Engine:
                     return
                 backend.add(work)
                 until = max(until, min(time.monotonic() + self._gather_seconds, began + MOST_GATHER_SECONDS))
+
+    def _why(self, error: Exception) -> InferenceError:
+        if self._backend is None:
+            return ModelError(f"{self.model_name} could not be loaded: {type(error).__name__}: {error}.")
+        return GenerationFailed(f"The engine has failed: {error}. Restart the server.")
 
     def _die(self, error: InferenceError) -> None:
         self.failure = error

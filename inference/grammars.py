@@ -53,8 +53,14 @@ class Grammars:
         matcher = LLMatcher(tokenizer, structure.grammar, log_level=SILENT)
         if is_broken or matcher.is_error():
             reason = (messages[0] if messages else matcher.get_error())[:MAX_ERROR_CHARACTERS]
-            message = f"'{structure.param}' cannot be followed: {reason}"
-            raise ApiError(BAD_REQUEST, "invalid_grammar", message, param=structure.param)
+            raise _refused(structure, reason)
+        beginning = matcher.deep_copy()
+        # A large grammar takes seconds to say what may come first, and its copies know it then: no answer
+        # should have to wait for that on the engine thread.
+        beginning.compute_bitmask()
+        if beginning.is_error():
+            reason = beginning.get_error().partition("\n")[0]
+            raise _refused(structure, f"there is nothing that it can begin with ({reason}).")
         return matcher
 
     @cached_property
@@ -67,3 +73,8 @@ class Grammars:
         except Exception as error:  # noqa: BLE001 -- llguidance raises what its Rust parts say
             logger.warning("Structured output is not possible with this model's tokenizer: %s", error)
             return None
+
+
+def _refused(structure: Structure, reason: str) -> ApiError:
+    message = f"'{structure.param}' cannot be followed: {reason}"
+    return ApiError(BAD_REQUEST, "invalid_grammar", message, param=structure.param)

@@ -31,8 +31,9 @@ from inference import model_folder
 from inference.demo import demo_chat_model
 from inference.errors import ModelBroken
 from inference.footprint import DENSE_SHARE
+from inference.free_memory import available_memory, loadable_memory
 from inference.large_pages import use_large_pages
-from inference.memory import available_memory
+from inference.memory import is_lack_of_memory
 from inference.on_cpu import computes_on_cpu
 from inference.sampling_fields import OPENAI
 
@@ -60,6 +61,8 @@ DEFAULT_CONTEXT_LENGTH = 8192
 SANE_CONTEXT_LENGTH = 100_000_000
 ADAPTER_FILES = ("adapter_config.json", "adapters.safetensors")
 FLOAT32_BYTES = 4
+BESIDE_WEIGHTS_BYTES = 200 * 1000**2
+"""The tokenizer with its libraries, and what a short step computes with."""
 WARM_UP_PROMPT_LENGTHS = (24, 3)  # unequal, so that padding is warm too
 WARM_UP_TOKENS = 3
 
@@ -120,6 +123,8 @@ def load_chat_model(
     _check_kind(config, folder, runs_own_code=making.runs_own_code)
     weight_files = model_folder.check_weights(folder)
     model_folder.check_tokenizer(folder)
+    if computes_on_cpu() and making.shard is None:
+        _check_size(folder, weight_files)
     model, tokenizer = _load(folder, runs_own_code=making.runs_own_code, lazy=making.shard is not None)
     if making.adapter is not None:
         _adapt(model, making.adapter, folder)
@@ -172,6 +177,20 @@ def _check_kind(config: dict[str, Any], folder: Path, *, runs_own_code: bool) ->
         )
 
 
+def _check_size(folder: Path, weight_files: list[Path]) -> None:
+    """ModelBroken when memory is too small: the kernel would end the process without a word."""
+    weights, free = sum(file.stat().st_size for file in weight_files), loadable_memory()
+    if weights + BESIDE_WEIGHTS_BYTES > free:
+        how = f"its weights take {weights / 1e9:.2f} GB, what goes with them {BESIDE_WEIGHTS_BYTES / 1e9:.2f}"
+        raise _too_large(folder, f"{how}, and {free / 1e9:.2f} GB are free")
+
+
+def _too_large(folder: Path, how: str) -> ModelBroken:
+    return ModelBroken(
+        f"{folder} does not fit into memory: {how}. End what else takes memory, or take a smaller model."
+    )
+
+
 def _load(folder: Path, *, runs_own_code: bool, lazy: bool) -> tuple[Any, TokenizerWrapper]:
     try:
         model, config = load_model(folder, lazy=lazy, trust_remote_code=runs_own_code)
@@ -182,6 +201,8 @@ def _load(folder: Path, *, runs_own_code: bool, lazy: bool) -> tuple[Any, Tokeni
             eos_token_ids=config.get("eos_token_id"),
         )
     except Exception as error:  # a hundred model files raise what they like about a bad configuration
+        if is_lack_of_memory(error):
+            raise _too_large(folder, str(error).rstrip(".")) from error
         raise ModelBroken(
             f"{folder} could not be loaded: {type(error).__name__}: {str(error).rstrip('.')}. Download it "
             "again, or look for a version of it that mlx-lm supports."
@@ -248,6 +269,8 @@ def _warm_up(model: Any, folder: Path) -> int:
         while unfinished:
             unfinished -= sum(response.finish_reason is not None for response in generator.next_generated())
     except Exception as error:  # the model's own code runs here for the first time
+        if is_lack_of_memory(error):
+            raise _too_large(folder, str(error).rstrip(".")) from error
         raise ModelBroken(
             f"{folder} was loaded but cannot generate: {type(error).__name__}: {error}."
         ) from error

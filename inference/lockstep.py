@@ -23,7 +23,7 @@ from inference.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from inference.room import Limits
     from inference.work import Step
@@ -186,6 +186,7 @@ class Leader:
         self._open: dict[int, Row] = {}
         self._new: list[int] = []
         self._last_number = 0
+        self.in_doubt = False  # a step that fails on any machine ends them all
 
     @property
     def waiting(self) -> int:
@@ -202,6 +203,9 @@ class Leader:
     @property
     def places(self) -> int:
         return self._scheduler.places
+
+    def places_for(self, tokens: Sequence[int]) -> int:
+        return self._scheduler.places_for(tokens)
 
     @property
     def memory(self) -> dict[str, int]:
@@ -232,6 +236,9 @@ class Leader:
     def follow_up(self) -> list[tuple[Row, Step]]:
         """Nothing: all machines do that at the beginning of their next step."""
         return []
+
+    def examine(self) -> None:
+        """There is never a doubt."""
 
     def restart(self) -> None:
         raise ModelError(OUT_OF_STEP)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
-import psutil
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import CacheList, RotatingKVCache, make_prompt_cache
+
+from inference.free_memory import available_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,6 @@ SHARE_OF_RAM = 0.5
 """Where the memory belongs to everyone on the machine."""
 LEAST_ON_MAC = 2 * 1024**3
 """So much macOS finds by compressing what others have, though it is not free."""
-MEMORY_INFO = Path("/proc/meminfo")
 
 
 def held_by_mlx() -> dict[str, int]:
@@ -127,13 +126,6 @@ def set_wired_limit(*, wires: bool) -> None:
 
 def _nothing_to_restore() -> None:
     """In place of a limit that was there before."""
-
-
-def available_memory() -> int:
-    """Bytes that can be had without swapping."""
-    lines = MEMORY_INFO.read_text().splitlines() if MEMORY_INFO.exists() else []
-    said = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    return next(said, None) or int(psutil.virtual_memory().available)
 
 
 def is_lack_of_memory(error: Exception) -> bool:

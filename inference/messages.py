@@ -21,7 +21,9 @@ from ollaproject.wire.openai_errors import ApiError
 if TYPE_CHECKING:
     from inference.answers import Answer
     from inference.detokenize import Vocabulary
-    from inference.schema import Generating
+    from inference.schema import ChatRequest, Generating
+    from inference.tokenizing import TokenizeRequest
+    from inference.work import Sampling
     from ollaproject.wire.anthropic.request import Asked
 
 
@@ -73,9 +75,9 @@ class Messages(AnthropicConsumer, Generation):
 
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
-        asked = to_chat(body, can_continue=True)
+        usual = backend.chat.usual
+        asked, request = await self.serving.understand(body, lambda body: _read(body, usual))
         with named_as(OF_MESSAGES):
-            request = schema.read_chat(asked.chat, backend.chat.usual)
             ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
         shape = MessageShape(request.generating, backend.vocabulary, asked)
         await self.answer(request.generating, ready, shape)
@@ -87,7 +89,17 @@ class CountTokens(AnthropicConsumer):
     route = "count_tokens"
 
     async def respond(self, body: bytes) -> None:
-        asked = to_chat(body, can_continue=True, counts_only=True)
-        request = read_tokenize(counting.tokenize_request(asked))
+        request = await self.serving.understand(body, _read_to_count)
         tokens = await self.serving.tokenize(count_tokens, self.serving.engine.backend, request)
         await self.send_object(OK, {"input_tokens": tokens})
+
+
+def _read(body: bytes, usual: Sampling) -> tuple[Asked, ChatRequest]:
+    asked = to_chat(body, can_continue=True)
+    with named_as(OF_MESSAGES):
+        return asked, schema.read_chat(asked.chat, usual)
+
+
+def _read_to_count(body: bytes) -> TokenizeRequest:
+    asked = to_chat(body, can_continue=True, counts_only=True)
+    return read_tokenize(counting.tokenize_request(asked))

@@ -6,6 +6,7 @@ which file and what to try, where the libraries below raise a KeyError from the 
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -26,6 +27,7 @@ WEIGHT_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tiktoken.model", "*.tiktoken", "vocab.json")
 ENCODER_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
 HEADER_LENGTH_BYTES = 8
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
 
 
@@ -161,7 +163,7 @@ def _again(file: Path) -> str:
 
 
 def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 (half a second that a local model spares)
+    from huggingface_hub import constants, snapshot_download  # noqa: PLC0415 (half a second that a local model spares)
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError  # noqa: PLC0415
 
     try:
@@ -175,10 +177,19 @@ def _download(hub_id: str) -> Path:
             f"There is no model {hub_id} on Hugging Face, or it is private and HF_TOKEN does not open it."
         ) from error
     except Exception as error:  # errors of its HTTP library come through, and which library that is varies
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise disk_full(hub_id, constants.HF_HUB_CACHE, error) from error
         raise ModelNotFound(
             f"{hub_id} could not be downloaded from Hugging Face: {_first_line(error)}. Check the connection "
             "(HF_ENDPOINT names a mirror), or give the path of a local folder."
         ) from error
+
+
+def disk_full(hub_id: str, folder: str, error: OSError) -> ModelNotFound:
+    return ModelNotFound(
+        f"{hub_id} could not be stored: the disk of {folder} is full ({error.strerror}). Make room there and "
+        "start again: what has come is kept."
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ These functions take milliseconds on long texts, so they run on the tokenizing t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from inference.chat_template import prompt_tokens
@@ -15,16 +16,22 @@ from inference.tools import call_grammar, strict_grammar
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llguidance import LLMatcher
 
     from inference.backend import Backend
-    from inference.chat_template import Ending
+    from inference.chat_template import Check, Ending
     from inference.schema import ChatRequest, CompletionRequest, EmbeddingRequest, Generating
     from inference.speech import Manner
     from inference.structure import Structure
     from inference.tools import Tools
 
 NOT_FOUND = 404
+MANY_CHARACTERS = 16
+"""For each token that the model reads: a text that has more of them is hardly one that fits."""
+FAR_TOO_LONG = 2
+"""So many times what the model reads cannot be wrong by where a text was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,9 @@ class Prompts:
 
 def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     _check_generating(backend, request.generating)
+    check = partial(_check_length, backend, wanted=request.generating.max_tokens, param="messages")
     tokens, manner = conversation_tokens(
-        backend, request.messages, request.template_arguments, request.tools, request.ending
+        backend, request.messages, request.template_arguments, request.tools, request.ending, check=check
     )
     structure = _structure(request)
     after: tuple[int, ...] = ()
@@ -74,11 +82,15 @@ def conversation_tokens(
     template_arguments: dict[str, Any],
     tools: Tools,
     ending: Ending,
+    *,
+    check: Check | None = None,
 ) -> tuple[list[int], Manner | None]:
-    """What a conversation is for the model, to the token, and how the model will answer."""
+    """What a conversation is for the model, to the token, and how the model will answer. `check` as
+    `prompt_tokens` has it.
+    """
     tokenizer = backend.chat.tokenizer
     arguments = {**backend.chat.template_options, **template_arguments}
-    tokens = prompt_tokens(tokenizer, messages, arguments, tools=tools.offered, ending=ending)
+    tokens = prompt_tokens(tokenizer, messages, arguments, tools=tools.offered, ending=ending, check=check)
     manner = manner_of(tokenizer, tools, tokens)
     if tools.forced and not (manner is not None and manner.is_thinking):
         tokens += call_opening(tokenizer)
@@ -88,7 +100,7 @@ def conversation_tokens(
 def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
     _check_generating(backend, request.generating)
     lists = [
-        _tokens_of(backend, prompt, add_special_tokens=request.add_special_tokens)
+        _tokens_of(backend, prompt, request.generating.max_tokens, special=request.add_special_tokens)
         for prompt in request.prompts
     ]
     room = [_room(backend, tokens, request.generating.max_tokens, param="prompt") for tokens in lists]
@@ -153,11 +165,12 @@ def check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...])
         )
 
 
-def _tokens_of(backend: Backend, prompt: str | list[int], *, add_special_tokens: bool) -> list[int]:
+def _tokens_of(backend: Backend, prompt: str | list[int], wanted: int | None, *, special: bool) -> list[int]:
     if isinstance(prompt, list):
         check_ids(backend, "prompt", prompt)
         return prompt
-    tokens: list[int] = backend.chat.tokenizer.encode(prompt, add_special_tokens=add_special_tokens)
+    _check_length(backend, len(prompt), lambda: prompt, wanted=wanted, param="prompt")
+    tokens: list[int] = backend.chat.tokenizer.encode(prompt, add_special_tokens=special)
     if not tokens:
         raise invalid_value("prompt", "'prompt' must not be empty.")
     return tokens
@@ -167,17 +180,34 @@ def _text_of(backend: Backend, prompt: str | list[int]) -> str:
     return prompt if isinstance(prompt, str) else backend.vocabulary.decode(prompt)
 
 
+def _check_length(
+    backend: Backend, characters: int, text: Callable[[], str], *, wanted: int | None, param: str
+) -> None:
+    """ApiError when the beginning of a text is far too long: all of a megabyte takes seconds, and memory."""
+    length = backend.chat.context_length
+    if characters <= length * MANY_CHARACTERS:
+        return
+    some = text()[: length * MANY_CHARACTERS]
+    beginning = backend.chat.tokenizer.encode(some, add_special_tokens=False)
+    if len(beginning) >= length * FAR_TOO_LONG:
+        raise _too_long(backend, len(beginning), wanted, param=param, at_least="at least ")
+
+
 def _room(backend: Backend, tokens: list[int], wanted: int | None, *, param: str) -> int:
     """How many tokens the answer may have: `wanted`, or all that is left of the model's context."""
-    length = backend.chat.context_length
-    left = length - len(tokens)
-    least = 1 if wanted is None else wanted
-    if left < least:
-        asked = f" and {wanted} for the answer" if wanted else ""
-        message = (
-            f"This model reads at most {length} tokens, prompt and answer together. You asked for "
-            f"{len(tokens) + least}: {len(tokens)} in the {param}{asked}. Shorten one of them."
-            f"{backend.chat.context_limit}"
-        )
-        raise ApiError(BAD_REQUEST, "context_length_exceeded", message, param=param)
+    left = backend.chat.context_length - len(tokens)
+    if left < (1 if wanted is None else wanted):
+        raise _too_long(backend, len(tokens), wanted, param=param)
     return left if wanted is None else wanted
+
+
+def _too_long(
+    backend: Backend, tokens: int, wanted: int | None, *, param: str, at_least: str = ""
+) -> ApiError:
+    asked = f" and {wanted} for the answer" if wanted else ""
+    message = (
+        f"This model reads at most {backend.chat.context_length} tokens, prompt and answer together. You "
+        f"asked for {at_least}{tokens + (1 if wanted is None else wanted)}: {at_least}{tokens} in the "
+        f"{param}{asked}. Shorten one of them.{backend.chat.context_limit}"
+    )
+    return ApiError(BAD_REQUEST, "context_length_exceeded", message, param=param)

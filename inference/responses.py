@@ -17,7 +17,8 @@ from ollaproject.wire.responses.stream import ResponseStream
 if TYPE_CHECKING:
     from inference.answers import Answer
     from inference.detokenize import Vocabulary
-    from inference.schema import Generating
+    from inference.schema import ChatRequest, Generating
+    from inference.work import Sampling
     from ollaproject.wire.openai_errors import ApiError
     from ollaproject.wire.responses.request import Asked
 
@@ -51,9 +52,15 @@ class Responses(Generation):
 
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
-        asked = to_chat(body)
+        usual = backend.chat.usual
+        asked, request = await self.serving.understand(body, lambda body: _read(body, usual))
         with named_as(OF_RESPONSES, messages=ITEMS):
-            request = schema.read_chat(asked.chat, backend.chat.usual)
             ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
         self._shape = ResponseShape(request.generating, backend.vocabulary, asked)
         await self.answer(request.generating, ready, self._shape)
+
+
+def _read(body: bytes, usual: Sampling) -> tuple[Asked, ChatRequest]:
+    asked = to_chat(body)
+    with named_as(OF_RESPONSES, messages=ITEMS):
+        return asked, schema.read_chat(asked.chat, usual)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inference.memory import KvCost
     from inference.pace import Sizes
 
@@ -68,6 +71,11 @@ class Room:
 
     def fits(self, load: Load) -> bool:
         return self.needs(load) <= self.budget_bytes
+
+    def places_for(self, tokens: Sequence[int]) -> int:
+        """How many rows of so many tokens fit at once, the first ones first; one always does."""
+        loads = (Load((), tuple(tokens[:rows])) for rows in range(2, len(tokens) + 1))
+        return min(1, len(tokens)) + sum(takewhile(bool, map(self.fits, loads)))
 
     def left_by(self, load: Load) -> int:
         """What the prompt cache may hold beside it."""

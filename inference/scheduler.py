@@ -16,7 +16,7 @@ import mlx.core as mx
 from inference.batch import Batch
 from inference.budget import Budget
 from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
-from inference.kept_state import can_batch
+from inference.kept_state import can_batch, fresh_caches
 from inference.memory import is_lack_of_memory
 from inference.mixer import Mixer
 from inference.pace import Pace
@@ -27,6 +27,8 @@ from inference.suspects import Suspects
 from inference.work import Row, Step, Token
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inference.batch import Made
     from inference.passes import Group
     from inference.prompt_cache import PromptCache
@@ -61,6 +63,8 @@ class Scheduler:
         self.places = self.max_rows
         """How many rows can run now, those that do among them: fewer while one waits for memory."""
         self._pace = pace or Pace(limits.chunks)
+        self.in_doubt = False
+        """Whether a request has failed, and nobody has looked since whether the model can do anything."""
         self._waiting: deque[Row] = deque()
         self._suspects = Suspects()
         self._ended: list[Seat] = []  # they have been told, and are still in the batch
@@ -82,6 +86,10 @@ class Scheduler:
     @property
     def has_work(self) -> bool:
         return bool(self.running or self.waiting or self._ended) or not self._prompt_cache.is_written
+
+    def places_for(self, tokens: Sequence[int]) -> int:
+        """How many rows of so many tokens memory holds at once, the first ones first. For any thread."""
+        return self._budget.places_for(tokens[: self.max_rows])
 
     def add(self, row: Row) -> None:
         self._waiting.append(row)
@@ -115,6 +123,11 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 -- as above
             return self._recover(error)
         return []
+
+    def examine(self) -> None:
+        """Have the model read a token. Raises what it raises; if nothing, it is in doubt no more."""
+        mx.eval(self._model(mx.array([[0]]), cache=fresh_caches(self._model)))
+        self.in_doubt = False
 
     def restart(self) -> None:
         """Forget all rows, and what was read."""
@@ -270,6 +283,7 @@ class Scheduler:
         running += [reading.seat.row for reading in self._reader.readings]
         guilty, innocent = self._suspects.accuse(running)
         logger.error("%d requests were in it, %d fail now.", len(running), len(guilty))
+        self.in_doubt = self.in_doubt or bool(guilty)
         self._waiting.extendleft(reversed(innocent))
         self._begin_anew()
         mx.clear_cache()

@@ -43,7 +43,8 @@ LEADER_SECONDS = 4.0
 """What the first machine gets to finish when all are told to stop: it needs the others for that."""
 KEEP_ALIVE_SECONDS = 75
 LISTEN_BACKLOG = 2048
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The last one comes when a terminal is closed."""
 
 
 class ModelServer(uvicorn.Server):
@@ -92,16 +93,19 @@ class ModelServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Unlike uvicorn's own this does not raise the signal again in the end: a stop that was asked for
-        is no failure, and the process exits with 0."""
+        is no failure, and the process exits with 0. Who asks again while it waits for the engine gets that
+        at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
+        numbers = _stop_signals()
+        for number in numbers:
+            signal.signal(number, self.handle_exit)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number in numbers:
+                signal.signal(number, _leave_at_once)
 
     async def _stop_when_nothing_was_loaded(self) -> None:
         await self.engine.ended.wait()
@@ -122,8 +126,18 @@ def serve(options: ServerOptions, listener: socket.socket) -> None:
     if not engine.join(timeout_seconds=THREAD_END_SECONDS):
         # Python cannot end with MLX at work on another thread: it would abort. Nothing is left to be saved.
         logger.warning("The engine is still busy with a step or with loading. It is left behind.")
-        logging.shutdown()
-        os._exit(0)
+        _leave_at_once()
+
+
+def _leave_at_once(*_: object) -> None:
+    logging.shutdown()
+    os._exit(0)
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """Not the one of a closed terminal for who is started by nohup."""
+    outlives_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [each for each in STOP_SIGNALS if each != signal.SIGHUP or not outlives_terminal]
 
 
 async def _serve(options: ServerOptions, listener: socket.socket) -> Engine:

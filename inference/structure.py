@@ -23,6 +23,12 @@ MAX_CHOICES = 1000
 GUIDED = ("json", "regex", "choice", "grammar")
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 ASCII_CLASSES = {"d": "[0-9]", "D": "[^0-9]", "w": "[0-9A-Za-z_]", "W": "[^0-9A-Za-z_]"}
+LARK_PARTS = re.compile(
+    r"""(?P<other> "(?:\\.?|[^"\\])*(?:"|\Z) | (?://|\#)[^\n]* ) | (?P<regex> /(?:\\.?|[^/\\])+(?:/|\Z) )""",
+    re.DOTALL | re.VERBOSE,
+)
+"""Strings and comments, in which no pattern begins, and patterns. One without an end goes on to the last
+character, lest others be looked for within it."""
 ANY_OBJECT = {"type": "object"}
 WHITESPACE = r"[ \t\r\n]{1,24}"
 """What may stand between the parts of JSON: enough to indent, too little to go on for ever."""
@@ -119,7 +125,7 @@ def _guided(param: str, kind: str, value: Any) -> Structure:
         case "choice":
             return Structure(param, LLMatcher.grammar_from_lark(_choice(param, value)))
         case "grammar":
-            return Structure(param, LLMatcher.grammar_from_lark(_text(param, value)))
+            return Structure(param, LLMatcher.grammar_from_lark(_ascii_in_lark(_text(param, value))))
         case _:
             known = "'json', 'json_object', 'regex', 'choice' and 'grammar' (in Lark's notation)"
             raise unsupported(param, f"'{param}' is not supported. This server knows {known}.")
@@ -128,6 +134,10 @@ def _guided(param: str, kind: str, value: Any) -> Structure:
 def _ascii(regex: str) -> str:
     r"""`\d` and `\w` as in the patterns of JSON schemas and as vLLM has them: no date has Arabic digits."""
     return ESCAPED.sub(lambda found: ASCII_CLASSES.get(found[1], found[0]), regex)
+
+
+def _ascii_in_lark(grammar: str) -> str:
+    return LARK_PARTS.sub(lambda found: found["other"] or _ascii(found["regex"]), grammar)
 
 
 def _schema(param: str, value: Any) -> dict[str, Any]:

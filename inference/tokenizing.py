@@ -59,7 +59,7 @@ class Tokenize(Consumer):
 
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
-        request = read_tokenize(read_object(body))
+        request = await self.serving.understand(body, lambda body: read_tokenize(read_object(body)))
         tokens = await self.serving.tokenize(_tokens, backend, request)
         strings = backend.chat.tokenizer.convert_ids_to_tokens(tokens) if request.with_strings else None
         payload = {
@@ -77,11 +77,14 @@ class Detokenize(Consumer):
 
     async def respond(self, body: bytes) -> None:
         backend = self.serving.engine.backend
-        fields = Fields(read_object(body))
-        model = _model(fields)
-        tokens = token_ids("tokens", fields.require("tokens"))
+        model, tokens = await self.serving.understand(body, _read_detokenize)
         text = await self.serving.tokenize(_text, backend, model, tokens)
         await self.send_object(OK, {"prompt": text})
+
+
+def _read_detokenize(body: bytes) -> tuple[str | None, list[int]]:
+    fields = Fields(read_object(body))
+    return _model(fields), token_ids("tokens", fields.require("tokens"))
 
 
 def _model(fields: Fields) -> str | None:

@@ -10,6 +10,7 @@ from celery.signals import beat_init, worker_init
 
 from ollaproject import open_files
 from ollaproject.parent import end_with_parent
+from ollaproject.steady_beat import SteadyInterval
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ollaproject.settings")
 
@@ -26,7 +27,7 @@ app.conf.worker_cancel_long_running_tasks_on_connection_loss = True
 
 
 def every(seconds: float, task: str) -> dict[str, object]:
-    return {"task": task, "schedule": seconds, "options": {"expires": seconds * 0.95}}
+    return {"task": task, "schedule": SteadyInterval(seconds), "options": {"expires": seconds * 0.95}}
 
 
 @worker_init.connect(weak=False)
@@ -40,6 +41,7 @@ def _check_many_endpoints_at_once(**_kwargs: object) -> None:
     open_files.allow_many()
 
 
+app.conf.beat_scheduler = "ollaproject.steady_beat.SteadyScheduler"
 app.conf.beat_schedule = {
     "check-due-endpoints": every(1, "endpoints.check_due"),
     "send-alerts": every(5, "endpoints.send_alerts"),

@@ -36,6 +36,12 @@ RECOVERY_SECONDS = 1.0
 # A place that a process holds is free again when the process has not renewed it for so long.
 LEASE_SECONDS = 60
 RENEW_SECONDS = 20
+RENEW = """
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], (time[1] + ARGV[1]) * 1000, ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+"""
+"""By the clock of Redis, which limits.lua has lent it by: this host's may have been set."""
 NO_LIMIT = -1
 KEYS_PER_SUBJECT = 5
 
@@ -139,10 +145,8 @@ class SharedLimits:
         if not self._renewing:
             return
         asyncio.get_running_loop().call_later(RENEW_SECONDS, self._renew)
-        deadline = int((time.time() + LEASE_SECONDS) * 1000)
         for key, member in self._places:
-            self._send(("ZADD", key, deadline, member))
-            self._send(("EXPIRE", key, LEASE_SECONDS))
+            self._send(("EVAL", RENEW, 1, key, LEASE_SECONDS, member))
 
     def _send(self, command: Command, future: asyncio.Future[Answer | None] | None = None) -> None:
         if not self.up:

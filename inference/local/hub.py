@@ -7,7 +7,6 @@ cut, so large files are fetched here into a part that stays, and enter the cache
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import re
 import shutil
@@ -32,7 +31,7 @@ from huggingface_hub.utils._paths import filter_repo_objects
 
 from inference.errors import DownloadInterrupted, ModelBroken, ModelError, ModelNotFound
 from inference.local.progress import DOWNLOADING, VERIFYING
-from inference.model_folder import HUB_IGNORED, HUB_PATTERNS
+from inference.model_folder import DISK_FULL, HUB_IGNORED, HUB_PATTERNS, disk_full
 from ollaproject.wire.sizes import size
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 CODE_PATTERNS = ("*.py",)
 # A disk, a quota, a file as large as its file system can have: none of it passes by itself.
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 HASH_PIECE_BYTES = 4 * 1024**2
 SPARE_DISK_BYTES = 256 * 1024**2
 HTTP_UNAUTHORIZED, HTTP_TOO_MANY = 401, 429
@@ -229,10 +227,7 @@ def sentences(repo: str, revision: str) -> Iterator[None]:
         ) from error
     except Exception as error:  # errors of the hub's HTTP library, and which library that is varies
         if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise ModelNotFound(
-                f"{repo} could not be stored: the disk of {constants.HF_HUB_CACHE} is full "
-                f"({error.strerror}). Make room there and start again: what has come is kept."
-            ) from error
+            raise disk_full(repo, constants.HF_HUB_CACHE, error) from error
         if isinstance(error, OSError) and error.filename:
             raise ModelNotFound(
                 f"{repo} could not be stored: {error.strerror} ({error.filename})."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -22,6 +21,7 @@ from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from inference.local.fleet import Fleet
     from inference.local.memory import Memory
@@ -291,8 +291,8 @@ class Keeper:
             record.note(status, done=int((clock.now() - status.started_at).total_seconds() * MILLISECONDS))
         elif status.state == State.READY:
             self._figures_at = time.monotonic() + FIGURES_SECONDS
-            used_at = datetime.fromtimestamp(time.time() - running.idle_seconds, UTC).replace(microsecond=0)
-            self.last_used_at = max(used_at, status.last_used_at or used_at)
+            idle, known = running.idle_seconds, status.last_used_at
+            self.last_used_at = lifecycle.last_use(now=clock.now(), idle_seconds=idle, known=known)
             record.note(status, last_used_at=self.last_used_at, memory_bytes=running.process.memory_bytes)
             unused = (clock.now() - self.last_used_at).total_seconds()
             limit = model.keep_alive_seconds

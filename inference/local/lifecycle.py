@@ -7,9 +7,14 @@ two looks, so it does not matter who died in between.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from inference.local.choices import State, Wanted
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0
@@ -83,6 +88,14 @@ def next_step(view: View) -> Step:
 
 def resting_state(wanted: Wanted) -> State:
     return State.UNLOADED if wanted == Wanted.UNLOADED else State.STOPPED
+
+
+def last_use(*, now: datetime, idle_seconds: float, known: datetime | None) -> datetime:
+    """When a model was last used, which its server says of itself alone. A `known` use that is still to come
+    is from before the clock was set back.
+    """
+    used_at = (now - timedelta(seconds=idle_seconds)).replace(microsecond=0)
+    return used_at if known is None or known > now else max(used_at, known)
 
 
 def is_idle(*, idle_seconds: float, keep_alive_seconds: int | None, pinned: bool) -> bool:

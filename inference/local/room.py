@@ -10,6 +10,7 @@ from django.conf import settings
 
 from inference import footprint
 from inference.footprint import Footprint
+from inference.free_memory import left_in_container
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +42,12 @@ class Occupant:
 def machine(*, used_by_models: int) -> Machine:
     """This machine. OLLA_MODEL_MEMORY bounds what the models may have together, which use so much now."""
     memory = psutil.virtual_memory()
+    contained = left_in_container()
+    free = memory.available if contained is None else min(memory.available, contained)
     bound = settings.OLLA_MODEL_MEMORY
     if not bound:
-        return Machine(total=memory.total, free=memory.available)
-    return Machine(total=bound, free=max(0, min(memory.available, bound - used_by_models)))
+        return Machine(total=memory.total, free=free)
+    return Machine(total=bound, free=max(0, min(free, bound - used_by_models)))
 
 
 def needed_bytes(model: LocalModel, facts: dict[str, dict[str, int]], *, free: int | None) -> int | None:

@@ -142,6 +142,16 @@ def test_an_endpoint_that_came_back_starts_slowly_and_one_that_is_new_does_not(
     assert (found["new"].ramp, found["new"].traffic) == (None, 1.0)
 
 
+@pytest.mark.django_db
+def test_one_that_came_back_before_the_clock_was_set_back_has_started(make_endpoint: MakeEndpoint) -> None:
+    back, later = make_endpoint(name="back"), clock.now() + timedelta(hours=1)
+    for seconds, result in ((3, REFUSED), (2, REFUSED), (1, HEALTHY)):
+        health.record(endpoint=back, finding=Finding(result), at=later - timedelta(seconds=seconds))
+
+    (found,) = routing_table.build(1).targets
+    assert (found.ramp, found.traffic) == (None, 1.0)
+
+
 def test_one_that_starts_slowly_serves_alone_what_nobody_else_does() -> None:
     alone = replace(target(1), ramp=Ramp(time.monotonic() + 100, 100))
     tier = Tier([Candidate(alone, Load())])

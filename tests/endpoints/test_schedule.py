@@ -11,8 +11,9 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints import schedule
-from endpoints.choices import Mode
+from endpoints import health, schedule
+from endpoints.choices import Mode, Status
+from endpoints.findings import Finding, ProbeResult
 from endpoints.models import Endpoint, EndpointHealth
 from ollaproject.wire import clock
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 TICK = timedelta(seconds=1)
+UP = Finding(ProbeResult(Status.HEALTHY))
 
 moments = st.floats(-3600, 3600).map(lambda seconds: START + timedelta(seconds=seconds))
 intervals = st.floats(1, 24 * 3600)
@@ -71,6 +73,30 @@ def test_intervals_are_kept_to_the_microsecond_although_ticks_are_not(
     due = [claim.due for tick in ticks for claim in schedule.claim_due(tick)]
     assert due == [START + timedelta(seconds=interval * number) for number in range(len(due))]
     assert len(due) >= 20 / interval
+
+
+def test_after_the_clock_was_set_back_checks_go_on_and_what_they_find_counts(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    endpoint, later = make_endpoint(check_interval_seconds=5), START + timedelta(hours=1)
+    due_at(later)
+    schedule.claim_due(later)
+    assert health.record(endpoint=endpoint, finding=UP, at=later)
+
+    (claim,) = schedule.claim_due(START)
+    assert claim.due == START
+    assert health.record(endpoint=endpoint, finding=UP, at=START + timedelta(seconds=1))
+    assert schedule.claim_due(START + 2 * TICK) == []
+    (claim,) = schedule.claim_due(START + 4 * TICK)
+    assert claim.due == START + timedelta(seconds=5)
+
+
+def test_clocks_of_hosts_may_differ_a_little(make_endpoint: MakeEndpoint) -> None:
+    endpoint, ahead = make_endpoint(check_interval_seconds=60), START + timedelta(seconds=30)
+    due_at(ahead)
+    schedule.claim_due(ahead)
+    assert health.record(endpoint=endpoint, finding=UP, at=ahead)
+    assert schedule.claim_due(START) == []
 
 
 def test_after_a_long_pause_there_is_one_check_and_no_storm(make_endpoint: MakeEndpoint) -> None:

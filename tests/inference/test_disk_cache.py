@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,24 @@ def test_a_disk_that_takes_no_more_is_told_once_and_nothing_is_lost(
         f"The prompt cache cannot be written to {tmp_path / 'kept'}: {os.strerror(errno.ENOTDIR)}. "
         "It goes on in memory only."
     ]
+
+
+def test_a_disk_that_takes_only_what_is_small_is_told_once_as_well(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    scheduler = scheduler_on(tmp_path / "kept", "llama")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        for place, length in enumerate((400, 20, 400, 20, 400)):
+            prompt = text(length, seed=20 + place)
+            assert answer(scheduler, prompt) == (alone("llama", prompt), 0)
+        scheduler.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "kept").glob("*"))
+    told = [record for record in caplog.records if "It goes on in memory only" in record.msg]
+    assert len(told) == 1
 
 
 def test_the_fingerprint_is_of_the_configuration_and_of_the_weights(

@@ -28,10 +28,11 @@ class Passes:
 
     def __init__(self) -> None:
         self.seen: list[list[int]] = []
+        self.is_broken = False
 
     def encode(self, batch: Sequence[list[int]]) -> Any:
         self.seen.append([len(tokens) for tokens in batch])
-        if [TROUBLE] in batch:
+        if self.is_broken or [TROUBLE] in batch:
             raise RuntimeError("broken")
         return np.array([[len(tokens), tokens[0]] for tokens in batch], dtype=np.float32)
 
@@ -104,6 +105,28 @@ def test_a_request_that_fails_fails_alone() -> None:
 
     assert isinstance(done[bad].error, GenerationFailed)
     assert done[good].vectors.tolist() == [[1, 1]]
+
+
+def test_after_a_failure_the_model_is_in_doubt_until_it_has_read_a_token() -> None:
+    encoder: Any = Passes()
+    queue = EmbeddingQueue(encoder)
+    doubts = []
+
+    def finish(work: EmbeddingJob) -> None:
+        queue.add(work)
+        finished(queue)
+        doubts.append(queue.in_doubt)
+
+    finish(job(1))
+    finish(EmbeddingJob(inputs=[[TROUBLE]], deliver=lambda _: None))
+    encoder.is_broken = True
+    with pytest.raises(RuntimeError, match="broken"):
+        queue.examine()
+    doubts.append(queue.in_doubt)
+    encoder.is_broken = False
+    queue.examine()
+    doubts.append(queue.in_doubt)
+    assert doubts == [False, True, True, False]
 
 
 def test_a_request_that_nobody_waits_for_is_dropped() -> None:

@@ -17,7 +17,7 @@ from inference.engine import MOST_FAILURES, Engine
 from inference.errors import EngineNotReady, EngineStopping, GenerationFailed, ModelNotFound
 from inference.loader import LoadedModel
 from inference.pace import ON_CPU
-from inference.room import Limits
+from inference.room import Limits, Room
 from inference.scheduler import Scheduler
 from inference.work import Row, Sampling, Step
 from tests.inference.tiny_models import CONTEXT_LENGTH, VOCABULARY_SIZE, prompt_cache, tiny_model
@@ -49,7 +49,11 @@ class Troubled:
 
 @asynccontextmanager
 async def engine_of(
-    tokenizer: PreTrainedTokenizerFast, trouble: Callable[[], None] = lambda: None, **options: Any
+    tokenizer: PreTrainedTokenizerFast,
+    trouble: Callable[[], None] = lambda: None,
+    *,
+    room: Room | None = None,
+    **options: Any,
 ) -> AsyncIterator[Engine]:
     def build() -> Backend:
         model = Troubled(trouble)
@@ -62,11 +66,8 @@ async def engine_of(
             vocabulary_size=VOCABULARY_SIZE,
             created=0,
         )
-        return Backend(
-            chat,
-            None,
-            Scheduler(model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunks=ON_CPU.up_to(32))),
-        )
+        limits = Limits(max_rows=4, chunks=ON_CPU.up_to(32))
+        return Backend(chat, None, Scheduler(model, prompt_cache=prompt_cache(), limits=limits, room=room))
 
     engine = Engine(
         build,

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import EngineOverloaded, TooManyAnswers
+from inference.memory import KvCost
+from inference.room import HEADROOM_TOKENS, Room
 from inference.work import EmbeddingJob
 from tests.inference.test_engine import TROUBLE, engine_of, last, make_row
 from tests.inference.test_memory import scheduler_within
 from tests.inference.test_prompt_cache import row, text
+from tests.inference.tiny_models import tiny_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -79,6 +82,21 @@ async def test_places_for_answers_are_none_for_embeddings(demo_tokenizer: PreTra
         row, steps = make_row([1])
         engine.submit([row])
         assert (await last(steps)).finish_reason == "length"
+
+
+async def test_those_that_will_wait_for_memory_are_counted_before_anyone_does(
+    demo_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    cost = KvCost.of_model(tiny_model())
+    room = Room(cost, budget_bytes=2 * cost.of(50 + HEADROOM_TOKENS))
+    async with engine_of(demo_tokenizer, room=room) as engine:
+        made = [make_row(text(50, seed=seed)) for seed in range(6)]
+        for one, _ in made:  # two can run, four may wait, and the engine has not looked at any of them
+            engine.submit([one])
+        with pytest.raises(EngineOverloaded, match="5 answers would wait"):
+            engine.submit([make_row(text(50, seed=7))[0]])
+        for _, steps in made:
+            assert (await last(steps)).finish_reason == "length"
 
 
 def test_there_are_fewer_places_while_a_row_waits_for_memory() -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
+from inference.boundary import LARGE_BODY_BYTES
 from inference.client_connection import LINGER_SECONDS
+from tests.inference.conftest import TINY
 from tests.inference.test_answers_over_http import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import httpx
 
     from tests.inference.servers import Running
 
@@ -112,3 +114,62 @@ def test_any_answer_that_comes_early_on_a_last_request_arrives(client: socket.so
     for _ in range(32):
         client.sendall(b" " * LIMIT)
     assert answer(client)[0].startswith(b"http/1.1 405 ")
+
+
+def many_messages() -> list[dict[str, str]]:
+    return [
+        {"role": ("user", "assistant")[place % 2], "content": f"Number {place}"} for place in range(9_001)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        (CHAT, {"messages": many_messages()}),
+        ("/v1/completions", {"prompt": "".join(one["content"] for one in many_messages())}),
+        ("/v1/messages", {"messages": many_messages(), "max_tokens": 9}),
+        ("/v1/responses", {"input": many_messages()}),
+    ],
+)
+def test_a_text_that_is_far_too_long_is_refused_by_its_beginning(
+    tiny_http: httpx.Client, path: str, fields: dict[str, Any]
+) -> None:
+    answered = tiny_http.post(path, json={"model": TINY, **fields})
+    assert answered.status_code == 400
+    assert "at most 2048 tokens, prompt and answer together. You asked for at least" in answered.text
+
+
+def test_a_long_text_of_few_tokens_is_read(tiny_http: httpx.Client) -> None:
+    text = "=" * 40_000
+    tokens = tiny_http.post("/tokenize", json={"prompt": text}).json()["count"]
+    body = {"model": TINY, "prompt": text, "max_tokens": 1}
+    assert tiny_http.post("/v1/completions", json=body).json()["usage"]["prompt_tokens"] == tokens
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        CHAT,
+        "/v1/completions",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/tokenize",
+        "/detokenize",
+    ],
+)
+def test_a_large_body_is_read_beside_the_event_loop(
+    tiny_server: Running, tiny_http: httpx.Client, path: str
+) -> None:
+    free = threading.Event()
+    busy = tiny_server.server._tokenizing.submit(free.wait, WAIT_SECONDS)
+    small, large = "{", '{"a": "' + "x" * LARGE_BODY_BYTES
+    try:
+        assert tiny_http.post(path, content=small).status_code == 400
+        with pytest.raises(httpx.ReadTimeout):
+            tiny_http.post(path, content=large, timeout=0.3)
+    finally:
+        free.set()
+    assert busy.result()
+    assert tiny_http.post(path, content=large).status_code == 400

@@ -14,7 +14,7 @@ from mlx.utils import tree_flatten
 from mlx_lm import generate
 from mlx_lm.tuner.utils import linear_to_lora_layers
 
-from inference import memory
+from inference import free_memory
 from inference.chat_template import prompt_tokens
 from inference.errors import ModelBroken, ModelNotFound
 from inference.gguf_llama import convert
@@ -109,8 +109,8 @@ def test_weights_that_stay_quantised_compute_the_same(folder: Path) -> None:
 def test_weights_stay_quantised_when_float32_does_not_fit(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 100 kB\n")
-    monkeypatch.setattr(memory, "MEMORY_INFO", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 100 kB\nSwapFree: 900000 kB\n")
+    monkeypatch.setattr(free_memory, "MEMORY_INFO", tmp_path / "meminfo")
 
     weights = load(folder).model.parameters()
 

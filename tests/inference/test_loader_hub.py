@@ -42,9 +42,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield server
 
 
-def load(name: str, home: Path, **environment: str) -> str:
+def load(name: str, home: Path, *, largest_file: str = "unlimited", **environment: str) -> str:
+    """`largest_file` in half kilobytes."""
+    limited = ["sh", "-c", f'ulimit -f {largest_file}; exec "$@"', "sh"]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, name, str(home)],
+        [*limited, sys.executable, "-c", PROGRAM, name, str(home)],
         cwd=PROJECT_ROOT,
         env={**os.environ, "HF_HOME": str(home), **environment},
         capture_output=True,
@@ -78,6 +80,13 @@ def test_an_unknown_id_is_told(hub: Hub, tmp_path: Path) -> None:
 def test_a_gated_model_says_what_to_accept(hub: Hub, tmp_path: Path) -> None:
     assert load("house/gated", tmp_path, HF_ENDPOINT=hub.url).startswith(
         "ModelNotFound house/gated asks for permission: accept its terms"
+    )
+
+
+def test_a_disk_that_is_full_is_told_with_its_folder(hub: Hub, tmp_path: Path) -> None:
+    assert load("house/tiny", tmp_path, largest_file="8", HF_ENDPOINT=hub.url) == (
+        f"ModelNotFound house/tiny could not be stored: the disk of {tmp_path / 'hub'} is full (File too "
+        "large). Make room there and start again: what has come is kept.\n"
     )
 
 

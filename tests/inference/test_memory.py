@@ -12,8 +12,9 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from inference.backend import Backend, build
 from inference.errors import ModelBroken
+from inference.free_memory import available_memory
 from inference.kept_state import keeps_every_token
-from inference.memory import LEAST_ON_MAC, KvCost, available_memory, left_on_gpu, set_wired_limit
+from inference.memory import LEAST_ON_MAC, KvCost, left_on_gpu, set_wired_limit
 from inference.options import ModelOptions
 from inference.pace import ON_CPU
 from inference.prompt_cache import PromptCache
@@ -226,5 +227,5 @@ def test_a_gpu_has_left_what_no_other_program_has(
 
 def test_what_is_available_is_known_without_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     here = available_memory()
-    monkeypatch.setattr("inference.memory.MEMORY_INFO", Path("/no/such/file"))
+    monkeypatch.setattr("inference.free_memory.MEMORY_INFO", Path("/no/such/file"))
     assert available_memory() == pytest.approx(here, rel=0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def test_it_says_that_it_is_loading_and_then_that_it_is_healthy(tiny_folder: Pat
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_stops_with_0_in_the_middle_of_a_stream(tiny_folder: Path, number: signal.Signals) -> None:
     body = {"model": TINY, "prompt": "On and on", "max_tokens": 2000, "ignore_eos": True, "stream": True}
     with server_process(tiny_folder) as (process, client):
@@ -133,6 +134,35 @@ def test_it_can_be_stopped_while_it_loads(tiny_folder: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=2 * NO_FURTHER_THAN)
         assert process.returncode == 0
+
+
+def test_to_be_told_again_and_again_while_it_waits_for_a_model_that_loads_is_no_failure(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "slow")
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "model_file": "slow.py"}))
+    (folder / "slow.py").write_text("import time\n\ntime.sleep(60)\n")
+    with server_process(folder, "--runs-own-code") as (process, client):
+        while not answers(client):
+            assert process.poll() is None
+            time.sleep(0.02)
+        deadline = time.monotonic() + NO_FURTHER_THAN
+        while process.poll() is None and time.monotonic() < deadline:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+        code, errors = ends(process)
+    assert code == 0, errors
+
+
+def test_mlx_that_cannot_be_imported_is_one_sentence_and_1(tiny_folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "mlx" / "core.py"
+    broken.parent.mkdir()
+    broken.write_text("raise ImportError('libmlx.so: cannot open shared object file')\n")
+    process = serve_model(str(tiny_folder), "--port", str(free_port()), PYTHONPATH=str(tmp_path))
+    _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 1
+    why = "could not be loaded: ImportError: libmlx.so: cannot open shared object file."
+    assert errors.splitlines()[-1] == f"CommandError: {tiny_folder} {why}"
 
 
 def test_a_model_that_is_not_there_is_one_sentence_and_1(tmp_path: Path) -> None:

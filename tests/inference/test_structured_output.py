@@ -135,6 +135,7 @@ def test_all_choices_follow_the_grammar_each_for_itself(tiny_http: httpx.Client)
         ({"guided_regex": "(a|b"}, "guided_regex", "invalid_grammar"),
         ({"guided_regex": ""}, "guided_regex", "invalid_value"),
         ({"guided_grammar": "start: nothing"}, "guided_grammar", "invalid_grammar"),
+        ({"guided_json": {"$ref": "#"}}, "guided_json", "invalid_grammar"),
         ({"guided_json": "{"}, "guided_json", "invalid_value"),
         ({"guided_json": [1]}, "guided_json", "invalid_type"),
         ({"guided_choice": []}, "guided_choice", "invalid_value"),
@@ -176,6 +177,35 @@ def test_digits_and_words_of_a_regex_are_ascii(
     ids = demo_tokenizer.encode(text, add_special_tokens=False)
     followed = matcher.try_consume_tokens(ids) == len(ids)
     assert (followed and matcher.is_accepting()) == fits
+
+
+@pytest.mark.parametrize(
+    ("grammar", "text", "fits"),
+    [
+        (r"start: /\d{4}/", "2024", True),
+        (r"start: /\d{4}/", "١٢٣٤", False),
+        (r'start: "/" /\w+/ "\"/" A' + "\n" + r"A: /[\d\/]+/", '/ab"/1/2', True),
+        (r'start: "/" /\w+/', "/ß", False),
+        (r'start: "\\d"', r"\d", True),
+        ('start: /a/ A // "not a string\n# nor /a pattern\nA: /\\d/', "a7", True),
+        ('start: /a/ A // "not a string\n# nor /a pattern\nA: /\\d/', "a٣", False),
+        (r'start: %json {"type": "string", "pattern": "^\\d$"}', '"7"', True),
+    ],
+)
+def test_so_they_are_in_the_patterns_of_a_grammar(
+    grammars: Grammars, demo_tokenizer: PreTrainedTokenizerFast, grammar: str, text: str, *, fits: bool
+) -> None:
+    structure = read_structure(Fields({"guided_grammar": grammar}))
+    assert structure is not None
+    matcher = grammars.matcher(structure)
+    ids = demo_tokenizer.encode(text, add_special_tokens=False)
+    followed = matcher.try_consume_tokens(ids) == len(ids)
+    assert (followed and matcher.is_accepting()) == fits
+
+
+@pytest.mark.parametrize("grammar", ["start: " + "\\/" * 300_000, 'start: "' + '\\"' * 300_000 + "\\"])
+def test_a_pattern_without_an_end_is_read_once(grammar: str) -> None:
+    assert read_structure(Fields({"guided_grammar": grammar})) is not None
 
 
 def test_guided_rows_and_free_rows_share_a_batch(grammars: Grammars) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.asyncio import Redis
 
 from bench.ports import free_port
 from ollaproject.wire.openai_errors import ApiError
+from proxy import shared_limits
 from proxy.auth import Caller
 from proxy.estimate import Estimate
 from proxy.limiter import Limiter
@@ -85,6 +88,28 @@ async def test_what_is_over_is_free_for_the_other_process(
     left = dict((await other.enter(caller, Estimate(answers=90))).pairs)
 
     assert left[b"x-ratelimit-remaining-tokens"] == b"5"
+
+
+@pytest.mark.redis
+async def test_a_place_is_held_by_the_clock_of_redis_whatever_this_host_says(
+    redis_url: str, shared: Callable[[str], SharedLimits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour_ago = time.time() - 3600
+    monkeypatch.setattr(time, "time", lambda: hour_ago)
+    monkeypatch.setattr(shared_limits, "RENEW_SECONDS", 0.01)
+    holding = shared(redis_url)
+    one, other = Limiter(shared=holding), Limiter(shared=shared(redis_url))
+    caller = caller_with(102, concurrent=1)
+    async with Redis.from_url(redis_url) as redis:
+        permit = await one.enter(caller, Estimate(answers=90))
+        (place,) = holding._places
+        begun = deadline = await redis.zscore(*place)
+        while deadline == begun:  # until it was renewed
+            deadline = await redis.zscore(*place)
+        assert deadline is not None
+        with pytest.raises(ApiError, match="requests at a time: 1"):
+            await other.enter(caller, Estimate(answers=90))
+        permit.close(5)
 
 
 @pytest.mark.redis

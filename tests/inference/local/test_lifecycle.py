@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from inference.local.lifecycle import (
     Step,
     View,
     is_idle,
+    last_use,
     next_step,
     pause_before_retry,
     resting_state,
@@ -126,6 +128,18 @@ def test_the_pauses_grow_and_end() -> None:
     pauses = [pause_before_retry(failures) for failures in range(1, MAX_CRASHES + 2)]
 
     assert pauses == [0.5, 1, 2, 4, 8, None]
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [(None, -60), (-300, -60), (-20, -20), (0, 0), (3600, -60)],
+    ids=["first", "before", "of the server before it", "now", "clock set back"],
+)
+def test_the_last_use_is_the_latest_that_has_been(known: int | None, expected: int) -> None:
+    now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+    moment = None if known is None else now + timedelta(seconds=known)
+
+    assert last_use(now=now, idle_seconds=60, known=moment) == now + timedelta(seconds=expected)
 
 
 @pytest.mark.parametrize(
