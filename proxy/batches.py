@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ollaproject.wire.asgi import JSON
+from ollaproject.wire.unreadable import UNREADABLE
 from proxy import errors
 from proxy.beside import done
 from proxy.errors import BrokenAnswerError, UpstreamError
@@ -75,7 +76,7 @@ def joined(parts: Sequence[Part], bodies: Sequence[bytes]) -> bytes:
     for part, body in zip(parts, bodies, strict=True):
         try:
             answer = _decode_answer(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BrokenAnswerError("answered with something that is no list of embeddings") from error
         if sorted(row.index for row in answer.data) != list(range(part.size)):
             raise BrokenAnswerError(f"was asked for {part.size} embeddings and sent others")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ollaproject.wire.unreadable import UNREADABLE
 from proxy import errors
 from proxy.bodies import Edit, data_of, edited
 
@@ -67,7 +68,7 @@ def estimate(path: bytes, body: Body, most: int | None) -> Estimate:
         return Estimate(prompt)
     try:
         said = _decode(data_of(body))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Estimate(prompt, USUAL_ANSWER_TOKENS)
     lengths = [said.max_tokens, said.max_completion_tokens, said.max_output_tokens]
     asked = max((each for each in lengths if type(each) is int and each > 0), default=None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ollaproject.wire.unreadable import UNREADABLE
 from proxy import errors, multipart
 from proxy.prefix import Prompt
 
@@ -89,7 +90,7 @@ def read(body: bytes | mmap.mmap, *, inference: bool, content_type: bytes, encod
         return NOTHING
     try:
         fields = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         if not inference:
             return NOTHING
         raise errors.invalid_json(_problem(body, error)) from None
@@ -120,6 +121,8 @@ def _problem(body: bytes | mmap.mmap, error: Exception) -> str:
     """Without the parser's quotations of the body: what a client wrote does not travel into logs."""
     if not body:
         return "is empty"
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
     if isinstance(error, msgspec.ValidationError):
         return "is not a JSON object"
     return "is not valid JSON"

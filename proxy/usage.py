@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ollaproject.wire.unreadable import UNREADABLE
 from proxy.bodies import Edit, data_of, edited
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _shown(event: bytes) -> bytes:
         return event
     try:
         chunk = _decode_chunk(data.strip())
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return event
     if chunk.choices == [] and chunk.usage is not None:
         return b""
@@ -165,7 +166,7 @@ def _of_whole(answer: bytes) -> _Said | None:
     """The usage of an answer that is one JSON object: found in a third of the time."""
     try:
         return _decode_answer(answer).usage
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -182,7 +183,7 @@ def _tokens_at(text: bytes, place: int) -> Tokens | None:
             return _tokens(_decode_said(flat))
         said, _ = _json.raw_decode(text[place:].decode("utf-8", "replace"))
         return _tokens(msgspec.convert(said, _Said))
-    except ValueError:  # msgspec's errors are some too
+    except UNREADABLE:
         return None
 
 

@@ -33,6 +33,7 @@ WORDS = answers.chat_events("m1", ["Hel", 'lo "usage": {} ', "\u00e9"])[:-1]
 COUNTS = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 USAGE = answers.event({"id": "chatcmpl-1", "choices": [], "usage": COUNTS})
 COUNTED = Tokens(prompt=5, completion=3, cached=None)
+NESTED = b"[" * 5000 + b"]" * 5000
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +199,12 @@ def test_it_reads_the_usage_of_every_api(said: dict[str, object], tokens: Tokens
 
 
 @pytest.mark.parametrize(
-    "tail", [b"", b'{"usage": null}', b'{"usage": {"prompt_tok', b'{"a": "\\"usage\\": {}"}']
+    "tail",
+    [
+        *(b"", b'{"usage": null}', b'{"usage": {"prompt_tok', b'{"a": "\\"usage\\": {}"}'),
+        b'"usage": {"a": ' + NESTED + b"}",
+        b'"usage": {"a": {"b": ' + NESTED + b"}}",
+    ],
 )
 def test_an_answer_without_usage_has_no_tokens(tail: bytes) -> None:
     assert tokens_in(tail) is None
