@@ -24,6 +24,8 @@ PATHS_TO_ASK = frozenset({b"/v1/chat/completions", b"/v1/completions"})
 TAIL_BYTES = 4096
 # An event is held back until it is whole, to see whether it is the one to take out; a longer one is not.
 MAX_HELD_BYTES = 64 * 1024
+# Who says more has not counted. Sums of these fit into what databases and Redis add up.
+MAX_TOKENS = 2**31 - 1
 
 KEY = b'"usage"'
 USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
@@ -205,4 +207,4 @@ def _cached(details: object) -> int | None:
 
 
 def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None

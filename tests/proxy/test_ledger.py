@@ -246,6 +246,18 @@ def test_a_row_that_cannot_be_stored_does_not_hold_up_the_others(caplog: pytest.
     assert "cannot be stored" in caplog.text
 
 
+def test_a_row_that_cannot_be_stored_takes_none_of_its_batch_with_it() -> None:
+    ledger = Ledger(addresses="full")
+    for number in range(1203):
+        ledger.add(outcome(number, prompt=2**70 if number in (0, 77, 901) else 5))
+    ledger.stop()
+
+    good = [f"req_{number}" for number in range(1203) if number not in (0, 77, 901)]
+    assert [row.request_id for row in RequestRecord.objects.order_by("id")] == good
+    assert sum(UsageTotal.objects.values_list("requests", flat=True)) == len(good)
+    assert ledger.lost == 3
+
+
 def test_old_rows_are_deleted(settings: LazySettings) -> None:
     settings.OLLA_REQUEST_HISTORY_DAYS = 7
     old, young = written(outcome(1), outcome(2))

@@ -192,6 +192,7 @@ def test_the_wish_is_added_and_nothing_else_changes(body: bytes, sent: bytes | N
         ),
         ({"input_tokens": 5, "output_tokens": 3, "cache_read_input_tokens": 10}, Tokens(15, 3, 10)),
         ({"prompt_tokens": "many", "completion_tokens": -1}, Tokens(None, None, None)),
+        ({"prompt_tokens": 2**31, "completion_tokens": 10**30}, Tokens(None, None, None)),
     ],
 )
 def test_it_reads_the_usage_of_every_api(said: dict[str, object], tokens: Tokens) -> None:
