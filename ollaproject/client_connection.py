@@ -19,6 +19,7 @@ from ollaproject.no_request import MAX_HEAD_BYTES, MAX_HEADERS, HeadTooLargeErro
 from ollaproject.request_scope import refuse_tunnel, scope_of
 from ollaproject.wire.asgi import CLIENT_LEFT, FULL_START, SAME_HEAD, TAKE_BODY
 from ollaproject.wire.declined_upgrade import asks_for_another, plain_head
+from ollaproject.wire.lingering import close_lingering
 from ollaproject.wire.outlet import Outlet, Turn
 from ollaproject.wire.request_target import in_origin_form
 
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 MAX_WAITING_BODY_BYTES = 64 * 1024
 # So many requests may be sent before the first is answered. While we read, we see a client leave.
 MAX_PIPELINED = 16
-# After an answer that came before the end of its request, the rest is read and dropped for so long: to close
-# at once would reset the connection, and the client might lose the answer.
-LINGER_SECONDS = 2.0
 
 
 class ClientConnection(HttpToolsProtocol):
@@ -263,9 +261,8 @@ class ClientConnection(HttpToolsProtocol):
         self._deaf = True
         self.flow.resume_reading()
         self.outlet.flush()
-        self.transport.write_eof()
         self._stop_timer()
-        self._idle_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self._idle_timer = close_lingering(self.transport, self.loop)
 
     # --- Idle connections ---
 

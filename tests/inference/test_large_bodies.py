@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from inference.client_connection import LINGER_SECONDS
+from ollaproject.wire.lingering import LINGER_SECONDS
 from tests.inference.test_answers_over_http import refusal
 
 if TYPE_CHECKING:
