@@ -17,6 +17,7 @@ from ollaproject.exchange import Exchange
 from ollaproject.known_heads import KnownHeads
 from ollaproject.no_request import MAX_HEAD_BYTES, MAX_HEADERS, HeadTooLargeError, refusal_of
 from ollaproject.request_scope import refuse_tunnel, scope_of
+from ollaproject.slow_reader import SlowReader
 from ollaproject.wire.asgi import CLIENT_LEFT, FULL_START, SAME_HEAD, TAKE_BODY
 from ollaproject.wire.declined_upgrade import asks_for_another, plain_head
 from ollaproject.wire.lingering import close_lingering
@@ -45,6 +46,7 @@ class ClientConnection(HttpToolsProtocol):
         super().__init__(*args, **options)
         self.turn = Turn.of(self.loop)
         self.outlet: Outlet
+        self.reader: SlowReader
         self.running: Exchange | None = None
         self._latest: Exchange | None = None  # the one whose body may still be on its way
         self._sent_ahead: deque[Exchange] = deque()
@@ -69,6 +71,7 @@ class ClientConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.outlet = Outlet(self.turn, transport)
+        self.reader = SlowReader(transport, self.loop, self.timeout_keep_alive)
         self._rest()
 
     def data_received(self, data: bytes) -> None:
@@ -112,7 +115,7 @@ class ClientConnection(HttpToolsProtocol):
         if self.running is not None:
             self.running.client_left()
         self._sent_ahead.clear()
-        self.flow.resume_writing()
+        self.resume_writing()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -127,6 +130,14 @@ class ClientConnection(HttpToolsProtocol):
             self.close()
         else:
             self._latest.keep_alive = False
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.reader.falls_behind()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.reader.catches_up()
 
     # --- httptools: what the parser has found ---
 
