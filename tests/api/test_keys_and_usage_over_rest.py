@@ -73,6 +73,14 @@ def test_a_secret_is_told_once(signed_in: SignIn, keeper: User) -> None:
     assert secret not in client.get("/api/keys/").content.decode()
 
 
+def test_a_key_that_was_deleted_a_moment_ago_is_not_known() -> None:
+    issued = keys.create(name="laptop")
+    client = with_key(issued.plain)
+    ApiKey.objects.all().delete()  # this process has not heard of it yet
+
+    assert client.get("/api/me/").status_code == 401
+
+
 def test_rotating_tells_the_next_secret_and_lets_the_old_one_live_a_while(
     signed_in: SignIn, keeper: User
 ) -> None:
