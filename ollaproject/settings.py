@@ -156,6 +156,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "ollaproject.static.StaticFilesMiddleware",
     "csp.middleware.CSPMiddleware",
+    "ollaproject.no_nul.NoNulMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -291,8 +292,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = OLLA_HOME / "static"
 STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns when it is missing
-# Files are served straight from their apps: no collectstatic step on a fresh clone.
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # files come straight from their apps, without a collectstatic step
 
 # --- Logs and traces --------------------------------------------------------------------------------------
 

@@ -73,6 +73,13 @@ def test_a_secret_is_told_once(signed_in: SignIn, keeper: User) -> None:
     assert secret not in client.get("/api/keys/").content.decode()
 
 
+@pytest.mark.parametrize("field", ["owner", "team"])
+def test_a_name_with_a_nul_is_nobody_s(signed_in: SignIn, keeper: User, field: str) -> None:
+    refused = signed_in(keeper).post("/api/keys/", {"name": "laptop", field: "a\0"})
+
+    assert refused.status_code == 400
+
+
 def test_a_key_that_was_deleted_a_moment_ago_is_not_known() -> None:
     issued = keys.create(name="laptop")
     client = with_key(issued.plain)
