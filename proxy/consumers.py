@@ -150,7 +150,7 @@ class ApiConsumer(GatewayConsumer):
         asked = intake.read(
             data_of(body),
             inference=inference,
-            content_type=call.head.named.get(b"content-type", b""),
+            content_type=call.head.content_type,
             encoded=bool(call.head.named.get(b"content-encoding")),
         )
         call.model, call.stream = asked.model, asked.stream
