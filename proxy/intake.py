@@ -40,6 +40,7 @@ INFERENCE_PATHS = frozenset(
 # The same, but their bodies are forms with a file.
 FORM_PATHS = frozenset({b"/v1/audio/transcriptions", b"/v1/audio/translations"})
 MAX_MODEL_LENGTH = 300
+MODEL = "model"
 NOTHING_SAID = msgspec.Raw()
 
 
@@ -65,6 +66,7 @@ class Asked:
 NOTHING = Asked(model=None, stream=False)
 
 _decode = msgspec.json.Decoder(_Fields).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def is_inference(method: str, path: bytes) -> bool:
@@ -105,6 +107,18 @@ def read(body: bytes | mmap.mmap, *, inference: bool, content_type: bytes, encod
         stream_options=fields.stream_options,
         prompt=fields,
     )
+
+
+def names_another(body: bytes | mmap.mmap) -> bool:
+    """Whether a key of an object is `model` to servers that do not mind its case (those in Go), and not here.
+
+    False for a form.
+    """
+    try:
+        keys = _decode_keys(body)
+    except UNREADABLE:
+        return False
+    return any(key != MODEL and key.lower() == MODEL for key in keys)
 
 
 def _read_form(body: bytes | mmap.mmap, content_type: bytes) -> Asked:

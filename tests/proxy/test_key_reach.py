@@ -65,6 +65,23 @@ def test_a_body_that_hides_its_model_is_no_way_around(ask: Callable[..., httpx.R
     assert {packed.status_code, unnamed.status_code} == {403}
 
 
+@pytest.mark.parametrize("key", ["Model", "MODEL", "\\u004dodel"])
+@pytest.mark.usefixtures("two")
+def test_another_case_of_model_is_no_way_around(ask: Callable[..., httpx.Response], key: str) -> None:
+    """Servers in Go, such as Ollama, take it for the same key, and the last one counts."""
+    body = f'{{"model": "small-1", "{key}": "large-1", "messages": [{{"Model": "x"}}]}}'
+
+    assert ask(made(allowed_models=["small-*"]), content=body.encode()).status_code == 403
+    assert ask(made("bob"), content=body.encode()).status_code == 200
+
+
+@pytest.mark.usefixtures("two")
+def test_what_is_nested_may_be_called_anything(ask: Callable[..., httpx.Response]) -> None:
+    body = chat_body("small-1", tools=[{"function": {"parameters": {"properties": {"Model": {}}}}}])
+
+    assert ask(made(allowed_models=["small-*"]), json=body).status_code == 200
+
+
 def part(name: str, value: str, *, boundary: str = "B", before: str = "", after: str = "") -> str:
     return f'--{boundary}\r\n{before}Content-Disposition: form-data; name="{name}"{after}\r\n\r\n{value}\r\n'
 
