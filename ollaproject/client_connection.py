@@ -14,6 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ollaproject.exchange import Exchange
+from ollaproject.idle import Idling
 from ollaproject.known_heads import KnownHeads
 from ollaproject.no_request import MAX_HEAD_BYTES, MAX_HEADERS, HeadTooLargeError, refusal_of
 from ollaproject.request_scope import refuse_tunnel, scope_of
@@ -39,7 +40,7 @@ MAX_WAITING_BODY_BYTES = 64 * 1024
 MAX_PIPELINED = 16
 
 
-class ClientConnection(HttpToolsProtocol):
+class ClientConnection(Idling, HttpToolsProtocol):
     """One connection, whose requests are answered one after another."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -56,8 +57,6 @@ class ClientConnection(HttpToolsProtocol):
         self._between = True  # two requests: what comes next begins one
         self._deaf = False  # whatever still comes is dropped
         self._refusal = b""
-        self._idle_since = 0.0
-        self._idle_timer: asyncio.TimerHandle | None = None
 
     def _on_client_left(self, callback: Leaving) -> None:
         if self.running is not None:
@@ -215,6 +214,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def _start(self, exchange: Exchange) -> None:
         self.running = exchange
+        if exchange.more_body:
+            self._watch_client()
         task = self.loop.create_task(exchange.run(self.app))
         exchange.task = task
         self.tasks.add(task)
@@ -274,27 +275,3 @@ class ClientConnection(HttpToolsProtocol):
         self.outlet.flush()
         self._stop_timer()
         self._idle_timer = close_lingering(self.transport, self.loop)
-
-    # --- Idle connections ---
-
-    def _rest(self) -> None:
-        """From now on, a whole request head has to come within the keep-alive time."""
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._on_idle_timer)
-
-    def _on_idle_timer(self) -> None:
-        # The timer is not moved with every request: it fires too early, sees that, and sets itself again.
-        self._idle_timer = None
-        if self.running is not None:
-            return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._on_idle_timer)
-        else:
-            self.transport.close()
-
-    def _stop_timer(self) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None

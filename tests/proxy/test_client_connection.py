@@ -238,6 +238,27 @@ def test_who_reads_nothing_more_is_taken_for_gone(
         assert Served(*impatient).tally_of(1).failures == 0
 
 
+@pytest.mark.parametrize("path", [CHAT, "/livez"])
+def test_who_sends_no_more_of_a_request_is_not_waited_for(impatient: tuple[Gateway, int], path: str) -> None:
+    with raw_client(impatient[1]) as stopped:
+        stopped.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{".encode())
+
+        stopped.read_to_close()
+
+
+def test_who_sends_slowly_is(impatient: tuple[Gateway, int], upstream: FakeUpstream) -> None:
+    upstream.answer(PATH, answers.chat)
+    body = json.dumps({"model": "m1", "messages": [], "padding": " " * 20}).encode()
+    with raw_client(impatient[1]) as slow:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        slow.send(head.encode())
+        for byte in body:
+            slow.send(bytes([byte]))
+            time.sleep(4 / len(body))
+
+        assert slow.read_until(b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
 def test_who_reads_slowly_is_not(impatient: tuple[Gateway, int], upstream: FakeUpstream) -> None:
     with raw_client(impatient[1]) as slow:
         slow.post(stream=True)
