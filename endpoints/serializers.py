@@ -165,7 +165,7 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
             endpoint.full_clean()
         except ValidationError as mistakes:
             rest.refuse(mistakes, NAMES)
-        changes.save(endpoint)
+        changes.save(endpoint, with_mode="mode" in values)
         return Endpoint.objects.select_related("health").get(pk=endpoint.pk)
 
     def _stored_kind(self, endpoint: Endpoint) -> str:
