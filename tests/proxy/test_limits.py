@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,7 +17,7 @@ from proxy import key_secrets, key_table
 from proxy.auth import Caller
 from proxy.estimate import Estimate, estimate
 from proxy.key_table import Holder, KeyTable, Secret, Team
-from proxy.limiter import MANY_METERS, Limiter
+from proxy.limiter import Limiter
 from proxy.limits import Limits
 from proxy.revocations import Revocations
 from proxy.windows import SECONDS_PER_DAY, Spent
@@ -220,24 +219,6 @@ async def test_who_leaves_is_charged_for_what_came(
 
 
 # --- Addresses ---
-
-
-async def test_very_many_addresses_make_a_request_no_dearer() -> None:
-    """Whoever has a network of IPv6 has as many as they like."""
-    limiter = Limiter(per_address=100)
-    callers = (
-        Caller(address := f"2001:db8:0:{number:x}::1", address, peer_trusted=False) for number in count()
-    )
-
-    async def seconds(number: int) -> float:
-        began = time.process_time()
-        for caller in islice(callers, number):
-            (await limiter.enter(caller, Estimate())).close(0)
-        return time.process_time() - began
-
-    usual = await seconds(MANY_METERS) / MANY_METERS
-
-    assert await seconds(500) / 500 < 10 * usual
 
 
 def test_callers_without_a_key_are_limited_by_address(
