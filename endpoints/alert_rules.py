@@ -86,9 +86,10 @@ def retry_in(attempts: int, *, asked: float | None) -> float | None:
 
 
 def headline(events: Sequence[Event]) -> str:
-    """One line: what happened, or how much of what."""
+    """One line, which may stand in a header: what happened, or how much of what."""
     if len(events) == 1:
-        return events[0].text
+        text = "".join(one if one.isprintable() else " " for one in events[0].text)
+        return " ".join(text.split())
     counts = {kind: sum(event.kind == kind for event in events) for kind in COUNTED}
     return ", ".join(f"{count} {COUNTED[kind]}" for kind, count in counts.items() if count)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import smtplib
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from ollaproject.wire import clock
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from endpoints.alert_formats import Post
     from endpoints.alert_models import AlertChannel
     from endpoints.alert_rules import Event
 
@@ -55,9 +57,10 @@ def _post(channel: AlertChannel, events: Sequence[Event]) -> NotSent | None:
         return NotSent("it has no URL", final=True)
     base = settings.OLLA_PUBLIC_URL
     post = post_for(channel.kind, events, secret=channel.secret(), zone=channel.zone, base=base)
+    if not all(value.isascii() and value.isprintable() for value in post.headers.values()):
+        return NotSent("its secret holds what no header may: enter it again", final=True)
     try:
-        with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
-            answer = client.post(url, content=post.body, headers=post.headers)
+        answer = asyncio.run(_answer_to(post, url))
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         return NotSent(failure_in_words(error, TIMEOUT_SECONDS))
     if answer.is_success:
@@ -67,11 +70,21 @@ def _post(channel: AlertChannel, events: Sequence[Event]) -> NotSent | None:
     return NotSent(f"it answered {answer.status_code}", final=not passing, retry_after_seconds=wait)
 
 
+async def _answer_to(post: Post, url: str) -> httpx.Response:
+    """Its head, within one limit for all of it. Its body is of no interest, and may have no end."""
+    async with (
+        asyncio.timeout(TIMEOUT_SECONDS),
+        httpx.AsyncClient(timeout=None, follow_redirects=False) as client,  # noqa: S113 - the one above
+        client.stream("POST", url, content=post.body, headers=post.headers) as answer,
+    ):
+        return answer
+
+
 def _mail(channel: AlertChannel, events: Sequence[Event]) -> NotSent | None:
     if not settings.EMAIL_HOST:
         return NotSent("no mail server is set: OLLA_SMTP_URL", final=True)
     message = EmailMessage(
-        subject=" ".join(headline(events).split()),
+        subject=headline(events),
         body=as_text(events, channel.zone, settings.OLLA_PUBLIC_URL) + "\n",
         to=channel.recipients.split(),
         connection=get_connection(timeout=TIMEOUT_SECONDS),

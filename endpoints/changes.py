@@ -27,12 +27,17 @@ KEY_OF_FIELD: Final = {
 }
 
 
-def save(endpoint: Endpoint) -> tuple[str, ...]:
-    """Store `endpoint` and who changed what. Returns the differences, in words."""
+def save(endpoint: Endpoint, *, with_mode: bool = False) -> tuple[str, ...]:
+    """Store `endpoint` and who changed what. Returns the differences, in words.
+
+    Of one that is stored already, only what people set: what has happened to it since it was read, such as a
+    pause, stands, unless its mode is meant to be stored, too.
+    """
     with transaction.atomic():
         before = Endpoint.objects.filter(pk=endpoint.pk).first() if endpoint.pk else None
         found = differences(before, endpoint) if before else ()
-        endpoint.save()
+        kept = (*person_fields(), "encrypted_credential", "edited_at", *(["mode"] if with_mode else []))
+        endpoint.save(update_fields=kept if before else None)
         if before is None:
             record(endpoint, "added", (endpoint.shown_url,))
         elif found:

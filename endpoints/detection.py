@@ -13,6 +13,7 @@ from endpoints.model_lists import value_at
 from endpoints.probe import Checker
 from endpoints.profiles import profiles
 from endpoints.secrets import request_headers
+from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,5 +106,5 @@ def fits(mark: Mark, answer: Answer) -> bool:
 def _document(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from endpoints.choices import Status
 from endpoints.model_lists import value_at
+from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,7 +54,7 @@ def read_health_body(raw: bytes, body: HealthBody) -> tuple[Status, str]:
     """What the JSON of a 2xx health answer says, by the profile's words. Anything else says nothing more."""
     try:
         document = json.loads(raw)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         document = None
     if not isinstance(document, dict):
         return Status.HEALTHY, ""
@@ -73,7 +74,7 @@ def is_loading(raw: bytes, body: HealthBody) -> bool:
     """Whether an answer whose status says failure only means that the model is not there yet."""
     try:
         document = json.loads(raw)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return False
     return _word(document, body.loading_key) in body.loading
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from endpoints.errors import DiscoveryError
 from endpoints.findings import FoundModel
 from endpoints.profiles.schema import ModelList
+from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,7 +125,7 @@ def value_at(document: Any, key: str) -> Any:
 def _document(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         raise DiscoveryError("the answer is not JSON") from None
 
 

@@ -25,7 +25,7 @@ ALERTS_KEPT = timedelta(days=90)
 def prune(at: datetime) -> int:
     """Delete the checks and summaries that are too old at `at`. Returns how many there were."""
     checks = HealthCheck.objects.filter(at__lt=at - timedelta(hours=settings.OLLA_CHECK_HISTORY_HOURS))
-    total = _delete(checks.order_by("at"))
+    total = delete_in_batches(checks.order_by("at"))
     forget_replies(at)
     days = {
         Span.MINUTE: settings.OLLA_MINUTE_HISTORY_DAYS,
@@ -34,8 +34,8 @@ def prune(at: datetime) -> int:
     }
     for span, kept in days.items():
         old = CheckSummary.objects.filter(span=span, begins_at__lt=at - timedelta(days=kept))
-        total += _delete(old.order_by("begins_at"))
-    total += _delete(AlertDelivery.objects.filter(at__lt=at - ALERTS_KEPT).order_by("at"))
+        total += delete_in_batches(old.order_by("begins_at"))
+    total += delete_in_batches(AlertDelivery.objects.filter(at__lt=at - ALERTS_KEPT).order_by("at"))
     if total:
         logger.info("Deleted %s checks and summaries that were too old to keep.", total)
     return total
@@ -49,7 +49,8 @@ def forget_replies(at: datetime) -> None:
         HealthCheck.objects.filter(pk__in=batch).update(reply="")
 
 
-def _delete(rows: QuerySet[Any]) -> int:
+def delete_in_batches(rows: QuerySet[Any]) -> int:
+    """Delete these rows, the first ones first. Returns how many there were, with what went with them."""
     total = 0
     while batch := list(rows.values_list("pk", flat=True)[:BATCH_ROWS]):
         total += rows.model._default_manager.filter(pk__in=batch).delete()[0]

@@ -8,6 +8,7 @@ due again one interval later. What stays down is put off by endpoints.health.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -62,11 +63,14 @@ def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]
 def following(due: datetime, *, interval: float, at: datetime) -> datetime:
     """When the check after the one at `due` is due.
 
-    One interval later, unless that has passed already: then the plan starts anew from `at`, so that a long
-    pause is not made up for by a storm of checks.
+    One interval later, unless that has passed already: then the plan starts anew somewhere within the
+    interval that begins `at`. So a long pause is not made up for by a storm of checks, nor are all endpoints,
+    which are overdue together then, checked together ever after.
     """
     anchored = due + timedelta(seconds=interval)
-    return anchored if anchored > at else at + timedelta(seconds=interval)
+    if anchored > at:
+        return anchored
+    return at + timedelta(seconds=random.uniform(min(LOOKAHEAD_SECONDS, interval), interval))  # noqa: S311
 
 
 def check_anew(endpoint: Endpoint) -> None:

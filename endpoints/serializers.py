@@ -173,7 +173,7 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
             endpoint.full_clean()
         except ValidationError as mistakes:
             rest.refuse(mistakes, NAMES)
-        changes.save(endpoint)
+        changes.save(endpoint, with_mode="mode" in values)
         return Endpoint.objects.select_related("health").get(pk=endpoint.pk)
 
     def _detect_type(self, endpoint: Endpoint) -> None:

@@ -7,6 +7,7 @@ many look.
 from __future__ import annotations
 
 import secrets
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -84,14 +85,18 @@ def together(flips: Iterable[tuple[int, Flip]]) -> list[Flip]:
     return found
 
 
+_reading = threading.Lock()
+
+
 def current(page: StatusPage) -> Shown:
-    """What there is to show, at most FRESH_SECONDS old."""
+    """What there is to show, at most FRESH_SECONDS old. Of many who want it at once, one reads it."""
     key = f"status-page:{page.shows_models}"
-    shown: Shown | None = cache.get(key)
-    if shown is None:
-        shown = read(page, now())
-        cache.set(key, shown, FRESH_SECONDS)
-    return shown
+    with _reading:
+        shown: Shown | None = cache.get(key)
+        if shown is None:
+            shown = read(page, now())
+            cache.set(key, shown, FRESH_SECONDS)
+        return shown
 
 
 def read(page: StatusPage, at: datetime) -> Shown:

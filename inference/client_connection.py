@@ -10,13 +10,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ollaproject.request_scope import refuse_tunnel
 from ollaproject.wire.declined_upgrade import asks_for_another, plain_head
+from ollaproject.wire.lingering import close_lingering
 
 if TYPE_CHECKING:
     import asyncio
-
-LINGER_SECONDS = 2.0
-"""After a last answer that came before the end of its request, the rest is read and dropped for so long: to
-close at once would reset the connection, and the client might lose the answer."""
 
 
 class ClientConnection(HttpToolsProtocol):
@@ -66,7 +63,6 @@ class ClientConnection(HttpToolsProtocol):
         """From now on nothing is said or heard any more."""
         self.is_lingering = True
         self.flow.resume_reading()
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
 class _Patient:
@@ -84,7 +80,7 @@ class _Patient:
         if self.is_closing() or connection is None or not connection.has_answered_early:
             self._transport.close()
         else:
-            self._transport.write_eof()
+            close_lingering(self._transport, connection.loop)
             connection.linger()
 
     def is_closing(self) -> bool:

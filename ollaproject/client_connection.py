@@ -14,11 +14,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ollaproject.exchange import Exchange
+from ollaproject.idle import Idling
 from ollaproject.known_heads import KnownHeads
 from ollaproject.no_request import MAX_HEAD_BYTES, MAX_HEADERS, HeadTooLargeError, refusal_of
 from ollaproject.request_scope import refuse_tunnel, scope_of
+from ollaproject.slow_reader import SlowReader
 from ollaproject.wire.asgi import CLIENT_LEFT, FULL_START, SAME_HEAD, TAKE_BODY
 from ollaproject.wire.declined_upgrade import asks_for_another, plain_head
+from ollaproject.wire.lingering import close_lingering
 from ollaproject.wire.outlet import Outlet, Turn
 from ollaproject.wire.request_target import in_origin_form
 
@@ -35,18 +38,16 @@ if TYPE_CHECKING:
 MAX_WAITING_BODY_BYTES = 64 * 1024
 # So many requests may be sent before the first is answered. While we read, we see a client leave.
 MAX_PIPELINED = 16
-# After an answer that came before the end of its request, the rest is read and dropped for so long: to close
-# at once would reset the connection, and the client might lose the answer.
-LINGER_SECONDS = 2.0
 
 
-class ClientConnection(HttpToolsProtocol):
+class ClientConnection(Idling, HttpToolsProtocol):
     """One connection, whose requests are answered one after another."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.turn = Turn.of(self.loop)
         self.outlet: Outlet
+        self.reader: SlowReader
         self.running: Exchange | None = None
         self._latest: Exchange | None = None  # the one whose body may still be on its way
         self._sent_ahead: deque[Exchange] = deque()
@@ -56,8 +57,6 @@ class ClientConnection(HttpToolsProtocol):
         self._between = True  # two requests: what comes next begins one
         self._deaf = False  # whatever still comes is dropped
         self._refusal = b""
-        self._idle_since = 0.0
-        self._idle_timer: asyncio.TimerHandle | None = None
 
     def _on_client_left(self, callback: Leaving) -> None:
         if self.running is not None:
@@ -71,6 +70,7 @@ class ClientConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.outlet = Outlet(self.turn, transport)
+        self.reader = SlowReader(transport, self.loop, self.timeout_keep_alive)
         self._rest()
 
     def data_received(self, data: bytes) -> None:
@@ -114,7 +114,7 @@ class ClientConnection(HttpToolsProtocol):
         if self.running is not None:
             self.running.client_left()
         self._sent_ahead.clear()
-        self.flow.resume_writing()
+        self.resume_writing()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -129,6 +129,14 @@ class ClientConnection(HttpToolsProtocol):
             self.close()
         else:
             self._latest.keep_alive = False
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.reader.falls_behind()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.reader.catches_up()
 
     # --- httptools: what the parser has found ---
 
@@ -206,6 +214,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def _start(self, exchange: Exchange) -> None:
         self.running = exchange
+        if exchange.more_body:
+            self._watch_client()
         task = self.loop.create_task(exchange.run(self.app))
         exchange.task = task
         self.tasks.add(task)
@@ -263,30 +273,5 @@ class ClientConnection(HttpToolsProtocol):
         self._deaf = True
         self.flow.resume_reading()
         self.outlet.flush()
-        self.transport.write_eof()
         self._stop_timer()
-        self._idle_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
-
-    # --- Idle connections ---
-
-    def _rest(self) -> None:
-        """From now on, a whole request head has to come within the keep-alive time."""
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._on_idle_timer)
-
-    def _on_idle_timer(self) -> None:
-        # The timer is not moved with every request: it fires too early, sees that, and sets itself again.
-        self._idle_timer = None
-        if self.running is not None:
-            return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._on_idle_timer)
-        else:
-            self.transport.close()
-
-    def _stop_timer(self) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
+        self._idle_timer = close_lingering(self.transport, self.loop)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ollaproject.wire.asgi import HEADER_LINES, WHOLE_BODY
 from ollaproject.wire.header_lines import STREAM, joined
+from ollaproject.wire.status_lines import STATUS_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,24 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FIRST_STATUS, LAST_STATUS = 100, 599
 BODILESS_STATUSES = frozenset({204, 304})
 # A smaller body is copied behind the head, so that both go out in one piece.
 MAX_JOINED_BYTES = 64 * 1024
 LENGTH_NAME = b"\r\ncontent-length: "
 CONNECTION = b"\r\nconnection: "
 CLOSE = re.compile(CONNECTION + rb"[^\r]*close")
-
-
-def _status_line(status: int) -> bytes:
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}".encode()
-
-
-STATUS_LINES = {status: _status_line(status) for status in range(FIRST_STATUS, LAST_STATUS + 1)}
 
 
 class Framing(Enum):
@@ -66,6 +55,7 @@ class Exchange:
         "_connection",
         "_framing",
         "_has_news",
+        "_heard",
         "_on_client_left",
         "_pieces",
         "_remaining",
@@ -91,6 +81,7 @@ class Exchange:
         self._connection = connection
         self._pieces: list[bytes] = []
         self._has_news = False  # for `receive`
+        self._heard = True  # something has come since `is_stalled` was asked last
         self._waiter: asyncio.Future[None] | None = None
         self._on_client_left: Leaving | None = None
         self._start: Message | None = None  # kept until there is something of the body
@@ -104,6 +95,7 @@ class Exchange:
         if not self.complete:
             self._pieces.append(body)
             self.waiting_bytes += len(body)
+            self._heard = True
             self._tell()
 
     def received_all(self) -> None:
@@ -142,6 +134,11 @@ class Exchange:
     def begun(self) -> bool:
         """Whether anything of the answer has been written."""
         return self._framing is not None
+
+    def is_stalled(self) -> bool:
+        """Whether nothing more of the request has come since this was asked last, and it is waited for."""
+        heard, self._heard = self._heard, False
+        return self.more_body and not heard and self._waiter is not None and not self._waiter.done()
 
     # --- The application ---
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ollaproject.exchange import STATUS_LINES
 from ollaproject.wire.asgi import JSON, encode_json
 from ollaproject.wire.openai_errors import ApiError
+from ollaproject.wire.status_lines import STATUS_LINES
 
 if TYPE_CHECKING:
     import httptools

@@ -154,6 +154,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "ollaproject.static.StaticFilesMiddleware",
     "csp.middleware.CSPMiddleware",
+    "ollaproject.no_nul.NoNulMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -208,12 +209,13 @@ else:
 
 CELERY_BROKER_URL = REDIS_URL or "filesystem://localhost"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 5}
 if not REDIS_URL:
     CELERY_BROKER_TRANSPORT = "ollaproject.broker:Transport"
     _broker = OLLA_HOME / "broker"
     for _folder in ("queue", "control", "processed"):
         (_broker / _folder).mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_broker / "queue"),
         "data_folder_out": str(_broker / "queue"),  # producers and the worker share one folder
         "control_folder": str(_broker / "control"),
@@ -289,8 +291,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = OLLA_HOME / "static"
 STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns when it is missing
-# Files are served straight from their apps: no collectstatic step on a fresh clone.
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # files come straight from their apps, without a collectstatic step
 
 # --- Logs and traces --------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ollaproject.wire import roles
+from ollaproject.wire import rest, roles
 from proxy import keys, usage_csv, usage_question, usage_report
 from proxy.api_shapes import (
     IssuedSerializer,
@@ -95,7 +95,7 @@ class KeyViewSet(KeyViews):
             raise PermissionDenied(keys.NOT_THEIRS)
 
     @extend_schema(request=RotateSerializer, responses=IssuedSerializer)
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], permission_classes=[rest.ChangePermissions])
     def rotate(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Give it another secret, which is in this answer and in no other."""
         asked = RotateSerializer(data=request.data)
@@ -108,7 +108,7 @@ class KeyViewSet(KeyViews):
         return Response(body, headers={"Cache-Control": "no-store"})
 
     @extend_schema(request=None, responses=KeySerializer)
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], permission_classes=[rest.ChangePermissions])
     def revoke(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Close it for good, everywhere within a second."""
         keys.revoke(key=self.get_object())

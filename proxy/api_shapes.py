@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from proxy.usage_report import Used
 
 
+class ByName(serializers.SlugRelatedField[Any]):
+    """Somebody or something by its name."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if "\0" in str(data):  # PostgreSQL fails at the question
+            self.fail("does_not_exist", slug_name=self.slug_field, value=data)
+        return super().to_internal_value(data)
+
+
 class KeySerializer(rest.StrictSerializer, serializers.ModelSerializer[ApiKey]):
     """A key: whose it is, what it may and what it may use."""
 
-    owner = serializers.SlugRelatedField(
-        slug_field="username", queryset=User.objects.all(), required=False, allow_null=True
-    )
-    team = serializers.SlugRelatedField(
+    owner = ByName(slug_field="username", queryset=User.objects.all(), required=False, allow_null=True)
+    team = ByName(
         slug_field="name", queryset=Group.objects.filter(roles.are_teams()), required=False, allow_null=True
     )
     state = serializers.SerializerMethodField()

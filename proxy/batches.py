@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ollaproject.wire.asgi import JSON
+from ollaproject.wire.unreadable import UNREADABLE
 from proxy import errors
 from proxy.beside import done
-from proxy.errors import BrokenAnswerError, UpstreamError
-from proxy.failover import settle
+from proxy.errors import BrokenAnswerError
+from proxy.failover import gathered
 from proxy.headers import to_client
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def joined(parts: Sequence[Part], bodies: Sequence[bytes]) -> bytes:
     for part, body in zip(parts, bodies, strict=True):
         try:
             answer = _decode_answer(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BrokenAnswerError("answered with something that is no list of embeddings") from error
         if sorted(row.index for row in answer.data) != list(range(part.size)):
             raise BrokenAnswerError(f"was asked for {part.size} embeddings and sent others")
@@ -120,15 +121,4 @@ async def answer(call: Call, parts: Sequence[Part], ask: Callable[[bytes], Await
 
 async def _whole(ask: Callable[[bytes], Awaitable[Begun]], body: bytes) -> tuple[Begun, bytes]:
     begun = await ask(body)
-    try:
-        found = begun.body if begun.body is not None else await begun.answer.gather()
-        settle(begun, len(found))
-    except UpstreamError as error:
-        begun.running.failed(reason=str(error), broken=True)
-        told = [f"{begun.answer.target.name} {error}"]
-        raise errors.all_failed(told, timed_out=False) from error
-    else:
-        return begun, found
-    finally:
-        begun.running.abandoned()
-        begun.answer.close()
+    return begun, await gathered(begun)

@@ -151,11 +151,11 @@ class ApiConsumer(GatewayConsumer):
         asked = intake.read(
             data_of(body),
             inference=inference,
-            content_type=call.head.named.get(b"content-type", b""),
+            content_type=call.head.content_type,
             encoded=bool(call.head.named.get(b"content-encoding")),
         )
         call.model, call.stream = asked.model, asked.stream
-        endpoints = _allowed_endpoints(call, asked)
+        endpoints = _allowed_endpoints(call, asked, body)
         body = await self._within_limits(call, place, body, inference=inference)
         call.translation = translation_for(call.method, place.path, body, self.gateway.spool)
         if inference:
@@ -243,7 +243,7 @@ def asker_of(call: Call, asked: Asked) -> Asker:
     return Asker(call.headers, address, asked.model or "", asked.prompt)
 
 
-def _allowed_endpoints(call: Call, asked: Asked) -> Names | None:
+def _allowed_endpoints(call: Call, asked: Asked, body: Body) -> Names | None:
     """The endpoints that the caller's key may use, None for all. Raises ApiError 403 for its models."""
     holder = call.holder
     if holder is None:
@@ -252,4 +252,6 @@ def _allowed_endpoints(call: Call, asked: Asked) -> Names | None:
         unread = asked.model is None and call.method not in HARMLESS_METHODS
         if unread or (asked.model is not None and not holder.models.admit(asked.model)):
             raise errors.model_not_allowed(holder.name, asked.model)
+        if asked.model is not None and intake.names_another(data_of(body)):
+            raise errors.model_not_allowed(holder.name, None)
     return holder.endpoints or None

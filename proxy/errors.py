@@ -142,8 +142,8 @@ def address_not_allowed(name: str, address: str) -> ApiError:
 def model_not_allowed(name: str, model: str | None) -> ApiError:
     if model is None:
         message = (
-            f"The API key {name!r} may use certain models only, and this request names none that the gateway "
-            "can read. Name one, and do not compress the body."
+            f"The API key {name!r} may use certain models only, and this request names none that all servers "
+            "would read alike. Name one, once, and do not compress the body."
         )
     else:
         message = f"The API key {name!r} may not use the model {model!r}. /v1/models lists what it may use."

@@ -140,3 +140,19 @@ def settle(begun: Begun, bytes_out: int = 0) -> None:
         begun.running.failed(bytes_out, reason=f"answered {begun.answer.status}", broken=False)
     else:
         begun.running.succeeded(bytes_out)
+
+
+async def gathered(begun: Begun) -> bytes:
+    """All of an answer's body, for who makes another of it. Raises ApiError 502 when the endpoint fails."""
+    try:
+        body = begun.body if begun.body is not None else await begun.answer.gather()
+        settle(begun, len(body))
+    except UpstreamError as error:
+        begun.running.failed(reason=str(error), broken=True)
+        told = [f"{begun.answer.target.name} {error}"]
+        raise errors.all_failed(told, timed_out=False) from error
+    else:
+        return body
+    finally:
+        begun.running.abandoned()
+        begun.answer.close()

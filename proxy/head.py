@@ -67,6 +67,12 @@ class Head:
         return hosts[0].decode("latin-1") if len(hosts) == 1 else None
 
     @cached_property
+    def content_type(self) -> bytes:
+        """Empty when it names none, or several: servers differ in which of them counts."""
+        types = [value for name, value in self._pairs if name == b"content-type"]
+        return types[0] if len(types) == 1 else b""
+
+    @cached_property
     def sent_keys(self) -> tuple[bytes, ...]:
         return tuple(headers.sent_keys(self._pairs))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ollaproject.wire.unreadable import UNREADABLE
 from proxy import errors, multipart
 from proxy.prefix import Prompt
 
@@ -39,6 +40,7 @@ INFERENCE_PATHS = frozenset(
 # The same, but their bodies are forms with a file.
 FORM_PATHS = frozenset({b"/v1/audio/transcriptions", b"/v1/audio/translations"})
 MAX_MODEL_LENGTH = 300
+MODEL = "model"
 NOTHING_SAID = msgspec.Raw()
 
 
@@ -64,6 +66,7 @@ class Asked:
 NOTHING = Asked(model=None, stream=False)
 
 _decode = msgspec.json.Decoder(_Fields).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def is_inference(method: str, path: bytes) -> bool:
@@ -89,7 +92,7 @@ def read(body: bytes | mmap.mmap, *, inference: bool, content_type: bytes, encod
         return NOTHING
     try:
         fields = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         if not inference:
             return NOTHING
         raise errors.invalid_json(_problem(body, error)) from None
@@ -106,6 +109,18 @@ def read(body: bytes | mmap.mmap, *, inference: bool, content_type: bytes, encod
     )
 
 
+def names_another(body: bytes | mmap.mmap) -> bool:
+    """Whether a key of an object is `model` to servers that do not mind its case (those in Go), and not here.
+
+    False for a form.
+    """
+    try:
+        keys = _decode_keys(body)
+    except UNREADABLE:
+        return False
+    return any(key != MODEL and key.lower() == MODEL for key in keys)
+
+
 def _read_form(body: bytes | mmap.mmap, content_type: bytes) -> Asked:
     fields = multipart.fields(body, content_type)
     model, stream = fields.get(b"model"), fields.get(b"stream")
@@ -120,6 +135,8 @@ def _problem(body: bytes | mmap.mmap, error: Exception) -> str:
     """Without the parser's quotations of the body: what a client wrote does not travel into logs."""
     if not body:
         return "is empty"
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
     if isinstance(error, msgspec.ValidationError):
         return "is not a JSON object"
     return "is not valid JSON"

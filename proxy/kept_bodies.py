@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from endpoints.retention import delete_in_batches
 from ollaproject.sealed import SealBroken, seal, unseal
 from ollaproject.wire import clock, roles
 from proxy.models import ApiKey, KeptBody
@@ -92,4 +93,4 @@ def may_read(row: RequestRecord, reader: roles.Person) -> bool:
 
 def prune() -> None:
     """Delete what has expired."""
-    KeptBody.objects.filter(expires_at__lte=clock.now()).delete()
+    delete_in_batches(KeptBody.objects.filter(expires_at__lte=clock.now()).order_by("expires_at"))

@@ -116,14 +116,18 @@ class Ledger:
                 return
 
     def _write_all(self) -> None:
+        most = BATCH_ROWS
         while self._waiting:
-            batch = list(islice(self._waiting, BATCH_ROWS))
+            batch = list(islice(self._waiting, most))
             reached: list[BudgetReached] = []
             try:
                 reached = self._store(batch)
             except UNWRITABLE as error:
-                self._lost += len(batch)
-                logger.error("%s rows of the request history cannot be stored: %s", len(batch), error)
+                if len(batch) > 1:
+                    most = len(batch) // 2  # until the row at fault is alone
+                    continue
+                self._lost += 1
+                logger.error("A row of the request history cannot be stored: %s", error)
             except (DatabaseError, InterfaceError) as error:
                 connection.close()
                 if self._connected:  # from the time before: the database may be there all the same
@@ -131,6 +135,8 @@ class Ledger:
                     continue
                 self._note_failure(error)
                 return
+            else:
+                most = min(2 * most, BATCH_ROWS)
             self._connected = True
             budget_notices.announce(reached)
             for _ in batch:

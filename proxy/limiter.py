@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from proxy.headers import Pair
     from proxy.shared_limits import Answer, SharedLimits, Ticket
 
-# Of addresses, anyone may have any number.
-MAX_METERS = 20_000
+# Of addresses, anyone may have any number: from so many on, those that rest are let go.
+MANY_METERS = 20_000
 # What limits.lua tells by its number, from 1 on.
 KINDS_OF_SCRIPT = (CONCURRENT, REQUESTS, TOKENS, DAY, MONTH)
 
@@ -73,6 +73,7 @@ class Limiter:
         self.shared = shared
         self.refused = 0
         self._meters: dict[str, Meter] = {}
+        self._swept_at = MANY_METERS
         self._per_address = Limits(requests_per_minute=per_address or None)
         self._everyone = Subject(
             "everyone", "All callers without a key", Limits(requests_per_minute=for_all or None)
@@ -102,8 +103,10 @@ class Limiter:
     def meter(self, subject: Subject) -> Meter:
         meter = self._meters.get(subject.name)
         if meter is None:
-            if len(self._meters) >= MAX_METERS:
+            if len(self._meters) >= self._swept_at:
                 self._meters = {name: each for name, each in self._meters.items() if not each.idle}
+                # While few of them rest, to look at all again for each newcomer would hold up everybody.
+                self._swept_at = max(MANY_METERS, 2 * len(self._meters))
             meter = self._meters[subject.name] = Meter()
         if not meter.budget.seeded and subject.limits.has_budget:
             meter.budget.seed(time.time(), keys().spent.get(subject.name))

@@ -14,7 +14,7 @@ from ollaproject.wire.anthropic.stream import MessageStream
 from ollaproject.wire.asgi import JSON, encode_json
 from proxy.beside import done
 from proxy.bodies import whole
-from proxy.failover import settle
+from proxy.failover import gathered
 from proxy.translation import FIRST_ERROR_STATUS, Translation
 from proxy.usage import Tap, first_tokens_in
 
@@ -122,12 +122,7 @@ class Counting(Messages):
             call.own_headers.append(EXACT)
             await super().relay(call, begun)
             return
-        try:
-            body = begun.body if begun.body is not None else await begun.answer.gather()
-            settle(begun)
-        finally:
-            begun.running.abandoned()
-            begun.answer.close()
+        body = await gathered(begun)
         exact = counting.counted(body) if status < FIRST_ERROR_STATUS else None
         call.own_headers.append(ESTIMATED if exact is None else EXACT)
         if exact is None:

@@ -12,6 +12,7 @@ from zlib import crc32
 import msgspec
 
 from endpoints.warmth import KEY_SHIFT
+from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ def _pieces(field: msgspec.Raw) -> list[msgspec.Raw]:
         return [field]
     try:
         return _split(view)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return [field]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from kombu.exceptions import OperationalError
 from endpoints.snapshot import snapshot
 
 BROKER_TIMEOUT_SECONDS = 2
+BROKER_TIMEOUTS = dict.fromkeys(("socket_connect_timeout", "socket_timeout"), BROKER_TIMEOUT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,10 @@ class Readiness:
 
 
 async def check() -> Readiness:
-    database, broker = await database_sync_to_async(lambda: (ask_database(), ask_broker()))()
+    # The broker is not asked in the thread that has the database: everybody's questions stand in line there.
+    database, broker = await asyncio.gather(
+        database_sync_to_async(ask_database)(), asyncio.to_thread(ask_broker)
+    )
     return Readiness(database=database, broker=broker, endpoints=_endpoints())
 
 
@@ -47,7 +52,7 @@ def ask_broker() -> str:
     if settings.CELERY_BROKER_URL.startswith("filesystem:"):
         folder = settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"]
         return "ok" if os.access(folder, os.W_OK) else f"The broker's folder {folder} cannot be written."
-    broker = Connection(settings.CELERY_BROKER_URL, connect_timeout=BROKER_TIMEOUT_SECONDS)
+    broker = Connection(settings.CELERY_BROKER_URL, transport_options=BROKER_TIMEOUTS)
     try:
         with broker:
             broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)

@@ -7,7 +7,7 @@ filter has an index with the time in it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -165,6 +165,6 @@ def read_key(text: str) -> tuple[datetime, int] | None:
     moment, _, number = text.rpartition("_")
     try:
         at = datetime.fromisoformat(moment)
-        return (at, int(number)) if at.tzinfo else None
-    except ValueError:
+        return (at.astimezone(UTC), int(number)) if at.tzinfo else None
+    except (ValueError, OverflowError):
         return None

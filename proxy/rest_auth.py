@@ -54,7 +54,9 @@ class KeyAuthentication(BaseAuthentication):
         caller = _guard().identify({"client": (request.META["REMOTE_ADDR"], 0), "headers": headers}, holder)
         if not holder.networks.admit(caller.address):
             raise AuthenticationFailed(f"The key {holder.name} may not be used from {caller.address}.")
-        key = ApiKey.objects.select_related("owner").get(pk=holder.id)
+        key = ApiKey.objects.select_related("owner").filter(pk=holder.id).first()
+        if key is None:  # deleted, and this process has not heard of it yet
+            raise AuthenticationFailed(UNKNOWN)
         return key.owner or AnonymousUser(), KeyAuth(holder, key.rest_api and key.owner is not None)
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002

@@ -111,8 +111,10 @@ class SharedCounts:
         self._present = present
         self._id = uuid.uuid4().hex
         self._started_at = clock.now()
-        self._lock = threading.Lock()  # never held on the way of a request
+        self._lock = threading.Lock()  # for a moment: the event loop takes it, too
+        self._writing = threading.Lock()  # for as long as the database takes, so by threads alone
         self._unsent = Counts()
+        self._being_sent = Counts()
         self._now = Present()
         self._handed_in: Counts | None = None  # what all had handed in, when the database was last asked
         self._due = threading.Event()
@@ -210,20 +212,22 @@ class SharedCounts:
 
     def _write(self) -> Counts:
         """Hand in what was counted. Gives what all have handed in until now."""
-        with self._lock:
-            unsent, now = self._unsent, self._now
-            has_news = unsent != Counts(since=unsent.since)
-            with transaction.atomic():
-                total = _stored(lock=has_news)
-                if has_news:
-                    add(total, unsent)
-                    TrafficTotal.objects.update_or_create(
-                        pk=TrafficTotal.SINGLETON, defaults={"counts": _encode(total).decode()}
-                    )
-                self._tell_of_us(now)
-            self._unsent = Counts()
-            self._handed_in = total
-            self._failing = False
+        with self._writing:
+            with self._lock:
+                newly, now = self._unsent, self._now
+                self._unsent, self._being_sent = Counts(), newly
+            try:
+                with transaction.atomic():
+                    total = _add_to_stored(newly)
+                    self._tell_of_us(now)
+            except BaseException:
+                with self._lock:
+                    add(self._unsent, newly)
+                    self._being_sent = Counts()
+                raise
+            with self._lock:
+                self._handed_in, self._being_sent = total, Counts()
+        self._failing = False
         return total
 
     def _tell_of_us(self, now: Present) -> None:
@@ -247,8 +251,8 @@ class SharedCounts:
     def _without_database(self) -> Traffic:
         counts = Counts()
         with self._lock:
-            add(counts, self._handed_in or Counts())
-            add(counts, self._unsent)
+            for each in (self._handed_in or Counts(), self._being_sent, self._unsent):
+                add(counts, each)
             now = self._now
         return Traffic(counts, **asdict(now), started_at=self._started_at, processes=1)
 
@@ -277,7 +281,20 @@ def _together(processes: list[WebProcess]) -> Present:
     )
 
 
-def _stored(*, lock: bool) -> Counts:
-    rows = TrafficTotal.objects.select_for_update() if lock else TrafficTotal.objects
-    text = rows.filter(pk=TrafficTotal.SINGLETON).values_list("counts", flat=True).first()
+def _add_to_stored(newly: Counts) -> Counts:
+    """Within a transaction. Gives the sum."""
+    rows = TrafficTotal.objects.filter(pk=TrafficTotal.SINGLETON).values_list("counts", flat=True)
+    if newly == Counts(since=newly.since):
+        return _counts_in(rows.first())
+    if (text := rows.select_for_update().first()) is None:
+        # Another process may be about to make the row as well: this waits for it, and goes on from there.
+        TrafficTotal.objects.bulk_create([TrafficTotal(counts="")], ignore_conflicts=True)
+        text = rows.select_for_update().first()
+    total = _counts_in(text)
+    add(total, newly)
+    rows.update(counts=_encode(total).decode())
+    return total
+
+
+def _counts_in(text: str | None) -> Counts:
     return _decode(text) if text else Counts()

@@ -8,6 +8,7 @@ from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
+from endpoints.retention import delete_in_batches
 from ollaproject.wire import clock
 from proxy import kept_bodies
 from proxy.models import RequestRecord
@@ -17,7 +18,7 @@ from proxy.models import RequestRecord
 def prune_requests() -> None:
     """Delete the rows of requests that are older than OLLA_REQUEST_HISTORY_DAYS, and kept bodies in time."""
     oldest = clock.now() - timedelta(days=settings.OLLA_REQUEST_HISTORY_DAYS)
-    RequestRecord.objects.filter(at__lt=oldest).delete()
+    delete_in_batches(RequestRecord.objects.filter(at__lt=oldest).order_by("at"))
     kept_bodies.prune()
 
 

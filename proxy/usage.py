@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ollaproject.wire.unreadable import UNREADABLE
 from proxy.bodies import Edit, data_of, edited
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ PATHS_TO_ASK = frozenset({b"/v1/chat/completions", b"/v1/completions"})
 TAIL_BYTES = 4096
 # An event is held back until it is whole, to see whether it is the one to take out; a longer one is not.
 MAX_HELD_BYTES = 64 * 1024
+# Who says more has not counted. Sums of these fit into what databases and Redis add up.
+MAX_TOKENS = 2**31 - 1
 
 KEY = b'"usage"'
 USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
@@ -121,7 +124,7 @@ def _shown(event: bytes) -> bytes:
         return event
     try:
         chunk = _decode_chunk(data.strip())
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return event
     if chunk.choices == [] and chunk.usage is not None:
         return b""
@@ -165,7 +168,7 @@ def _of_whole(answer: bytes) -> _Said | None:
     """The usage of an answer that is one JSON object: found in a third of the time."""
     try:
         return _decode_answer(answer).usage
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -182,7 +185,7 @@ def _tokens_at(text: bytes, place: int) -> Tokens | None:
             return _tokens(_decode_said(flat))
         said, _ = _json.raw_decode(text[place:].decode("utf-8", "replace"))
         return _tokens(msgspec.convert(said, _Said))
-    except ValueError:  # msgspec's errors are some too
+    except UNREADABLE:
         return None
 
 
@@ -204,4 +207,4 @@ def _cached(details: object) -> int | None:
 
 
 def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from ollaproject.wire.chat import TranslationError
+from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from ollaproject.wire.chat import Call, Message
@@ -150,5 +151,5 @@ def new_call_id() -> str:
 def is_json_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except UNREADABLE:
         return False

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from ollaproject.wire.unreadable import UNREADABLE
+
 Json = dict[str, Any]
 
 
@@ -130,7 +132,7 @@ def chunk_of(payload: Json) -> Completion:
 def _read(body: bytes) -> Completion:
     try:
         return _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise TranslationError("answered with something that is no chat completion") from error
 
 

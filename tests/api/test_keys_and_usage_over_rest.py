@@ -73,6 +73,34 @@ def test_a_secret_is_told_once(signed_in: SignIn, keeper: User) -> None:
     assert secret not in client.get("/api/keys/").content.decode()
 
 
+@pytest.mark.parametrize("what", ["rotate", "revoke"])
+def test_who_may_only_add_keys_touches_no_other_and_who_may_change_them_does(
+    signed_in: SignIn, operator: User, what: str
+) -> None:
+    """As in the admin: another secret of a key is a way to use it."""
+    url = f"/api/keys/{keys.create(name='laptop').key.pk}/{what}/"
+    asked = {"grace_hours": 1} if what == "rotate" else {}
+
+    assert signed_in(permit(operator, "add_apikey", "view_apikey")).post(url, asked).status_code == 403
+    operator.user_permissions.remove(Permission.objects.get(codename="add_apikey"))
+    assert signed_in(permit(operator, "change_apikey")).post(url, asked).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["owner", "team"])
+def test_a_name_with_a_nul_is_nobody_s(signed_in: SignIn, keeper: User, field: str) -> None:
+    refused = signed_in(keeper).post("/api/keys/", {"name": "laptop", field: "a\0"})
+
+    assert refused.status_code == 400
+
+
+def test_a_key_that_was_deleted_a_moment_ago_is_not_known() -> None:
+    issued = keys.create(name="laptop")
+    client = with_key(issued.plain)
+    ApiKey.objects.all().delete()  # this process has not heard of it yet
+
+    assert client.get("/api/me/").status_code == 401
+
+
 def test_rotating_tells_the_next_secret_and_lets_the_old_one_live_a_while(
     signed_in: SignIn, keeper: User
 ) -> None:

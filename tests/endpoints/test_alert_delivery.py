@@ -125,6 +125,48 @@ def test_ntfy_gets_a_text_with_a_title_and_its_token(upstream: FakeUpstream) -> 
     assert request.body.decode().endswith("of this day")
 
 
+def test_a_title_is_one_line_whatever_an_endpoint_says_of_itself(upstream: FakeUpstream) -> None:
+    channel(ChannelKind.NTFY, url=upstream.url + HOOK)
+    upstream.answer(HOOK, answers.respond({}))
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is unhealthy: it says of itself: out of\r\nmem\x1bory")
+    assert alert_delivery.send_due() == 1
+    assert sent_to(upstream).header("title") == "mini-1 is unhealthy: it says of itself: out of mem ory"
+
+
+@pytest.mark.parametrize("secret", ["schlüssel", "two\nlines"])
+def test_a_secret_that_no_header_takes_is_an_error_that_is_said(
+    upstream: FakeUpstream, secret: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel(ChannelKind.NTFY, url=upstream.url + HOOK, secret=secret)
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    assert alert_delivery.send_due() == 0
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.error) == (
+        DeliveryState.FAILED,
+        "its secret holds what no header may: enter it again",
+    )
+    assert secret not in caplog.text
+
+
+@pytest.mark.timeout(60)
+def test_a_webhook_that_answers_without_end_holds_up_nobody(upstream: FakeUpstream) -> None:
+    channel(url=upstream.url + HOOK)
+    upstream.answer(HOOK, answers.flood())
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    assert alert_delivery.send_due() == 1
+    assert AlertDelivery.objects.get().state == DeliveryState.SENT
+
+
+@pytest.mark.timeout(60)
+def test_a_webhook_that_trickles_is_given_as_long_as_any_other(upstream: FakeUpstream) -> None:
+    channel(url=upstream.url + HOOK)
+    upstream.answer(HOOK, answers.trickle(answers.head(200, {"X-Wait": "." * 90}), seconds=0.5))
+    alerts.tell(AlertKind.DOWN, "mini-1", "mini-1 is offline")
+    assert alert_delivery.send_due() == 0
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.error) == (DeliveryState.WAITING, "no answer within 10s")
+
+
 @pytest.fixture
 def mail_server(settings: Settings) -> Iterator[FakeMailServer]:
     with FakeMailServer() as server:

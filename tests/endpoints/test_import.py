@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import call_command
 
+from endpoints import importing, operations, yaml_io
+from endpoints.choices import Mode
 from endpoints.models import Endpoint
 from tests.endpoints.importing import SEED
 from tests.fakes import servers
@@ -33,6 +35,19 @@ def test_the_seeds_example_is_imported_as_printed(importer: Importer) -> None:
 def test_the_second_time_nothing_changes(importer: Importer) -> None:
     importer.run(SEED)
     assert importer.run(SEED).endswith("0 added, 0 changed, 1 unchanged.\n")
+
+
+def test_what_an_operator_does_while_a_file_is_looked_at_stands(importer: Importer) -> None:
+    """To detect types, and for a person to read what would change, takes its time."""
+    importer.run(SEED)
+    file = yaml_io.read_text(SEED.replace("priority: 80", "priority: 90").encode(), name="file")
+    prepared = importing.prepare(file)
+    operations.pause(endpoint=Endpoint.objects.get())
+
+    importing.store(prepared)
+
+    endpoint = Endpoint.objects.get()
+    assert (endpoint.priority, endpoint.mode) == (90, Mode.PAUSED)
 
 
 def test_an_olla_configuration_is_read_and_its_other_sections_are_named(importer: Importer) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +20,7 @@ from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
@@ -125,3 +130,24 @@ def test_deleting_an_endpoint_takes_everything_of_it_along(make_endpoint: MakeEn
     assert not HealthCheck.objects.exists()
     assert not EndpointHealth.objects.exists()
     assert not Transition.objects.exists()
+
+
+def test_nobody_waits_for_ever_for_a_redis_that_does_not_answer(tmp_path: Path) -> None:
+    """The check is due in the database all the same."""
+    program = (
+        "import django, ollaproject.celery; django.setup(); from endpoints.tasks import check_now; "
+        "check_now.apply_async(([1],), retry=False)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {
+            **os.environ,
+            "REDIS_URL": f"redis://127.0.0.1:{silent.getsockname()[1]}/0",
+            "OLLA_HOME": str(tmp_path),
+            "DJANGO_SETTINGS_MODULE": "ollaproject.settings",
+        }
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    assert "kombu.exceptions.OperationalError" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,19 @@ def test_after_a_long_pause_there_is_one_check_and_no_storm(make_endpoint: MakeE
     later = START + timedelta(hours=8)
     (claim,) = schedule.claim_due(later)
     assert claim.due == later
-    assert EndpointHealth.objects.get().next_check_at == later + timedelta(seconds=5)
+    assert later < EndpointHealth.objects.get().next_check_at <= later + timedelta(seconds=5)
+
+
+def test_what_was_all_overdue_is_not_all_due_together_ever_after(make_endpoint: MakeEndpoint) -> None:
+    for _ in range(40):
+        make_endpoint(check_interval_seconds=20)
+    due_at(START)
+    later = START + timedelta(hours=8)
+    schedule.claim_due(later)
+    planned = EndpointHealth.objects.values_list("next_check_at", flat=True)
+    quarters = Counter(int((at - later).total_seconds() / 5.001) for at in planned)
+    assert set(quarters) == {0, 1, 2, 3}
+    assert max(quarters.values()) < 25
 
 
 @pytest.mark.parametrize(("mode", "count"), [(Mode.ACTIVE, 1), (Mode.DRAINING, 1), (Mode.PAUSED, 0)])

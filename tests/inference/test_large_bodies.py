@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from inference.boundary import LARGE_BODY_BYTES
-from inference.client_connection import LINGER_SECONDS
+from ollaproject.wire.lingering import LINGER_SECONDS
 from tests.inference.conftest import TINY
 from tests.inference.test_answers_over_http import refusal
 

@@ -93,3 +93,21 @@ def test_the_first_steps_go_when_a_request_has_come_through(
     assert "Send a request" in client.get("/").content.decode()
     RequestRecord.objects.create(at=now(), request_id="r", duration_ms=1, bytes_in=0, bytes_out=0, status=200)
     assert "First steps" not in client.get("/").content.decode()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/requests/?q=%00", "/requests/a%00b/", "/usage/?model=a%00", "/?tag=%00", "/api/endpoints/?name=%00"],
+)
+def test_a_nul_in_a_url_is_refused_for_no_database_has_one(
+    signed_in: SignIn, admin_user: User, url: str
+) -> None:
+    response = signed_in(admin_user).get(url)
+
+    assert response.status_code == 400
+    assert response.headers["Content-Security-Policy"]
+    assert (response.headers["Content-Type"] == "application/json") == url.startswith("/api/")
+
+
+def test_a_percent_sign_before_zeros_is_none(signed_in: SignIn, admin_user: User) -> None:
+    assert signed_in(admin_user).get("/requests/?q=100%2500").status_code == 200

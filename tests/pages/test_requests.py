@@ -113,6 +113,18 @@ def test_pages_follow_each_other_without_a_gap_and_back(auditor: User) -> None:
     assert page_of(Search(), after=second.newer).newer == ""
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["0001-01-01T00:00:00+23:59_1", "9999-12-31T23:59:59-23:59_1", f"2026-11-30T00:00:00+00:00_{10**30}"],
+)
+@pytest.mark.parametrize("way", ["before", "after"])
+def test_a_place_in_the_list_that_cannot_be_is_no_error(
+    signed_in: SignIn, auditor: User, way: str, key: str
+) -> None:
+    record()
+    assert signed_in(auditor).get(LIST, {way: key}).status_code == 200
+
+
 def test_a_request_s_page_tells_what_limited_it(signed_in: SignIn, auditor: User) -> None:
     refused: dict[str, Any] = {
         "status": 429,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 
 from endpoints.choices import Mode, Status
 from endpoints.history import Flip
 from endpoints.models import Change, Transition
-from endpoints.status_page import together
+from endpoints.status_page import current, together
 from endpoints.status_page_row import StatusPage
 from ollaproject.wire.clock import now
 from tests.pages.fleet import add_endpoint, set_health
@@ -160,3 +163,22 @@ def test_the_service_is_down_only_while_every_endpoint_is() -> None:
     ]
     found = [((each.at - start).seconds // 60, each.new) for each in together(flips)]
     assert found == [(0, up), (3, down), (4, up)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_look_at_once_one_has_it_worked_out() -> None:
+    add_endpoint("studio-7")
+    page = StatusPage.objects.create(enabled=True)
+    together = threading.Barrier(8)
+
+    def look() -> datetime:
+        try:
+            together.wait()
+            return current(page).at
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        seen = [each.result() for each in [threads.submit(look) for _ in range(8)]]
+
+    assert len(set(seen)) == 1

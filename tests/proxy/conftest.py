@@ -70,7 +70,7 @@ class Served:
 class _Server(uvicorn.Server):
     """uvicorn in a thread, as `manage.py serve` runs it; serves whichever gateway it is given last."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_alive_seconds: int) -> None:
         config = uvicorn.Config(
             self.application,
             port=0,
@@ -82,8 +82,7 @@ class _Server(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            # As in production, longer than clients keep theirs (httpx: 5 s), or both would end one at once.
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=keep_alive_seconds,
             timeout_graceful_shutdown=1,
         )
         super().__init__(config)
@@ -130,8 +129,9 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def listening() -> Iterator[_Server]:
-    made = _Server()
+def listening(keep_alive_seconds: int = KEEP_ALIVE_SECONDS) -> Iterator[_Server]:
+    """As in production, it keeps connections longer than clients do (httpx: 5 s): one side ends them."""
+    made = _Server(keep_alive_seconds)
     thread = threading.Thread(target=made.run, name="gateway")
     thread.start()
     try:

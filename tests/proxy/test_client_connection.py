@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fakes import answers
 from tests.fakes.answers import Gate
-from tests.proxy.conftest import CHAT, target_for
+from tests.proxy.conftest import CHAT, Served, gateway_with, listening, target_for
 from tests.proxy.wire import raw_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from proxy.gateway import Gateway
     from tests.fakes.upstream import FakeUpstream
-    from tests.proxy.conftest import Served
     from tests.proxy.wire import RawClient
 
     Table = Callable[..., None]
@@ -213,3 +214,57 @@ def test_a_tunnel_is_refused_and_what_was_meant_for_it_is_no_request(
     assert b"\r\nconnection: close\r\n" in refusal
     assert error_of(b"HTTP/1.1 501 " + refusal) == "connect_not_supported"
     assert b"HTTP/1.1" not in refusal
+
+
+@pytest.fixture
+def impatient(upstream: FakeUpstream) -> Iterator[tuple[Gateway, int]]:
+    """A gateway that keeps connections for a second, and its port. Its endpoint's streams have no end."""
+    upstream.answer(PATH, answers.flood())
+    gateway = gateway_with()
+    with listening(keep_alive_seconds=1) as server, server.serving(gateway) as port:
+        yield gateway, port
+
+
+def test_who_reads_nothing_more_is_taken_for_gone(
+    impatient: tuple[Gateway, int], upstream: FakeUpstream
+) -> None:
+    """Its place at the endpoint is for others. A program that is stopped keeps its connection for ever."""
+    with raw_client(impatient[1]) as stopped:
+        stopped.post(stream=True)
+        stopped.read_until(b"data: ")
+
+        upstream.wait_for(lambda seen: bool(seen.departures))
+
+        assert Served(*impatient).tally_of(1).failures == 0
+
+
+@pytest.mark.parametrize("path", [CHAT, "/livez"])
+def test_who_sends_no_more_of_a_request_is_not_waited_for(impatient: tuple[Gateway, int], path: str) -> None:
+    with raw_client(impatient[1]) as stopped:
+        stopped.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{".encode())
+
+        stopped.read_to_close()
+
+
+def test_who_sends_slowly_is(impatient: tuple[Gateway, int], upstream: FakeUpstream) -> None:
+    upstream.answer(PATH, answers.chat)
+    body = json.dumps({"model": "m1", "messages": [], "padding": " " * 20}).encode()
+    with raw_client(impatient[1]) as slow:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        slow.send(head.encode())
+        for byte in body:
+            slow.send(bytes([byte]))
+            time.sleep(4 / len(body))
+
+        assert slow.read_until(b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_reads_slowly_is_not(impatient: tuple[Gateway, int], upstream: FakeUpstream) -> None:
+    with raw_client(impatient[1]) as slow:
+        slow.post(stream=True)
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            assert slow.socket.recv(2**20)
+            time.sleep(0.02)
+
+        assert not upstream.departures

@@ -95,7 +95,18 @@ def test_every_field_of_a_form_is_found(values: dict[str, str]) -> None:
     )
 
 
-@pytest.mark.parametrize("body", [b"", b"--B", b"--B\r\n\r\n", b"junk", b"--B\r\nno end of a head"])
+PART = b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"--B", b"--B\r\n\r\n", b"junk", b"--B\r\nno end of a head", PART, PART + PART + b"--B--\r\n"),
+        PART + b"--B\r\nX-A: " + b"x" * 5000 + PART[3:] + b"--B--\r\n",
+        PART.replace(b'"a"', b"a; name*=utf-8''b") + b"--B--\r\n",
+        PART.replace(b"\r\n\r\n", b'\r\n\tname="b"\r\n\r\n') + b"--B--\r\n",
+    ],
+)
 def test_a_broken_form_has_no_fields(body: bytes) -> None:
     assert multipart.fields(body, b"multipart/form-data; boundary=B") == {}
     assert with_model(body, "m") == body

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Serve = Callable[[Gateway], Served]
     Table = Callable[..., None]
 
+NESTED = b"[" * 5000 + b"]" * 5000
+
 
 @pytest.fixture(autouse=True)
 def _one_endpoint(table: Table, upstream: FakeUpstream) -> None:
@@ -40,6 +42,8 @@ def _one_endpoint(table: Table, upstream: FakeUpstream) -> None:
         (b'["m1"]', "is not a JSON object"),
         (b'"m1"', "is not a JSON object"),
         (b"null", "is not a JSON object"),
+        (b'{"model": "m1", "messages": ' + NESTED + b"}", "is nested too deeply"),
+        (b'{"model": "m1", "anything": ' + NESTED + b"}", "is nested too deeply"),
     ],
 )
 def test_what_is_no_json_object_is_refused(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from endpoints import retention
+from ollaproject.wire import clock
 from proxy import catalogue
 from proxy.history_rows import COLUMNS
 from proxy.key_table import Holder, Team
@@ -246,6 +250,18 @@ def test_a_row_that_cannot_be_stored_does_not_hold_up_the_others(caplog: pytest.
     assert "cannot be stored" in caplog.text
 
 
+def test_a_row_that_cannot_be_stored_takes_none_of_its_batch_with_it() -> None:
+    ledger = Ledger(addresses="full")
+    for number in range(1203):
+        ledger.add(outcome(number, prompt=2**70 if number in (0, 77, 901) else 5))
+    ledger.stop()
+
+    good = [f"req_{number}" for number in range(1203) if number not in (0, 77, 901)]
+    assert [row.request_id for row in RequestRecord.objects.order_by("id")] == good
+    assert sum(UsageTotal.objects.values_list("requests", flat=True)) == len(good)
+    assert ledger.lost == 3
+
+
 def test_old_rows_are_deleted(settings: LazySettings) -> None:
     settings.OLLA_REQUEST_HISTORY_DAYS = 7
     old, young = written(outcome(1), outcome(2))
@@ -254,6 +270,17 @@ def test_old_rows_are_deleted(settings: LazySettings) -> None:
     prune_requests()
 
     assert list(RequestRecord.objects.all()) == [young]
+
+
+def test_old_rows_are_deleted_bit_by_bit_so_that_nobody_waits_long_to_write() -> None:
+    written(*(outcome(number) for number in range(retention.BATCH_ROWS * 2 + 1)))
+    RequestRecord.objects.update(at=clock.now() - timedelta(days=400))
+
+    with CaptureQueriesContext(connection) as sent:
+        prune_requests()
+
+    assert RequestRecord.objects.count() == 0
+    assert sum(each["sql"].startswith("DELETE") and "requestrecord" in each["sql"] for each in sent) == 3
 
 
 def test_the_admin_pages_show_rows_and_change_none(admin_client: Client) -> None:

@@ -78,6 +78,16 @@ async def all_at_once(url: str, number: int = CALLERS, **headers: str) -> list[h
 # --- In one process ---
 
 
+def test_an_answer_that_no_parser_reads_gives_its_place_back_too(
+    ask: Callable[..., httpx.Response], upstream: FakeUpstream, hand_out: Callable[..., None]
+) -> None:
+    hand_out(holder(limits=Limits(concurrent=1)))
+    answer = b'{"choices": ' + b"[" * 5000 + b"]" * 5000 + b', "usage": {"prompt_tokens": 5}}'
+    upstream.answer("/v1/chat/completions", answers.respond(answer))
+
+    assert [(each.status_code, each.content) for each in (ask(), ask())] == [(200, answer)] * 2
+
+
 async def test_of_many_at_once_exactly_as_many_pass_as_the_limit_says(
     serve: Serve, table: Table, upstream: FakeUpstream, hand_out: Callable[..., None]
 ) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anthropic.types import MessageParam
 
     from tests.fakes.upstream import FakeUpstream
+    from tests.proxy.conftest import Served
 
     Table = Callable[..., None]
 
@@ -142,3 +143,16 @@ def test_there_is_nothing_else_on_the_surface(
 
     assert answer.status_code == 404
     assert answer.json()["error"]["type"] == "not_found_error"
+
+
+def test_an_endpoint_that_breaks_off_while_it_counts_has_failed(
+    client: httpx.Client, table: Table, upstream: FakeUpstream, served: Served
+) -> None:
+    table(target_for(upstream, type=PLAIN))
+    half = answers.head(200, {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+    upstream.answer("/tokenize", answers.raw(half, answers.chunk(b'{"count": 1'), RESET))
+
+    answer = client.post("/olla/anthropic/v1/messages/count_tokens", json=BODY)
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (502, "api_error")
+    assert served.tally_of(1).failures == 1

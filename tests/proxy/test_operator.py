@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from django.db import OperationalError, connection
 
@@ -22,9 +26,10 @@ from tests.proxy.conftest import CHAT, chat_body, target_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
+    from pytest_django import Settings
 
     from tests.fakes.upstream import FakeUpstream
+    from tests.proxy.conftest import Served
 
     Table = Callable[..., None]
 
@@ -63,6 +68,56 @@ def test_the_address_of_olla_s_dashboard_leads_to_ours(client: httpx.Client, tab
     answer = client.get("/internal/ui/")
 
     assert (answer.status_code, answer.headers["location"]) == (302, "/")
+
+
+def longest_wait(client: httpx.Client, other: httpx.Client, path: str) -> float:
+    """For /livez while `other` gets what is at `path`: as a share of the time that this takes."""
+    with ThreadPoolExecutor(1) as thread:
+        began = time.monotonic()
+        slow = thread.submit(other.get, path)
+        waits = []
+        while not slow.done():
+            asked_at = time.monotonic()
+            client.get("/livez")
+            waits.append(time.monotonic() - asked_at)
+    assert slow.result().status_code == 200
+    return max(waits) / (time.monotonic() - began)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_figures_of_a_large_fleet_hold_up_no_other_request(
+    client: httpx.Client, served: Served, table: Table
+) -> None:
+    table()
+    Endpoint.objects.bulk_create(
+        Endpoint(name=f"mini-{number}", url=f"http://10.0.0.1:{number}", type="vllm-mlx")
+        for number in range(1, 1001)
+    )
+    with httpx.Client(base_url=served.url, trust_env=False, timeout=30) as other:
+        shares = [longest_wait(client, other, "/metrics") for _ in range(3)]
+
+    assert min(shares) < 0.25
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_does_not_answer_holds_up_nothing_but_what_asks_for_it(
+    client: httpx.Client, served: Served, table: Table, settings: Settings
+) -> None:
+    table()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        httpx.Client(base_url=served.url, trust_env=False, timeout=30) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        settings.CELERY_BROKER_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        ready = thread.submit(other.get, "/readyz")
+        asked, _ = silent.accept()
+
+        assert client.get("/internal/status").status_code == 200
+        assert not ready.done()
+
+        assert ready.result().json()["broker"].startswith("The broker does not answer")
+        asked.close()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 
 from ollaproject.wire import clock
 from proxy.counts import Counts, Histogram, ModelCounts, Spread, add
 from proxy.meter import Meter
-from proxy.models import WebProcess
+from proxy.models import TrafficTotal, WebProcess
 from proxy.record import Attempt
 from proxy.shared_counts import Present, SharedCounts
 from proxy.usage import Tokens
@@ -19,7 +22,7 @@ from tests.proxy.conftest import target_for
 from tests.proxy.outcomes import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Table = Callable[..., None]
 
@@ -165,6 +168,65 @@ def test_a_process_that_knows_nothing_says_so() -> None:
     with connection.execute_wrapper(refuse), pytest.raises(DatabaseError, match="gone"):
         process.read()
     assert process.read().requests == 1
+
+
+@contextmanager
+def beside(work: Callable[[], object], *, began: tuple[str, ...]) -> Iterator[None]:
+    """In a thread with its own connection, once it sends a statement that begins like one of these."""
+    sent = threading.Event()
+
+    def note(execute: Callable[..., object], sql: str, *rest: object) -> object:
+        if sql.startswith(began):
+            sent.set()
+        return execute(sql, *rest)
+
+    def run() -> None:
+        with connection.execute_wrapper(note):
+            work()
+        connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert sent.wait(10)
+    yield
+    thread.join()
+
+
+@stored
+def test_what_is_counted_is_put_by_without_waiting_for_the_database() -> None:
+    """`gather` is called by the event loop, and the database may take its time."""
+    process = Process()
+    process.served()
+    process.read()
+    process.served()
+    process.shared.gather()
+    with ExitStack() as stack:
+        with transaction.atomic():
+            TrafficTotal.objects.update(counts=F("counts"))  # until this ends, nobody else hands in
+            stack.enter_context(beside(process.shared.read, began=("BEGIN", "SELECT")))
+            process.served()
+            gathering = threading.Thread(target=process.shared.gather)
+            gathering.start()
+            gathering.join(5)
+            waits = gathering.is_alive()
+        gathering.join()
+
+    assert not waits
+    assert process.read().requests == 3
+
+
+@stored
+def test_two_processes_that_hand_in_first_at_once_lose_nothing() -> None:
+    one, other = Process(), Process()
+    one.served()
+    other.served()
+    one.shared.gather()
+    with ExitStack() as stack, transaction.atomic():
+        other.read()
+        # It does not see what the other one has not committed, and would make the row as well.
+        stack.enter_context(beside(one.shared.read, began=("BEGIN", "INSERT")))
+
+    assert Process().read().requests == 2
 
 
 def test_a_process_may_count_alone() -> None:

@@ -16,7 +16,7 @@ from bench.ports import free_port
 from ollaproject.wire.openai_errors import ApiError
 from proxy import shared_limits
 from proxy.auth import Caller
-from proxy.estimate import Estimate
+from proxy.estimate import Estimate, estimate
 from proxy.limiter import Limiter
 from proxy.limits import Limits
 from proxy.shared_limits import SharedLimits
@@ -162,6 +162,22 @@ async def entered(limiter: Limiter, caller: Caller, number: int) -> int:
             continue
         passed += 1
     return passed
+
+
+@pytest.mark.redis
+async def test_who_asks_for_an_absurdly_long_answer_breaks_no_shared_limit(
+    redis_url: str, shared: Callable[[str], SharedLimits]
+) -> None:
+    limiter = Limiter(shared=shared(redis_url))
+    caller = caller_with(104, tokens_per_day=1000, requests_per_minute=10)
+    body = b'{"model": "m1", "max_tokens": 1%s, "n": 9}' % (b"0" * 30)
+
+    permit = await limiter.enter(caller, estimate(b"/v1/chat/completions", body, None))
+    permit.close(5)
+
+    assert limiter.counted_by == "redis"
+    left = dict((await Limiter(shared=shared(redis_url)).enter(caller, Estimate(answers=995))).pairs)
+    assert left[b"x-ratelimit-remaining-requests"] == b"8"
 
 
 @pytest.mark.redis

@@ -33,6 +33,7 @@ WORDS = answers.chat_events("m1", ["Hel", 'lo "usage": {} ', "\u00e9"])[:-1]
 COUNTS = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 USAGE = answers.event({"id": "chatcmpl-1", "choices": [], "usage": COUNTS})
 COUNTED = Tokens(prompt=5, completion=3, cached=None)
+NESTED = b"[" * 5000 + b"]" * 5000
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +192,7 @@ def test_the_wish_is_added_and_nothing_else_changes(body: bytes, sent: bytes | N
         ),
         ({"input_tokens": 5, "output_tokens": 3, "cache_read_input_tokens": 10}, Tokens(15, 3, 10)),
         ({"prompt_tokens": "many", "completion_tokens": -1}, Tokens(None, None, None)),
+        ({"prompt_tokens": 2**31, "completion_tokens": 10**30}, Tokens(None, None, None)),
     ],
 )
 def test_it_reads_the_usage_of_every_api(said: dict[str, object], tokens: Tokens) -> None:
@@ -198,7 +200,12 @@ def test_it_reads_the_usage_of_every_api(said: dict[str, object], tokens: Tokens
 
 
 @pytest.mark.parametrize(
-    "tail", [b"", b'{"usage": null}', b'{"usage": {"prompt_tok', b'{"a": "\\"usage\\": {}"}']
+    "tail",
+    [
+        *(b"", b'{"usage": null}', b'{"usage": {"prompt_tok', b'{"a": "\\"usage\\": {}"}'),
+        b'"usage": {"a": ' + NESTED + b"}",
+        b'"usage": {"a": {"b": ' + NESTED + b"}}",
+    ],
 )
 def test_an_answer_without_usage_has_no_tokens(tail: bytes) -> None:
     assert tokens_in(tail) is None

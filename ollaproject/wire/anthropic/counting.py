@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ollaproject.wire.unreadable import UNREADABLE
+
 if TYPE_CHECKING:
     from ollaproject.wire.anthropic.request import Asked
 
@@ -45,7 +47,7 @@ def counted(body: bytes) -> int | None:
     """The count in a server's answer: Anthropic's own, vLLM's, or a list of tokens. None: there is none."""
     try:
         found = msgspec.json.decode(body, type=_Counted)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     if found.input_tokens is not None:
         return found.input_tokens

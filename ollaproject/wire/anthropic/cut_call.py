@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any
 
+from ollaproject.wire.unreadable import UNREADABLE
+
 _decode = json.JSONDecoder().raw_decode
 OBJECT_BEGINS = re.compile(r"\s*\{\s*(?:[\"}]|\Z)")
 KEY_BEGINS = re.compile(r"[\s,{]*(?=\")")
@@ -22,7 +24,7 @@ def arguments_in(text: str) -> dict[str, Any]:
     """The JSON object in `text`, as much of it as is whole; empty for everything else."""
     try:
         arguments = json.loads(text)
-    except ValueError:
+    except UNREADABLE:
         return whole_members(text)
     return arguments if isinstance(arguments, dict) else {}
 
@@ -45,7 +47,7 @@ def whole_members(text: str) -> dict[str, Any]:
             key, at = _decode(text, begin.end())
             colon = COLON.match(text, at)
             value, at = _decode(text, colon.end() if colon else len(text))
-        except ValueError:
+        except UNREADABLE:
             break
         if not MEMBER_ENDS.match(text, at):
             break

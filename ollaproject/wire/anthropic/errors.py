@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
+from ollaproject.wire.unreadable import UNREADABLE
+
 if TYPE_CHECKING:
     from ollaproject.wire.openai_errors import ApiError
 
@@ -74,7 +76,7 @@ def message_in(body: bytes) -> str:
     """What an error of OpenAI's kind says, empty when it says nothing readable."""
     try:
         said = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return body.decode("utf-8", "replace").strip()[:500] if not body.lstrip().startswith(b"<") else ""
     if isinstance(said.error, _Error):
         return said.error.message or ""
@@ -85,7 +87,7 @@ def is_anthropic(body: bytes) -> bool:
     """Whether an error is in Anthropic's shape already."""
     try:
         return bool(msgspec.json.decode(body, type=_Typed).type == "error")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
 
 

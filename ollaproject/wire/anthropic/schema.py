@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from ollaproject.wire.openai_errors import ApiError
+from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     import mmap
@@ -161,7 +162,7 @@ def read_request(body: bytes | mmap.mmap) -> Request:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise invalid(*_explained(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise ApiError(BAD_REQUEST, "invalid_json", "The request body is not valid JSON.") from None
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from ollaproject.wire.openai_errors import ApiError
 from ollaproject.wire.responses.items import messages_of
+from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     import mmap
@@ -114,7 +115,7 @@ def _check_include(wanted: Any) -> None:
 def _object(body: bytes | mmap.mmap) -> Json:
     try:
         given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise ApiError(BAD_REQUEST, "invalid_json", "The request body is not valid JSON.") from None
     if not isinstance(given, dict):
         raise ApiError(BAD_REQUEST, "invalid_json", "The request body is not a JSON object.")
