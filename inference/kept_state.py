@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
-from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
+from mlx_lm.models.cache import BatchKVCache, KVCache, RotatingKVCache, make_prompt_cache
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -148,10 +148,12 @@ def caches_of(spans: Sequence[Span], state: State | None, *, length: int) -> lis
 
 @contextmanager
 def room_for(caches: Sequence[Any], tokens: int) -> Generator[None]:
-    """Within it, arrays that become too short grow by so many tokens at once: growing copies them."""
-    plain = [cache for cache in caches if _keeps_tokens(cache)]
-    for cache in plain:
-        cache.step = -(-tokens // KVCache.step) * KVCache.step
+    """Within it, arrays that become too short grow by so many tokens at once: growing copies them. Some
+    become longer than others, lest all have to grow again in the same step.
+    """
+    plain = [cache for cache in caches if type(cache) in (KVCache, BatchKVCache)]
+    for place, cache in enumerate(plain):
+        cache.step = -(-tokens // KVCache.step) * KVCache.step + place * KVCache.step // len(plain)
     try:
         yield
     finally:

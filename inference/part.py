@@ -5,6 +5,7 @@ Imports mlx: loaded by the model process only, and everything here runs on the e
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 GROWTH_TOKENS = 256
 """How much longer an array becomes when it is full."""
+SHIFTS = cycle(range(0, GROWTH_TOKENS, 8))
+"""Where that is, differs from part to part: to grow is to copy, and all layers of a model in the same step
+would hold up its rows.
+"""
 TOKENS_AXIS = 2
 
 
@@ -29,6 +34,7 @@ class Part:
         self.padding = padding
         self.length = length
         self.places = places
+        self._shift = next(SHIFTS)
 
     @classmethod
     def joined(cls, parts: Sequence[Part]) -> Part:
@@ -44,11 +50,10 @@ class Part:
         places = [place for place, _ in rows]
         where = [choice([places.index(place) for place in part.places]) for part in parts]
         held = [(one, part) for one, part in zip(where, parts, strict=True) if part.length]
-        keys = _together([(one, part.keys[..., : part.length, :]) for one, part in held], len(rows), length)
-        values = _together(
-            [(one, part.values[..., : part.length, :]) for one, part in held], len(rows), length
-        )
-        return cls(keys, values, padding=[padding for _, padding in rows], length=length, places=places)
+        whole = cls(None, None, padding=[padding for _, padding in rows], length=length, places=places)
+        whole.keys = whole._together([(one, part.keys[..., : part.length, :]) for one, part in held])
+        whole.values = whole._together([(one, part.values[..., : part.length, :]) for one, part in held])
+        return whole
 
     @property
     def slot_bytes(self) -> int:
@@ -62,7 +67,7 @@ class Part:
         """The next tokens of all rows."""
         begin, self.length = self.length, self.length + keys.shape[TOKENS_AXIS]
         self.keys, self.values = (
-            _with_room(held, begin, new) for held, new in ((self.keys, keys), (self.values, values))
+            self._with_room(held, begin, new) for held, new in ((self.keys, keys), (self.values, values))
         )
         self.keys[..., begin : self.length, :] = keys
         self.values[..., begin : self.length, :] = values
@@ -97,34 +102,31 @@ class Part:
         cache.offset = self.length - begin
         return cache
 
+    def _together(self, pieces: list[tuple[Any, Any]]) -> Any:
+        """One array of all rows, with their ends where the tokens end, and with room for more."""
+        if not pieces:
+            return None
+        first = pieces[0][1]
+        _, heads, _, width = first.shape
+        whole = mx.zeros((len(self.places), heads, self._capacity(self.length + 1), width), dtype=first.dtype)
+        for chosen, array in pieces:
+            whole[chosen, :, self.length - array.shape[TOKENS_AXIS] : self.length] = array
+        return whole
+
+    def _capacity(self, tokens: int) -> int:
+        return -(-(tokens + self._shift) // GROWTH_TOKENS) * GROWTH_TOKENS - self._shift
+
+    def _with_room(self, held: Any, length: int, new: Any) -> Any:
+        """What is `held` of `length` tokens, with room for the `new` ones behind them."""
+        rows, heads, tokens, width = new.shape
+        needed = length + tokens
+        if held is not None and needed <= held.shape[TOKENS_AXIS]:
+            return held
+        more = mx.zeros((rows, heads, self._capacity(needed) - length, width), dtype=new.dtype)
+        return more if held is None else mx.concatenate([held[..., :length, :], more], axis=TOKENS_AXIS)
+
 
 def choice(numbers: list[int]) -> Any:
     """An index that takes these of an axis, in ascending order."""
     first, last = numbers[0], numbers[-1]
     return slice(first, last + 1) if last - first + 1 == len(numbers) else mx.array(numbers)
-
-
-def _together(pieces: list[tuple[Any, Any]], rows: int, length: int) -> Any:
-    """One array of all rows, with their ends where the tokens end, and with room for more."""
-    if not pieces:
-        return None
-    first = pieces[0][1]
-    _, heads, _, width = first.shape
-    whole = mx.zeros((rows, heads, _capacity(length + 1), width), dtype=first.dtype)
-    for chosen, array in pieces:
-        whole[chosen, :, length - array.shape[TOKENS_AXIS] : length] = array
-    return whole
-
-
-def _capacity(tokens: int) -> int:
-    return -(-tokens // GROWTH_TOKENS) * GROWTH_TOKENS
-
-
-def _with_room(held: Any, length: int, new: Any) -> Any:
-    """What is `held` of `length` tokens, with room for the `new` ones behind them."""
-    rows, heads, tokens, width = new.shape
-    needed = length + tokens
-    if held is not None and needed <= held.shape[TOKENS_AXIS]:
-        return held
-    more = mx.zeros((rows, heads, _capacity(needed) - length, width), dtype=new.dtype)
-    return more if held is None else mx.concatenate([held[..., :length, :], more], axis=TOKENS_AXIS)

@@ -57,7 +57,8 @@ def read_together(model: Any, some: Sequence[Reading], *, keep: Keep) -> Group:
     if any(padding):
         for cache in caches:
             cache.prepare(lengths=lengths, right_padding=padding)
-    model(mx.array(tokens), cache=caches)
+    with room_for(caches, max(lengths) + 1):
+        model(mx.array(tokens), cache=caches)
     if any(padding):
         for cache in caches:
             cache.finalize()

@@ -6,15 +6,20 @@ The oracle is mlx_lm generating one answer at a time, greedily.
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from typing import Any
 
 import mlx.core as mx
 import pytest
 
+from inference import part
 from inference.attention import most_bytes_for
 from inference.batch import Batch
 from inference.kept_state import can_batch, fresh_caches
+from inference.passes import Group, read_alone, read_together
+from inference.prompt_cache import Reuse
 from inference.ragged import RaggedCache
+from inference.reading import Reading
 from inference.seat import Seat
 from tests.inference.families import FAMILIES
 from tests.inference.test_prompt_cache import alone_cached, model_of, row, text
@@ -79,6 +84,38 @@ def test_rows_of_like_length_are_together_and_a_long_one_among_short_ones_apart(
         joined(batch, "llama", length)
     parts = [[keys.shape[0] for keys, _ in cache.state] for cache in batch._caches]
     assert parts == [[4]] * len(parts)
+
+
+@pytest.mark.parametrize("lengths", [(200,), (200, 180, 190)])
+def test_no_two_layers_grow_in_the_same_step(
+    lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To grow is to copy: all layers together would hold up the rows for as long as a step."""
+    monkeypatch.setattr(part, "SHIFTS", cycle(range(0, part.GROWTH_TOKENS, 8)))  # two in many may meet
+    model = model_of("llama")
+    rows = [row(text(length, seed=length), max_tokens=999) for length in lengths]
+    readings = [Reading.of(one, Reuse(), model) for one in rows]
+    if len(readings) > 1:
+        group = read_together(model, readings, keep=lambda *_: None)
+    else:
+        (reading,) = readings
+        read_alone(model, reading, len(reading.unread))
+        group = Group([reading.seat], reading.caches, [reading.last])
+    batch = Batch(model)
+    batch.join(*group)
+    growing = []
+    for step in range(300):
+        before = [*map(capacity, batch._caches)]
+        batch.dispatch()
+        batch.read()
+        growing += [step for cache, held in zip(batch._caches, before, strict=True) if capacity(cache) > held]
+    assert len(growing) == len(set(growing)) >= len(batch._caches)
+
+
+def capacity(cache: Any) -> int:
+    """How many tokens a layer's arrays have room for."""
+    (holder,) = cache._parts if isinstance(cache, RaggedCache) else (cache,)
+    return int(holder.keys.shape[2])
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3_moe"])  # every layer keeps every token
