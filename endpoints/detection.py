@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
+
 from endpoints.checking import whole_url
 from endpoints.errors import DetectionError, FleetError
 from endpoints.model_lists import value_at
@@ -45,6 +48,15 @@ def detect(endpoint: Endpoint) -> Detected:
     if isinstance(found, DetectionError):
         raise found
     return found
+
+
+def detected_type(endpoint: Endpoint) -> str:
+    """What runs there, for a person who leaves it open. Raises ValidationError for the field `type`."""
+    try:
+        return detect(endpoint).type
+    except DetectionError as error:
+        words = gettext("The type cannot be detected: {error}. Start it and save again, or choose it.")
+        raise ValidationError({"type": words.format(error=error)}) from None
 
 
 async def detect_all(endpoints: Sequence[Endpoint]) -> list[Detected | DetectionError]:

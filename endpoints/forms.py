@@ -11,8 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from endpoints import validation
-from endpoints.detection import detect
-from endpoints.errors import DetectionError
+from endpoints.detection import detected_type
 from endpoints.form_fields import HeadersField, WordsField
 from endpoints.header_validation import check_destination
 from endpoints.models import Endpoint
@@ -254,9 +253,10 @@ class EndpointForm(EndpointModelForm):
         try:
             validation.check_url(asked)
             check_destination(asked)
-            self.cleaned_data["type"] = detect(asked).type
         except ValidationError as error:
             self.add_error("url", error)
-        except DetectionError as error:
-            words = gettext("The type cannot be detected: {error}. Start it and save again, or choose it.")
-            self.add_error("type", words.format(error=error))
+            return
+        try:
+            self.cleaned_data["type"] = detected_type(asked)
+        except ValidationError as error:
+            self.add_error(None, error)

@@ -8,14 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from endpoints import aliases, changes, profiles, yaml_io
 from endpoints.choices import AuthKind, Mode, Status
-from endpoints.detection import detect
-from endpoints.errors import DetectionError
+from endpoints.detection import detected_type
 from endpoints.models import AliasedModel, Endpoint, EndpointModel, ModelAlias
 from endpoints.strategies import STRATEGIES
 from ollaproject.wire import rest
@@ -180,11 +178,7 @@ class EndpointSerializer(rest.StrictSerializer, serializers.ModelSerializer[Endp
         """Put what runs there in place of `auto`. Other mistakes are told before anybody is asked."""
         endpoint.type = profiles.OWN_TYPE
         endpoint.full_clean()
-        try:
-            endpoint.type = detect(endpoint).type
-        except DetectionError as error:
-            words = gettext("The type cannot be detected: {error}. Start it and save again, or choose it.")
-            raise ValidationError({"type": words.format(error=error)}) from None
+        endpoint.type = detected_type(endpoint)
 
     def _stored_kind(self, endpoint: Endpoint) -> str:
         return Endpoint.objects.values_list("auth_kind", flat=True).get(pk=endpoint.pk)

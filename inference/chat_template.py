@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
-    Check = Callable[
-        [int, Callable[[], str]], None
-    ]  # how many characters about, and the text if it is wanted
+    # How many characters there are about, and what gives the text if it is wanted.
+    Check = Callable[[int, Callable[[], str]], None]
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TOOL_ROLES = {"tool": "tool"}

@@ -97,8 +97,9 @@ def budget_bytes(wanted: int | None) -> int:
     """What running answers and the prompt cache may take together: `wanted`, or what suits the machine."""
     if wanted is not None:
         return wanted
-    left = left_on_gpu(mx.device_info(), active=mx.get_active_memory(), free=available_memory())
-    return int(available_memory() * SHARE_OF_RAM) if left is None else int(left * SHARE_OF_GPU)
+    free = available_memory()
+    left = left_on_gpu(mx.device_info(), active=mx.get_active_memory(), free=free)
+    return int(free * SHARE_OF_RAM) if left is None else int(left * SHARE_OF_GPU)
 
 
 def left_on_gpu(device: Mapping[str, int | str], *, active: int, free: int) -> int | None:

@@ -27,6 +27,7 @@ WEIGHT_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tiktoken.model", "*.tiktoken", "vocab.json")
 ENCODER_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
 HEADER_LENGTH_BYTES = 8
+# A disk, a quota, a file as large as its file system can have: none of it passes by itself.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from inference.pace import Sizes
     from inference.room import Limits
 
+    FewRows = Callable[[Pace], AbstractContextManager["_Rows"]]
+
 logger = logging.getLogger(__name__)
 
 MOST_SECONDS = 120.0
@@ -99,9 +101,7 @@ def rehearse(model: Any, limits: Limits, *, context_length: int) -> Pace:
     return pace
 
 
-def _read_every_size(
-    few_rows: Callable[[Pace], AbstractContextManager[_Rows]], limits: Limits, *, learns: Pace
-) -> None:
+def _read_every_size(few_rows: FewRows, limits: Limits, *, learns: Pace) -> None:
     every_size = EverySize(limits.chunks, learns)
     with few_rows(every_size) as rows:
         for begin, (size, beside) in enumerate(_sizes(limits)):
@@ -109,7 +109,7 @@ def _read_every_size(
             rows.read(CHUNKS_OF_A_SIZE * size, begin=begin)
 
 
-def _meet_clients(few_rows: Callable[[Pace], AbstractContextManager[_Rows]], pace: Pace) -> None:
+def _meet_clients(few_rows: FewRows, pace: Pace) -> None:
     with few_rows(pace) as rows:
         for length in ODD_TOKENS:
             rows.read(length)

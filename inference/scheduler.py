@@ -283,7 +283,7 @@ class Scheduler:
         running += [reading.seat.row for reading in self._reader.readings]
         guilty, innocent = self._suspects.accuse(running)
         logger.error("%d requests were in it, %d fail now.", len(running), len(guilty))
-        self.in_doubt = self.in_doubt or bool(guilty)
+        self.in_doubt |= bool(guilty)
         self._waiting.extendleft(reversed(innocent))
         self._begin_anew()
         mx.clear_cache()

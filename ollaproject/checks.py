@@ -76,59 +76,49 @@ def peppers_are_secrets(**_kwargs: Any) -> Found:
 @checks.register
 def allowed_hosts_are_hosts(**_kwargs: Any) -> Found:
     """A URL, or a name with a port, would never be the name that a request is compared with."""
-    return [
-        checks.Error(
-            f"OLLA_ALLOWED_HOSTS names {name!r}, which is no name of a host.",
-            hint="Write names alone, without scheme, port and path: llm.example.com,10.0.0.5",
-            id="olla.E011",
-        )
-        for name in env_list("OLLA_ALLOWED_HOSTS")  # this machine's own may be what they are
-        if not HOST.fullmatch(name)
-    ]
+    names = env_list("OLLA_ALLOWED_HOSTS")  # this machine's own may be what they are
+    return _no_such(
+        "OLLA_ALLOWED_HOSTS",
+        [name for name in names if not HOST.fullmatch(name)],
+        "no name of a host",
+        hint="Write names alone, without scheme, port and path: llm.example.com,10.0.0.5",
+        id="olla.E011",
+    )
 
 
 @checks.register
 def trusted_proxies_are_networks(**_kwargs: Any) -> Found:
-    found: Found = []
-    for network in settings.OLLA_TRUSTED_PROXIES:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            found.append(
-                checks.Error(
-                    f"OLLA_TRUSTED_PROXIES names {network!r}, which is no address and no network.",
-                    hint="Write addresses or CIDR networks, separated by commas: 10.0.0.5,192.168.1.0/24",
-                    id="olla.E003",
-                )
-            )
-    return found
+    return _no_such(
+        "OLLA_TRUSTED_PROXIES",
+        [network for network in settings.OLLA_TRUSTED_PROXIES if not _is_network(network)],
+        "no address and no network",
+        hint="Write addresses or CIDR networks, separated by commas: 10.0.0.5,192.168.1.0/24",
+        id="olla.E003",
+    )
 
 
 @checks.register
 def cors_origins_are_origins(**_kwargs: Any) -> Found:
-    return [
-        checks.Error(
-            f"OLLA_CORS_ORIGINS names {origin!r}, which is no origin.",
-            hint="Write them as browsers send them, without a path: https://chat.example.com,http://localhost:3000",
-            id="olla.E009",
-        )
-        for origin in settings.OLLA_CORS_ORIGINS
-        if not is_origin(origin)
-    ]
+    return _no_such(
+        "OLLA_CORS_ORIGINS",
+        [origin for origin in settings.OLLA_CORS_ORIGINS if not is_origin(origin)],
+        "no origin",
+        hint="Write them as browsers send them, without a path: https://chat.example.com,http://localhost:3000",
+        id="olla.E009",
+    )
 
 
 @checks.register
 def backend_types_are_types(**_kwargs: Any) -> Found:
     every = profiles.load(profiles.FOLDER)
-    return [
-        checks.Error(
-            f"OLLA_BACKEND_TYPES names {glob!r}, which is no type of backend.",
-            hint=f"The types are {', '.join(every)}.",
-            id="olla.E010",
-        )
-        for glob in settings.OLLA_BACKEND_TYPES
-        if not any(fnmatchcase(name, glob.removeprefix("!")) for name in every)
-    ]
+    globs = settings.OLLA_BACKEND_TYPES
+    return _no_such(
+        "OLLA_BACKEND_TYPES",
+        [glob for glob in globs if not any(fnmatchcase(name, glob.removeprefix("!")) for name in every)],
+        "no type of backend",
+        hint=f"The types are {', '.join(every)}.",
+        id="olla.E010",
+    )
 
 
 @checks.register
@@ -192,3 +182,18 @@ def remote_callers_can_be_told_apart(**_kwargs: Any) -> Found:
             id="olla.W001",
         )
     ]
+
+
+def _no_such(setting: str, values: list[str], what: str, *, hint: str, id: str) -> Found:  # noqa: A002 - Django's
+    """Of those that a setting names and should not."""
+    return [
+        checks.Error(f"{setting} names {value!r}, which is {what}.", hint=hint, id=id) for value in values
+    ]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -11,6 +11,7 @@ import msgspec
 from ollaproject.wire.unreadable import UNREADABLE
 from proxy import errors
 from proxy.bodies import Edit, data_of, edited
+from proxy.usage import MAX_TOKENS
 
 if TYPE_CHECKING:
     from proxy.bodies import Body
@@ -23,8 +24,6 @@ BYTES_PER_EVENT = 120
 # A longer body is mostly pictures, which take far fewer tokens than their bytes would.
 MAX_PROMPT_TOKENS = 32_000
 USUAL_ANSWER_TOKENS = 256
-# Nobody gets more, whatever they ask for: a number of any length would be none that Redis can add.
-MAX_ANSWER_TOKENS = 2**31 - 1
 # Where the longest answer is said, by route. The routes that are not here give none.
 FIELD_OF_PATH = {
     b"/v1/chat/completions": b"max_tokens",
@@ -76,7 +75,7 @@ def estimate(path: bytes, body: Body, most: int | None) -> Estimate:
     asked = max((each for each in lengths if type(each) is int and each > 0), default=None)
     length = min(asked or USUAL_ANSWER_TOKENS, most or asked or USUAL_ANSWER_TOKENS)
     number = said.n if type(said.n) is int and said.n > 0 else 1
-    return Estimate(prompt, min(length * number, MAX_ANSWER_TOKENS), asked)
+    return Estimate(prompt, min(length * number, MAX_TOKENS), asked)
 
 
 def kept_short(path: bytes, body: Body, asked: int | None, most: int) -> Body:

@@ -24,7 +24,8 @@ PATHS_TO_ASK = frozenset({b"/v1/chat/completions", b"/v1/completions"})
 TAIL_BYTES = 4096
 # An event is held back until it is whole, to see whether it is the one to take out; a longer one is not.
 MAX_HELD_BYTES = 64 * 1024
-# Who says more has not counted. Sums of these fit into what databases and Redis add up.
+# Who says more has not counted, and nobody gets more, whatever they ask for. Sums of these fit into what
+# databases and Redis add up.
 MAX_TOKENS = 2**31 - 1
 
 KEY = b'"usage"'

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from inference.local.progress import Progress
 
 CODE_PATTERNS = ("*.py",)
-# A disk, a quota, a file as large as its file system can have: none of it passes by itself.
 HASH_PIECE_BYTES = 4 * 1024**2
 SPARE_DISK_BYTES = 256 * 1024**2
 HTTP_UNAUTHORIZED, HTTP_TOO_MANY = 401, 429

@@ -171,12 +171,7 @@ def test_what_cannot_be_followed_is_refused_before_anything_runs(
 def test_digits_and_words_of_a_regex_are_ascii(
     grammars: Grammars, demo_tokenizer: PreTrainedTokenizerFast, regex: str, text: str, *, fits: bool
 ) -> None:
-    structure = read_structure(Fields({"guided_regex": regex}))
-    assert structure is not None
-    matcher = grammars.matcher(structure)
-    ids = demo_tokenizer.encode(text, add_special_tokens=False)
-    followed = matcher.try_consume_tokens(ids) == len(ids)
-    assert (followed and matcher.is_accepting()) == fits
+    assert is_followed(grammars, demo_tokenizer, text, {"guided_regex": regex}) == fits
 
 
 @pytest.mark.parametrize(
@@ -195,12 +190,18 @@ def test_digits_and_words_of_a_regex_are_ascii(
 def test_so_they_are_in_the_patterns_of_a_grammar(
     grammars: Grammars, demo_tokenizer: PreTrainedTokenizerFast, grammar: str, text: str, *, fits: bool
 ) -> None:
-    structure = read_structure(Fields({"guided_grammar": grammar}))
+    assert is_followed(grammars, demo_tokenizer, text, {"guided_grammar": grammar}) == fits
+
+
+def is_followed(
+    grammars: Grammars, tokenizer: PreTrainedTokenizerFast, text: str, asked: dict[str, Any]
+) -> bool:
+    """Whether a text is, from its beginning to its end, what was asked for."""
+    structure = read_structure(Fields(asked))
     assert structure is not None
     matcher = grammars.matcher(structure)
-    ids = demo_tokenizer.encode(text, add_special_tokens=False)
-    followed = matcher.try_consume_tokens(ids) == len(ids)
-    assert (followed and matcher.is_accepting()) == fits
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
 
 
 @pytest.mark.parametrize("grammar", ["start: " + "\\/" * 300_000, 'start: "' + '\\"' * 300_000 + "\\"])
