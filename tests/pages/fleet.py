@@ -23,9 +23,16 @@ def add_endpoint(
     since_seconds: float = 60,
     **fields: Any,
 ) -> Endpoint:
-    """A stored endpoint that was last checked two seconds ago, and its models."""
+    """A stored endpoint that was last checked two seconds ago, and its models.
+
+    Web processes are told last: what is stored behind that they would not learn of.
+    """
     endpoint = Endpoint.objects.create(name=name, url=fields.pop("url", f"http://{name}.test:8000"), **fields)
     at = now()
+    for model in models:
+        EndpointModel.objects.create(
+            endpoint=endpoint, name=model, created=0, first_seen_at=at, last_seen_at=at
+        )
     set_health(
         endpoint,
         status=status,
@@ -35,10 +42,6 @@ def add_endpoint(
         next_check_at=at + timedelta(hours=1),
         latency_seconds=0.012,
     )
-    for model in models:
-        EndpointModel.objects.create(
-            endpoint=endpoint, name=model, created=0, first_seen_at=at, last_seen_at=at
-        )
     return endpoint
 
 
