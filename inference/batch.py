@@ -26,6 +26,7 @@ from inference.odds import Odds
 from inference.on_cpu import computes_on_cpu
 from inference.ragged import RaggedCache, joinable
 from inference.sampling import Draw, draw
+from inference.seat import processed
 from inference.work import Sampling
 
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ class Made(NamedTuple):
     token: int
     logprob: float | None = None
     likeliest: tuple[tuple[int, float], ...] = ()
+
+
+class Group(NamedTuple):
+    """Rows that can decode now: their caches, plain if it is one, and the last tokens of their prompts. Those
+    were read as well if there are `logits` [rows, vocabulary] of what follows them.
+    """
+
+    seats: list[Seat]
+    caches: list[Any]
+    last: list[int]
+    logits: Any = None
 
 
 class Took(NamedTuple):
@@ -96,34 +108,48 @@ class Batch:
         longest = max((len(seat.tokens) for seat in self.seats), default=0)
         return apart or ((len(self._places), longest),)
 
-    def join(self, seats: Sequence[Seat], caches: list[Any], last: list[int]) -> None:
-        """Rows whose prompts were read but for their `last` tokens: they decode from the next step on.
+    def join(self, groups: Sequence[Group]) -> None:
+        """These rows decode from the next step on. Those that come alone are copied together once."""
+        single = []
+        for group in groups:
+            if len(group.seats) == 1:
+                single.append(group)
+            else:
+                self._join(group.caches, group)
+        if len(single) == 1:
+            self._join(single[0].caches, *single)
+        elif single:
+            layers = zip(*(group.caches for group in single), strict=True)
+            self._join([self._joined(layer) for layer in layers], *single)
 
-        `caches` are plain ones of one row, or shared ones of several.
-        """
+    def _join(self, caches: list[Any], *groups: Group) -> None:
+        """`caches` are those of all groups."""
         self._close_ranks()
-        tokens = mx.array(last, dtype=mx.uint32)
+        seats = [seat for group in groups for seat in group.seats]
         if not self._places:
             self._caches = caches if len(seats) == 1 else self._joinable(caches, len(seats))
-            self._places, self._pending, self._pending_odds = [*seats], tokens, Odds()
-            self._under_way = None
-            return
-        if len(self._places) == 1:
-            self._caches = self._joinable(self._caches, 1)
-        for cache, other in zip(self._caches, self._joinable(caches, len(seats)), strict=True):
-            cache.extend(other)
+            self._pending, self._pending_odds, self._under_way = mx.array([], dtype=mx.uint32), Odds(), None
+        else:
+            if len(self._places) == 1:
+                self._caches = self._joinable(self._caches, 1)
+            for cache, other in zip(self._caches, self._joinable(caches, len(seats)), strict=True):
+                cache.extend(other)
         self._places += seats
-        self._pending = mx.concatenate([self._pending, tokens])
+        for group in groups:
+            tokens, odds = self._first_of(group)
+            self._pending = mx.concatenate([self._pending, tokens])
+            self._pending_odds += odds
 
-    def join_all(self, groups: Sequence[tuple[Sequence[Seat], list[Any], list[int]]]) -> None:
-        """The same for several groups. Those of a row each are copied together once."""
-        single = [group for group in groups if len(group[0]) == 1]
-        if len(single) > 1:
-            seats, caches, last = zip(*single, strict=True)
-            joined = [self._joined(layer) for layer in zip(*caches, strict=True)]
-            single = [([seat for (seat,) in seats], joined, [token for (token,) in last])]
-        for group in [group for group in groups if len(group[0]) > 1] + single:
-            self.join(*group)
+    def _first_of(self, group: Group) -> tuple[Any, Odds]:
+        """What is to be read next of its rows: of their prompts, or already of their answers."""
+        last = mx.array(group.last, dtype=mx.uint32)
+        if group.logits is None:
+            return last, Odds()
+        logits = processed(group.seats, group.logits, last)
+        drawn = self._drawn(logits, [seat.draw(ahead=0) for seat in group.seats])
+        for seat in group.seats:
+            seat.has_begun = True
+        return drawn, Odds.of(group.seats, logits, drawn)
 
     def _joined(self, caches: Sequence[Any]) -> Any:
         """One cache of a layer, of the plain ones of rows."""
@@ -195,13 +221,13 @@ class Batch:
 
     def _draw(self, logits: Any) -> None:
         """What the rows say next, by their `logits` [places, vocabulary]; nothing is computed yet."""
-        logits = self._processed(logits, self._inputs)
-        self._pending = self._drawn(logits)
+        logits = processed(self._places, logits, self._inputs)
+        self._pending = self._drawn(logits, [seat.draw() if seat else NOBODY for seat in self._places])
         self._pending_odds = Odds.of(self._places, logits, self._pending)
 
-    def _drawn(self, logits: Any) -> Any:
-        """What the rows say next, as uint32 [places]."""
-        return draw(logits, [seat.draw() if seat else NOBODY for seat in self._places])
+    def _drawn(self, logits: Any, draws: Sequence[Draw]) -> Any:
+        """One token for each row of `logits`, as uint32 [rows]."""
+        return draw(logits, draws)
 
     def read(self) -> list[Made]:
         """The tokens that were pending when the step was dispatched, which are in the caches now."""
@@ -237,9 +263,9 @@ class Batch:
         """Instead of `dispatch` and `read`, for a row that is alone, whose logits nobody changes: its pending
         token and as many of the guessed ones behind it as it would have said.
         """
-        seat = self._seat(0)
+        seat = self.seats[0]
         logits = self._model(mx.array([[pending, *guess]]), cache=self._caches)[0]
-        drawn = draw(logits, [seat.draw(ahead) for ahead in range(len(guess) + 1)])
+        drawn = draw(logits, [seat.draw(ahead) for ahead in range(1, len(guess) + 2)])
         tokens: list[int] = drawn.tolist()
         right = next((place for place, token in enumerate(guess) if tokens[place] != token), len(guess))
         for cache in self._caches:
@@ -250,28 +276,6 @@ class Batch:
         self._pending, self._pending_odds = drawn[right : right + 1], Odds()
         self._under_way = self.took = None
         return [Made(seat, token) for token in said]
-
-    def _processed(self, logits: Any, inputs: Any) -> Any:
-        """`logits` as the rows want them changed. Only those that want it are touched."""
-        busy = [place for place, seat in enumerate(self._places) if seat is not None and not seat.is_plain]
-        if not busy:
-            return logits
-        if self._begins_early:
-            mx.async_eval(logits, inputs)  # a grammar has to know the token: meanwhile the device goes on
-        rows = [
-            self._seat(place).processed(logits[place : place + 1], inputs[place : place + 1])
-            for place in busy
-        ]
-        if len(rows) == len(self._places):
-            return mx.concatenate(rows)
-        changed = logits + 0  # `logits` may still be read by those who asked for it
-        changed[mx.array(busy)] = mx.concatenate(rows)
-        return changed
-
-    def _seat(self, place: int) -> Seat:
-        seat = self._places[place]
-        assert seat is not None  # noqa: S101
-        return seat
 
     def _close_ranks(self) -> None:
         """Copy the rows that are left together."""

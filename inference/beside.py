@@ -9,16 +9,15 @@ code can work with that is tried once.
 
 from __future__ import annotations
 
-import functools
 import logging
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
-from mlx import nn
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from inference.attention import teach
+from inference.head import Wanting, alike, teach_to_spare
 from inference.kept_state import room_that_grows
 from inference.on_cpu import attention as computed_attention
 from inference.ragged import Pieces, joinable
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROUNDING = 0.05
-"""How far apart the trial's logits may be, as a share of the largest one: half precision is rounded as the
-shapes are."""
 TRIAL_PROMPTS = [[5, 6, 7], [8, 9]]
 TRIAL_CHUNK = [10, 11, 12, 13, 14] * 16
 """As long as those of clients: on a Linux CPU, what is computed of such for the first time waits half a
@@ -119,7 +115,7 @@ def read_beside(tokens: Any, caches: list[Any], chunks: Sequence[Chunk]) -> Gene
             )
             for layer, cache in enumerate(caches)
         ]
-        yield mx.concatenate([tokens, *pieces]), joint
+        yield mx.concatenate([tokens, *pieces]), Wanting(joint, lambda hidden: hidden[:rows])
 
 
 def reads_beside(model: Any) -> bool:
@@ -130,7 +126,7 @@ def reads_beside(model: Any) -> bool:
     if not kinds <= {KVCache, RotatingKVCache}:
         return False
     teach(model)
-    _spare_the_head(model)
+    teach_to_spare(model)
     try:
         return _trial(model)
     except Exception as error:  # noqa: BLE001 -- whatever its code stumbles over
@@ -157,11 +153,7 @@ def _trial(model: Any) -> bool:
         logits = model(given, cache=joint)
     found = [*logits[: len(TRIAL_PROMPTS), -1], model(mx.array([[last]]), cache=chunk.caches)[0, -1]]
     expected = [model(mx.array([tokens]))[0, -1] for tokens in (*TRIAL_PROMPTS, TRIAL_CHUNK)]
-    return all(map(_alike, found, expected))
-
-
-def _alike(one: Any, other: Any) -> bool:
-    return bool((mx.abs(one - other).max() <= ROUNDING * mx.abs(other).max()).item())
+    return all(map(alike, found, expected))
 
 
 def _offsets(cache: Any, chunks: Sequence[Chunk]) -> Any:
@@ -178,28 +170,3 @@ def _offsets(cache: Any, chunks: Sequence[Chunk]) -> Any:
 def _turned(array: Any) -> Any:
     """Between [tokens, heads, 1, dimensions] and [1, heads, tokens, dimensions]."""
     return array.transpose(2, 1, 0, 3)
-
-
-def _spare_the_head(model: Any) -> None:
-    """Let the model compute logits of the rows only: those of a prompt's tokens are wanted by nobody."""
-    trunk = next((module for module in model.modules() if "embed_tokens" in module), None)
-    if trunk is not None and not hasattr(trunk, "ends_with_rows"):
-        kind: type[nn.Module] = type(trunk)
-        trunk.__class__ = _ending_with_rows(kind)
-
-
-@functools.cache
-def _ending_with_rows(kind: type[nn.Module]) -> type[nn.Module]:
-    """The class of a model without its head, for which a chunk's tokens end with the last layer."""
-
-    class EndingWithRows(kind):  # type: ignore[misc, valid-type]
-        ends_with_rows = True
-
-        def __call__(self, *given: Any, **named: Any) -> Any:
-            hidden = super().__call__(*given, **named)
-            caches = (one for one in (*given, *named.values()) if isinstance(one, list) and one)
-            joint = next((one[0] for one in caches if isinstance(one[0], Joint)), None)
-            return hidden if joint is None else hidden[: joint.rows]
-
-    functools.update_wrapper(EndingWithRows, kind, updated=())
-    return EndingWithRows

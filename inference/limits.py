@@ -11,6 +11,7 @@ import mlx.core as mx
 
 from inference.attention import most_bytes_for
 from inference.beside import reads_beside
+from inference.head import draws_at_once
 from inference.on_cpu import computes_on_cpu
 from inference.pace import ON_CPU, ON_CUDA, ON_METAL
 from inference.room import Limits
@@ -22,4 +23,10 @@ def limits_of(model: Any, *, max_rows: int, chunk_tokens: int | None = None) -> 
     teach_to_pause(model)
     sizes = ON_CPU if computes_on_cpu() else ON_CUDA if mx.cuda.is_available() else ON_METAL
     chunks = sizes if chunk_tokens is None else sizes.up_to(chunk_tokens)
-    return Limits(max_rows, chunks, most_bytes_for(model), reads_beside(model))
+    return Limits(
+        max_rows,
+        chunks,
+        most_bytes_for(model),
+        reads_beside=reads_beside(model),
+        draws_at_once=draws_at_once(model),
+    )

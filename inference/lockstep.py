@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inference.room import Limits
+    from inference.sampling import Draw
     from inference.work import Step
 
 NOT_SHARED = ("deliver", "matcher", "cancelled", "said", "restarts", "stuck", "cached_tokens", "prompt_odds")
@@ -132,8 +133,8 @@ class AgreedBatch(Batch):
         super().__init__(model, most_padded_bytes=most_padded_bytes)
         self._group = group
 
-    def _drawn(self, logits: Any) -> Any:
-        return self._group.from_first(super()._drawn(logits).astype(mx.uint32))
+    def _drawn(self, logits: Any, draws: Sequence[Draw]) -> Any:
+        return self._group.from_first(super()._drawn(logits, draws).astype(mx.uint32))
 
 
 class TurnScheduler(Scheduler):

@@ -14,10 +14,9 @@ from inference.pace import MOST_CHUNKS_BESIDE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inference.batch import Batch, Made
+    from inference.batch import Batch, Group, Made
     from inference.pace import Pace
-    from inference.passes import Group
-    from inference.reading import Reader
+    from inference.reader import Reader
     from inference.speculation import Speculation
 
 

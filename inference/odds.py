@@ -16,13 +16,21 @@ if TYPE_CHECKING:
 
     from inference.seat import Seat
 
+    Likeliest = tuple[tuple[int, float], ...]  # ids and log probabilities
+
 
 class Odds:
-    """Of one step, for the rows that asked."""
+    """Of tokens that were drawn at the same time, for the rows that asked. Several can be added up."""
 
-    def __init__(self, seats: Sequence[Seat] = (), *arrays: Any) -> None:
-        self._seats = seats
-        self.arrays = arrays  # log probabilities [rows], ids and log probabilities of the likeliest
+    def __init__(self, *parts: tuple[Sequence[Seat], Sequence[Any]]) -> None:
+        self._parts = parts  # log probabilities [rows], ids and log probabilities of the likeliest
+
+    def __add__(self, others: Odds) -> Odds:
+        return Odds(*self._parts, *others._parts)
+
+    @property
+    def arrays(self) -> list[Any]:
+        return [array for _, arrays in self._parts for array in arrays]
 
     @classmethod
     def of(cls, places: Sequence[Seat | None], logits: Any, tokens: Any) -> Odds:
@@ -35,14 +43,13 @@ class Odds:
         logprobs = logprobs_of(logits[rows])
         chosen = mx.take_along_axis(logprobs, tokens[rows][:, None], axis=-1)[:, 0]
         most = max(seat.row.top_logprobs or 0 for seat in seats)
-        return cls(seats, chosen, *(top_tokens(logprobs, most) if most else ()))
+        return cls((seats, [chosen, *(top_tokens(logprobs, most) if most else ())]))
 
-    def read(self) -> dict[Seat, tuple[float, tuple[tuple[int, float], ...]]]:
-        if not self.arrays:
-            return {}
-        chosen, *likeliest = (array.tolist() for array in self.arrays)
-        pairs = [tuple(zip(*row, strict=True)) for row in zip(*likeliest, strict=True)]
-        return {
-            seat: (chosen[place], pairs[place][: seat.row.top_logprobs] if pairs else ())
-            for place, seat in enumerate(self._seats)
-        }
+    def read(self) -> dict[Seat, tuple[float, Likeliest]]:
+        found: dict[Seat, tuple[float, Likeliest]] = {}
+        for seats, arrays in self._parts:
+            chosen, *likeliest = (array.tolist() for array in arrays)
+            pairs = [tuple(zip(*row, strict=True)) for row in zip(*likeliest, strict=True)]
+            for place, seat in enumerate(seats):
+                found[seat] = chosen[place], pairs[place][: seat.row.top_logprobs] if pairs else ()
+        return found

@@ -1,4 +1,4 @@
-"""Passes of the model that read prompts: a chunk of one, or the ends of several.
+"""Passes of the model that read prompts: a chunk of one, its end, or the ends of several.
 
 Imports mlx: loaded by the model process only, and everything here runs on the engine thread, possibly in
 slices (see inference/slices.py). So a prompt counts as read when its pass is over, and not before.
@@ -6,12 +6,13 @@ slices (see inference/slices.py). So a prompt counts as read when its pass is ov
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
 
-from inference.batch import shared
+from inference.batch import Group, shared
+from inference.head import wanting_ends
 from inference.kept_state import room_for
 from inference.pace import SMALLEST_CHUNK_TOKENS
 from inference.sampling import logprobs_of, top_tokens
@@ -21,19 +22,12 @@ from inference.work import Token
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from inference.reading import Keep, Reading
+    from inference.reader import Keep
+    from inference.reading import Reading
     from inference.seat import Seat
 
 MOST_PADDING = 2
 """A prompt is padded to at most so many times its length, to be read together with a longer one."""
-
-
-class Group(NamedTuple):
-    """Rows that can decode now: their caches, plain if it is one, and the last tokens of their prompts."""
-
-    seats: list[Seat]
-    caches: list[Any]
-    last: list[int]
 
 
 def read_alone(model: Any, one: Reading, count: int) -> None:
@@ -46,27 +40,39 @@ def read_alone(model: Any, one: Reading, count: int) -> None:
         _judge(one, chunk, logits[0])
 
 
+def read_end(model: Any, one: Reading) -> None:
+    """All that is left of a prompt, and what follows it."""
+    tokens = one.rest
+    with room_for(one.caches, len(tokens) + 1):
+        logits = model(mx.array([tokens]), cache=wanting_ends(one.caches, [len(tokens) - 1]))
+    one.logits = logits[:, 0]
+    compute([one.logits, *(cache.state for cache in one.caches)])
+    one.take_rest()
+
+
 def read_together(model: Any, some: Sequence[Reading], *, keep: Keep) -> Group:
     """Read several prompts to their ends, padded on the right to the length of the longest."""
     caches = shared([one.caches for one in some])
-    lengths = [len(one.unread) for one in some]
+    lengths = [len(one.rest) for one in some]
     tokens = np.zeros((len(some), max(lengths)), dtype=np.int32)
     for row, one in enumerate(some):
-        tokens[row, : len(one.unread)] = one.unread
+        tokens[row, : lengths[row]] = one.rest
     padding = [max(lengths) - length for length in lengths]
     if any(padding):
         for cache in caches:
             cache.prepare(lengths=lengths, right_padding=padding)
     with room_for(caches, max(lengths) + 1):
-        model(mx.array(tokens), cache=caches)
+        ends = wanting_ends(caches, [length - 1 for length in lengths])
+        logits = model(mx.array(tokens), cache=ends)
     if any(padding):
         for cache in caches:
             cache.finalize()
-    compute([cache.state for cache in caches])
+    logits = logits[:, 0] if some[0].draws_at_once else None
+    compute([cache.state for cache in caches] + ([] if logits is None else [logits]))
     for place, one in enumerate(some):
-        one.take(len(one.unread))
+        one.take_rest()
         keep(one.seat.tokens, [cache.extract(place) for cache in caches])
-    return Group([one.seat for one in some], caches, [one.last for one in some])
+    return Group([one.seat for one in some], caches, [one.last for one in some], logits)
 
 
 def without(group: Group, gone: Callable[[Seat], bool]) -> Group | None:
@@ -80,7 +86,8 @@ def without(group: Group, gone: Callable[[Seat], bool]) -> Group | None:
         caches = group.caches
         for cache in caches:
             cache.filter(mx.array(keep))
-    return Group([group.seats[place] for place in keep], caches, [group.last[place] for place in keep])
+    seats, last = [group.seats[place] for place in keep], [group.last[place] for place in keep]
+    return Group(seats, caches, last, None if group.logits is None else group.logits[mx.array(keep)])
 
 
 def which_together(ending: Sequence[Reading]) -> list[list[Reading]]:

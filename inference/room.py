@@ -25,14 +25,16 @@ caches grow by as much."""
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How many rows may run, how much of prompts may be read between two of their steps, how large their keys
-    and values in a layer may be together (see inference/ragged.py), and whether prompts may be read in the
-    pass of the rows (see inference/beside.py).
+    and values in a layer may be together (see inference/ragged.py), whether prompts may be read in the pass
+    of the rows (see inference/beside.py), and whether an answer's first token may be drawn from the pass that
+    reads the end of its prompt (see inference/head.py).
     """
 
     max_rows: int
     chunks: Sizes
     most_padded_bytes: float = math.inf
     reads_beside: bool = False
+    draws_at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

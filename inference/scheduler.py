@@ -21,7 +21,8 @@ from inference.memory import is_lack_of_memory
 from inference.mixer import Mixer
 from inference.pace import Pace
 from inference.prompt_cache import Reuse
-from inference.reading import Reader, Reading
+from inference.reader import Reader
+from inference.reading import Reading
 from inference.room import Load
 from inference.suspects import Suspects
 from inference.work import Row, Step, Token
@@ -29,8 +30,7 @@ from inference.work import Row, Step, Token
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inference.batch import Made
-    from inference.passes import Group
+    from inference.batch import Group, Made
     from inference.prompt_cache import PromptCache
     from inference.room import Limits, Room
     from inference.seat import Seat
@@ -143,7 +143,12 @@ class Scheduler:
     def _begin_anew(self) -> None:
         self._batch = self._new_batch()
         keeps = self._prompt_cache.cuts_anywhere
-        self._reader = Reader(self._model, keep=self._budget.keep, keeps_on_the_way=keeps)
+        self._reader = Reader(
+            self._model,
+            keep=self._budget.keep,
+            keeps_on_the_way=keeps,
+            draws_at_once=self._limits.draws_at_once,
+        )
         self._mixer = Mixer(
             self._batch,
             self._reader,
@@ -167,7 +172,7 @@ class Scheduler:
             else:  # such a prompt is never read together with others
                 self._suspects.forget(row)
                 steps.append((row, Step(finish_reason="length")))
-        self._batch.join_all(joining)
+        self._batch.join(joining)
 
     def _drop_cancelled(self) -> None:
         self._waiting = deque(row for row in self._waiting if not row.cancelled)

@@ -9,12 +9,16 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import mlx.core as mx
 from mlx_lm.models.cache import TokenBuffer
 
 from inference.guide import Guide
+from inference.on_cpu import computes_on_cpu
 from inference.sampling import Draw, processors_for, seed_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inference.sampling import LogitsProcessor
     from inference.work import Row
 
@@ -59,9 +63,9 @@ class Seat:
         """Whether nothing changes its logits."""
         return not self._processors and self.guide is None
 
-    def draw(self, ahead: int = 0) -> Draw:
-        """How to draw the token behind the one that is `ahead` of those which the caches hold."""
-        return Draw(self.row.sampling, self.seed, len(self.tokens) + 1 + ahead - len(self.row.prompt))
+    def draw(self, ahead: int = 1) -> Draw:
+        """How to draw the token behind those that the caches hold and so many `ahead` of them."""
+        return Draw(self.row.sampling, self.seed, len(self.tokens) + ahead - len(self.row.prompt))
 
     def processed(self, logits: Any, token: Any) -> Any:
         """The logits [1, vocabulary] that follow `token` [1], as the request wants them changed.
@@ -79,3 +83,20 @@ class Seat:
             logger.exception("The logits of a request could not be processed.")
             self.row.stuck = f"This request's sampling failed: {error}."
         return logits
+
+
+def processed(places: Sequence[Seat | None], logits: Any, tokens: Any) -> Any:
+    """The logits [places, vocabulary] that follow `tokens` [places], as the rows at these places want them
+    changed. Only those that want it are touched.
+    """
+    busy = [(place, seat) for place, seat in enumerate(places) if seat is not None and not seat.is_plain]
+    if not busy:
+        return logits
+    if not computes_on_cpu():
+        mx.async_eval([logits, tokens])  # a grammar has to know the token: meanwhile the device goes on
+    rows = [seat.processed(logits[place : place + 1], tokens[place : place + 1]) for place, seat in busy]
+    if len(rows) == len(places):
+        return mx.concatenate(rows)
+    changed = logits + 0  # `logits` may still be read by those who asked for it
+    changed[mx.array([place for place, _ in busy])] = mx.concatenate(rows)
+    return changed

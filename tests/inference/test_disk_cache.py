@@ -13,9 +13,8 @@ import pytest
 from inference import kv_file
 from inference.disk_cache import DiskCache
 from inference.kept_state import keeps_every_token
-from inference.pace import ON_CPU
+from inference.limits import limits_of
 from inference.prompt_cache import PromptCache
-from inference.room import Limits
 from inference.scheduler import Scheduler
 from tests.inference.families import FAMILIES
 from tests.inference.test_prompt_cache import PLENTY, alone, answer, model_of, text
@@ -33,7 +32,7 @@ def scheduler_on(
     model = model_of(family)
     disk = DiskCache(folder, max_bytes=disk_bytes, fingerprint=fingerprint)
     kept = PromptCache(max_bytes=PLENTY, cuts_anywhere=keeps_every_token(model), disk=disk)
-    return Scheduler(model, prompt_cache=kept, limits=Limits(max_rows=4, chunks=ON_CPU.up_to(16)))
+    return Scheduler(model, prompt_cache=kept, limits=limits_of(model, max_rows=4, chunk_tokens=16))
 
 
 def ask(folder: Path, family: str, *prompts: list[int], **options: Any) -> list[int]:

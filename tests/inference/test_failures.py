@@ -13,6 +13,7 @@ from inference.batch import Batch
 from inference.beside import reads_beside
 from inference.errors import GenerationFailed
 from inference.grammars import Grammars
+from inference.head import draws_at_once
 from inference.pace import ON_CPU
 from inference.room import Limits
 from inference.scheduler import Scheduler
@@ -59,6 +60,7 @@ class Poisonable:
 def model() -> Any:
     made = tiny_model(seed=1)
     assert reads_beside(made)
+    assert draws_at_once(made)
     return made
 
 
@@ -70,7 +72,9 @@ def poisonable(model: Any) -> Poisonable:
 @pytest.fixture(params=[False, True], ids=["apart", "beside"])
 def scheduler(poisonable: Poisonable, request: pytest.FixtureRequest) -> Iterator[Scheduler]:
     """Once with prompts that are read in passes of their own, and once in the pass of the rows."""
-    limits = Limits(max_rows=8, chunks=ON_CPU.up_to(16), reads_beside=request.param)
+    limits = Limits(
+        max_rows=8, chunks=ON_CPU.up_to(16), reads_beside=request.param, draws_at_once=not request.param
+    )
     made = Scheduler(poisonable, prompt_cache=prompt_cache(), limits=limits)
     yield made
     made.close()

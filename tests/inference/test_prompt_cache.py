@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx_lm.generate import generate_step
 
+from inference.head import draws_at_once
 from inference.kept_state import keeps_every_token
 from inference.pace import ON_CPU
 from inference.prompt_cache import PromptCache
@@ -50,9 +51,9 @@ def scheduler(family: str) -> Iterator[Scheduler]:
 def scheduler_of(family: str, *, max_bytes: int = PLENTY, max_rows: int = 4) -> Scheduler:
     model = model_of(family)
     kept = PromptCache(max_bytes=max_bytes, cuts_anywhere=keeps_every_token(model))
-    return Scheduler(
-        model, prompt_cache=kept, limits=Limits(max_rows=max_rows, chunks=ON_CPU.up_to(CHUNK_TOKENS))
-    )
+    chunks = ON_CPU.up_to(CHUNK_TOKENS)
+    limits = Limits(max_rows=max_rows, chunks=chunks, draws_at_once=draws_at_once(model))
+    return Scheduler(model, prompt_cache=kept, limits=limits)
 
 
 def text(length: int, *, seed: int) -> list[int]:

@@ -14,9 +14,9 @@ import pytest
 
 from inference import part
 from inference.attention import most_bytes_for
-from inference.batch import Batch
+from inference.batch import Batch, Group
 from inference.kept_state import can_batch, fresh_caches
-from inference.passes import Group, read_alone, read_together
+from inference.passes import read_alone, read_together
 from inference.prompt_cache import Reuse
 from inference.ragged import RaggedCache
 from inference.reading import Reading
@@ -37,7 +37,7 @@ def joined(batch: Batch, family: str, length: int) -> Seat:
         mx.eval([cache.state for cache in caches])
     seat = Seat.of(row(prompt, max_tokens=100), known=0)
     seat.tokens = prompt[:-1]
-    batch.join([seat], caches, prompt[-1:])
+    batch.join([Group([seat], caches, prompt[-1:])])
     return seat
 
 
@@ -102,7 +102,7 @@ def test_no_two_layers_grow_in_the_same_step(
         read_alone(model, reading, len(reading.unread))
         group = Group([reading.seat], reading.caches, [reading.last])
     batch = Batch(model)
-    batch.join(*group)
+    batch.join([group])
     growing = []
     for step in range(300):
         before = [*map(capacity, batch._caches)]

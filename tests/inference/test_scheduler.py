@@ -14,6 +14,7 @@ from mlx_lm.generate import generate_step
 
 from inference.beside import reads_beside
 from inference.errors import GenerationFailed
+from inference.head import draws_at_once
 from inference.pace import ON_CPU
 from inference.room import Limits
 from inference.sampling import logprobs_of
@@ -32,14 +33,22 @@ GREEDY = Sampling(temperature=0)
 def model() -> Any:
     made = tiny_model(seed=1)
     assert reads_beside(made)
+    assert draws_at_once(made)
     teach_to_pause(made)
     return made
 
 
-@pytest.fixture(params=[False, True], ids=["apart", "beside"])
+@pytest.fixture(params=["plain", "at once", "beside"])
 def scheduler(model: Any, request: pytest.FixtureRequest) -> Iterator[Scheduler]:
-    """Once with prompts that are read in passes of their own, and once, if short, in the pass of the rows."""
-    limits = Limits(max_rows=4, chunks=ON_CPU.up_to(16), reads_beside=request.param)
+    """Once with prompts that are read in passes of their own, once with first tokens drawn from those, and
+    once with short prompts that are read in the pass of the rows.
+    """
+    limits = Limits(
+        max_rows=4,
+        chunks=ON_CPU.up_to(16),
+        reads_beside=request.param == "beside",
+        draws_at_once=request.param == "at once",
+    )
     made = Scheduler(model, prompt_cache=prompt_cache(), limits=limits)
     yield made
     made.close()
@@ -198,13 +207,31 @@ def test_logprobs_are_those_of_the_model(model: Any, scheduler: Scheduler) -> No
     prompt = some_prompt(10, seed=12)
     asking = row(prompt, 1, top_logprobs=3)
     scheduler.add(asking)
-    token = until_idle(scheduler)[asking][0].token
-    assert token is not None
-    logits = model(mx.array([prompt]))[0, -1]
+    (step,) = until_idle(scheduler)[asking]
+    _check_logprobs(model, prompt, step)
+
+
+def test_logprobs_of_rows_that_join_later_are_those_of_the_model(model: Any, scheduler: Scheduler) -> None:
+    rows = [row(some_prompt(4 + place, seed=place), 6, top_logprobs=3) for place in range(4)]
+    seen: dict[Row, list[Step]] = {}
+    for one in rows:
+        scheduler.add(one)
+        for made, step in scheduler.step():
+            seen.setdefault(made, []).append(step)
+    until_idle(scheduler, seen)
+    for one in rows:
+        for place, step in enumerate(seen[one]):
+            _check_logprobs(model, [*one.prompt, *tokens(seen[one][:place])], step)
+
+
+def _check_logprobs(model: Any, before: list[int], step: Step) -> None:
+    """Of a greedy row that asked for three of them, by the model that reads all `before` at once."""
+    logits = model(mx.array([before]))[0, -1]
     expected = logits - mx.logsumexp(logits)
-    assert token.logprob == pytest.approx(expected[token.id].item(), abs=1e-4)
-    assert [one for one, _ in token.likeliest] == mx.argsort(-expected)[:3].tolist()
-    assert token.likeliest[0][0] == token.id
+    assert step.token is not None
+    assert step.token.logprob == pytest.approx(expected[step.token.id].item(), abs=1e-4)
+    assert [one for one, _ in step.token.likeliest] == mx.argsort(-expected)[:3].tolist()
+    assert step.token.likeliest[0][0] == step.token.id
 
 
 def test_a_row_that_cannot_begin_fails_alone(model: Any, scheduler: Scheduler) -> None:
@@ -239,27 +266,47 @@ def test_short_prompts_begin_together(model: Any) -> None:
     scheduler.close()
 
 
-def test_the_model_is_not_asked_what_follows_the_last_token(model: Any) -> None:
-    passes = 0
+class Counted:
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.layers = model.layers
+        self.passes = 0
 
-    class Counted:
-        layers = model.layers
+    def __call__(self, tokens: Any, cache: Any = None) -> Any:
+        self.passes += 1
+        return self._model(tokens, cache=cache)
 
-        def __call__(self, tokens: Any, cache: Any = None) -> Any:
-            nonlocal passes
-            passes += 1
-            return model(tokens, cache=cache)
 
-    limits = Limits(max_rows=4, chunks=ON_CPU.up_to(16), reads_beside=False)
-    scheduler = Scheduler(Counted(), prompt_cache=prompt_cache(), limits=limits)
-    passes = 0
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_model_is_asked_for_nothing_that_nobody_wants(model: Any, *, at_once: bool) -> None:
+    counted = Counted(model)
+    limits = Limits(max_rows=4, chunks=ON_CPU.up_to(16), draws_at_once=at_once)
+    scheduler = Scheduler(counted, prompt_cache=prompt_cache(), limits=limits)
+    counted.passes = 0
     one = row(some_prompt(5, seed=1), 9)
     scheduler.add(one)
     seen: dict[Row, list[Step]] = {}
     until_idle(scheduler, seen)
     scheduler.close()
     assert len(tokens(seen[one])) == 9
-    assert passes == 1 + 9  # the prompt but for its last token; that one and eight of the answer's nine
+    # The prompt, its last token if it was not read with the rest, and eight of the answer's nine.
+    assert counted.passes == 1 + (not at_once) + 8
+
+
+def test_the_pass_that_reads_prompts_says_what_comes_first(model: Any) -> None:
+    counted = Counted(model)
+    limits = Limits(max_rows=4, chunks=ON_CPU.up_to(32), draws_at_once=True)
+    scheduler = Scheduler(counted, prompt_cache=prompt_cache(), limits=limits)
+    counted.passes = 0
+    rows = [row(some_prompt(length, seed=length), 1) for length in (9, 4, 7)]
+    for one in rows:
+        scheduler.add(one)
+    steps = scheduler.step()
+    scheduler.close()
+    assert counted.passes == 1
+    assert {made: step.token and [step.token.id] for made, step in steps} == {
+        one: alone(model, one.prompt, 1) for one in rows
+    }
 
 
 def test_a_row_that_has_ended_counts_as_running_no_more(scheduler: Scheduler) -> None:

@@ -11,6 +11,7 @@ import pytest
 from mlx.utils import tree_flatten
 
 from inference.beside import reads_beside
+from inference.head import draws_at_once
 from inference.kept_state import fresh_caches, keeps_every_token
 from inference.pace import ON_CPU, Pace
 from inference.prompt_cache import PromptCache
@@ -40,7 +41,9 @@ def scheduler_of(family: str, *, beside: bool = False) -> Scheduler:
     model = model_of(family)
     teach_to_pause(model)
     cache = PromptCache(max_bytes=2**26, cuts_anywhere=keeps_every_token(model))
-    limits = Limits(16, ON_CPU, reads_beside=beside and reads_beside(model))
+    limits = Limits(
+        16, ON_CPU, reads_beside=beside and reads_beside(model), draws_at_once=draws_at_once(model)
+    )
     return Scheduler(model, prompt_cache=cache, limits=limits, pace=OneLayer(ON_CPU))
 
 

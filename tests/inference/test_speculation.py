@@ -14,9 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.pace import ON_CPU
-from inference.reading import LONGEST_BESIDE
-from inference.room import Limits
+from inference.limits import limits_of
+from inference.reader import LONGEST_BESIDE
 from inference.scheduler import Scheduler
 from inference.speculation import FIRST_PAUSE_TOKENS, TRIALS, Lookup, Speculation
 from inference.work import Sampling
@@ -36,7 +35,7 @@ class Counted:
     """A real model that counts its passes."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        self.counted = model
         self.layers = model.layers
         self.passes = 0
         if hasattr(model, "make_cache"):
@@ -44,7 +43,7 @@ class Counted:
 
     def __call__(self, inputs: Any, cache: Any = None) -> Any:
         self.passes += 1
-        return self._model(inputs, cache=cache)
+        return self.counted(inputs, cache=cache)
 
 
 class Oracle(Speculation):
@@ -77,7 +76,7 @@ def scheduler_of(model: Any, speculation: Speculation | None) -> Scheduler:
     return Scheduler(
         model,
         prompt_cache=prompt_cache(max_bytes=0),
-        limits=Limits(max_rows=4, chunks=ON_CPU.up_to(64)),
+        limits=limits_of(getattr(model, "counted", model), max_rows=4, chunk_tokens=64),
         speculation=speculation,
     )
 

@@ -12,8 +12,7 @@ from llguidance import LLMatcher
 from inference.errors import GenerationFailed
 from inference.fields import Fields
 from inference.grammars import Grammars
-from inference.pace import ON_CPU
-from inference.room import Limits
+from inference.limits import limits_of
 from inference.scheduler import Scheduler
 from inference.structure import Structure, read_structure
 from tests.inference.conftest import TINY
@@ -209,11 +208,14 @@ def test_a_pattern_without_an_end_is_read_once(grammar: str) -> None:
     assert read_structure(Fields({"guided_grammar": grammar})) is not None
 
 
+def scheduler_of(model: Any) -> Scheduler:
+    limits = limits_of(model, max_rows=4, chunk_tokens=16)
+    return Scheduler(model, prompt_cache=prompt_cache(), limits=limits)
+
+
 def test_guided_rows_and_free_rows_share_a_batch(grammars: Grammars) -> None:
     model = tiny_model(seed=1)
-    scheduler = Scheduler(
-        model, prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunks=ON_CPU.up_to(16))
-    )
+    scheduler = scheduler_of(model)
     matcher = grammars.matcher(Structure("guided_regex", LLMatcher.grammar_from_regex("[0-9]{5}")))
     free = [row(some_prompt(length, seed=length), 20) for length in (3, 12)]
     guided = row(some_prompt(7, seed=2), 20, matcher=matcher, stop_tokens=(END,))
@@ -230,9 +232,7 @@ def test_guided_rows_and_free_rows_share_a_batch(grammars: Grammars) -> None:
 def test_a_row_that_loses_its_grammar_fails_with_a_sentence(
     grammars: Grammars, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    scheduler = Scheduler(
-        tiny_model(seed=1), prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunks=ON_CPU.up_to(16))
-    )
+    scheduler = scheduler_of(tiny_model(seed=1))
     matcher = grammars.matcher(Structure("guided_regex", LLMatcher.grammar_from_regex("[0-9]{5}")))
     guided = row(some_prompt(7, seed=2), 20, matcher=matcher, stop_tokens=(END,))
     guided.said.append(0)  # begun again, with something behind it that the grammar never allowed
@@ -250,9 +250,7 @@ def test_a_row_that_loses_its_grammar_fails_with_a_sentence(
 
 def test_a_matcher_is_copied_for_each_row(grammars: Grammars) -> None:
     matcher = grammars.matcher(Structure("guided_regex", LLMatcher.grammar_from_regex("ab")))
-    scheduler = Scheduler(
-        tiny_model(seed=1), prompt_cache=prompt_cache(), limits=Limits(max_rows=4, chunks=ON_CPU.up_to(16))
-    )
+    scheduler = scheduler_of(tiny_model(seed=1))
     rows = [row(some_prompt(4, seed=seed), 9, matcher=matcher, stop_tokens=(END,)) for seed in (1, 2)]
     for one in rows:
         scheduler.add(one)
