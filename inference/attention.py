@@ -18,9 +18,9 @@ from mlx_lm.models.activations import swiglu as mlx_swiglu
 from mlx_lm.models.base import scaled_dot_product_attention as mlx_attention
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
-from inference.on_cpu import attention as computed_attention
 from inference.on_cpu import computes_on_cpu, swiglu
 from inference.ragged import Pieces, joinable
+from inference.whole_attention import attention as whole_attention
 
 logger = logging.getLogger(__name__)
 
@@ -84,4 +84,4 @@ def attention(*given: Any, **named: Any) -> Any:
     """In place of mlx-lm's function of that name, which it is for whole arrays."""
     asked = {**dict(zip(ATTENTION_TAKES, given, strict=False)), **named}
     keys = asked["keys"]
-    return keys.cache.attend(**asked) if isinstance(keys, Pieces) else computed_attention(**asked)
+    return keys.cache.attend(**asked) if isinstance(keys, Pieces) else whole_attention(**asked)

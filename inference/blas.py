@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference import cuda, few_rows
+from inference import cuda, kernels
 from inference.allocator import keep_freed_memory
 from inference.made_once import made_once
 
@@ -47,14 +47,14 @@ class BlasError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Acceleration:
-    """What `accelerate` did. `library` is None when MLX keeps the BLAS that it came with, `has_few_rows` says
-    whether few rows are multiplied by inference/few_rows.cpp."""
+    """What `accelerate` did. `library` is None when MLX keeps the BLAS that it came with, `has_kernels` says
+    whether few rows and attention are computed by our own code (see inference/kernels.py)."""
 
     library: Path | None
     threads: int | None
     kernels_compiled: bool
     summary: str
-    has_few_rows: bool = False
+    has_kernels: bool = False
 
 
 def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
@@ -67,8 +67,8 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
     beside two busy processes.
 
     Where g++ is missing, MLX_DISABLE_COMPILE is set as well: MLX would try to compile its kernels, fail
-    silently, and fall back to slower ones than it uses when it is told so. Where it is there, products of a
-    few rows are computed by inference/few_rows.cpp.
+    silently, and fall back to slower ones than it uses when it is told so. Where it is there, our own kernels
+    are compiled and used (see inference/kernels.py).
 
     Malloc is told to keep what MLX frees (see inference/allocator.py).
 
@@ -95,15 +95,15 @@ def accelerate(*, cache_dir: Path, threads: int | None = None) -> Acceleration:
         logger.warning("MLX runs with its slow reference BLAS: %s", error)
         return Acceleration(None, None, kernels_compiled=kernels_compiled, summary=str(error))
     # The linker searches the global scope in this order, and before the libraries that libmlx names.
-    has_few_rows = few_rows.load_in_front(openblas, cache_dir, threads=thread_count)
+    has_kernels = kernels.load_in_front(openblas, cache_dir, threads=thread_count)
     ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     return Acceleration(
         library,
         thread_count,
         kernels_compiled=kernels_compiled,
         summary=f"MLX multiplies matrices with OpenBLAS on {thread_count} thread(s)"
-        f"{', few rows with a kernel of its own' if has_few_rows else ''}.",
-        has_few_rows=has_few_rows,
+        f"{', few rows and attention with kernels of its own' if has_kernels else ''}.",
+        has_kernels=has_kernels,
     )
 
 

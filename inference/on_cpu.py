@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 from mlx_lm.models.activations import swiglu as mlx_swiglu
 from mlx_lm.models.base import scaled_dot_product_attention as mlx_attention
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FEWEST_SCORES, FEWEST_GATES = 2**12, 3 * 2**10
 """With fewer, MLX's single operation is faster than our several."""
@@ -111,8 +114,7 @@ def attention(queries: Any, keys: Any, values: Any, *, scale: float, mask: Any, 
     """In place of mlx-lm's, of the same arguments: [rows, heads, tokens, dimensions] of queries."""
     rows, heads, tokens, _ = queries.shape
     scores = rows * heads * tokens * keys.shape[-2]
-    is_usual = others.get("sinks") is None and not hasattr(others.get("cache"), "bits") and _is_ours(queries)
-    if not is_usual or scores < FEWEST_SCORES or not _can_add(mask):
+    if not is_usual(queries, others) or scores < FEWEST_SCORES or not _can_add(mask):
         return mlx_attention(queries, keys, values, scale=scale, mask=mask, **{"cache": None, **others})
     at_once = max(tokens // math.ceil(scores / MOST_SCORES), 1)
     found = []
@@ -125,6 +127,11 @@ def attention(queries: Any, keys: Any, values: Any, *, scale: float, mask: Any, 
             seen = mask if mask is None or mask.shape[-2] == 1 else mask[..., begin : begin + at_once, :]
             found.append(_attend(some, keys, values, None if seen is None else _added(seen)))
     return found[0] if len(found) == 1 else mx.concatenate(found, axis=2)
+
+
+def is_usual(queries: Any, others: Mapping[str, Any]) -> bool:
+    """Whether attention is of float32 numbers, and of no special kind."""
+    return others.get("sinks") is None and not hasattr(others.get("cache"), "bits") and _is_ours(queries)
 
 
 def _attend(queries: Any, keys: Any, values: Any, added: Any) -> Any:

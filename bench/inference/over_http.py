@@ -18,7 +18,7 @@ from django.conf import settings
 from bench.inference import load
 from bench.inference.quiet import wait_until_quiet
 from bench.inference.servers import Server, dense_copy, ours, peer
-from inference import few_rows
+from inference import kernels
 from inference.blas import renamed_openblas
 from inference.demo import demo_chat_model
 
@@ -116,7 +116,7 @@ def _preload(options: argparse.Namespace) -> dict[str, str]:
     if options.as_documented or sys.platform != "linux":
         return {}
     cache_dir = settings.OLLA_HOME / "cache"
-    libraries = [few_rows.compiled(cache_dir)] if options.share_few_rows else []
+    libraries = [kernels.compiled(cache_dir)] if options.share_few_rows else []
     return {"LD_PRELOAD": " ".join(map(str, [*libraries, renamed_openblas(cache_dir)]))}
 
 

@@ -22,7 +22,7 @@ done = blas.accelerate(cache_dir=Path(sys.argv[1]), threads={threads})
 found = {{
     "library": str(done.library), "threads": done.threads, "compiled": done.kernels_compiled,
     "environment": dict(os.environ), "mlx_was_imported": "mlx.core" in sys.modules,
-    "has_few_rows": done.has_few_rows,
+    "has_kernels": done.has_kernels,
 }}
 {after}
 print(json.dumps(found))

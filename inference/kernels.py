@@ -1,8 +1,8 @@
-"""Compiles inference/few_rows.cpp and puts it in front of OpenBLAS, for a Linux CPU.
+"""Compiles our C++ for a Linux CPU, and puts it in front of OpenBLAS: products of few rows, and attention.
 
 What a step of a few answers takes is most of all the weights' way from memory. OpenBLAS copies them before it
-multiplies; this does not, and so a step of 1 to 8 rows takes a fifth to a fourth less time (measured in
-docs/inference.md).
+multiplies; inference/few_rows.cpp does not. What a prompt takes besides products with weights is attention,
+which MLX computes in many small steps; inference/attention.cpp does it in one. docs/inference.md has figures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from inference.made_once import made_once
 
 logger = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_suffix(".cpp")
+FOLDER = Path(__file__).parent
+SOURCES = FOLDER / "few_rows.cpp", FOLDER / "attention.cpp"
+INCLUDED = (FOLDER / "vectors.hpp",)
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fno-exceptions", "-fPIC", "-shared")
 COMPILE_TIMEOUT_SECONDS = 60
 CPU = Path("/proc/cpuinfo")
@@ -29,19 +31,37 @@ class CannotCompile(Exception):
     """The message is a sentence that says why."""
 
 
-def load_in_front(blas: ctypes.CDLL, cache_dir: Path, *, threads: int) -> bool:
-    """Load it into the global scope, before `blas` is there, which computes what is not for few rows.
+class Kernels:
+    """The compiled library, in the global scope of this process. Products use so many `threads`."""
 
-    It is compiled on first use, and kept in `cache_dir`. False when it cannot be had: the log says why.
+    def __init__(self, library: ctypes.CDLL, blas: ctypes.CDLL, threads: int) -> None:
+        begin = library.few_rows_begin
+        begin.argtypes, begin.restype = (ctypes.c_void_p, ctypes.c_int), None
+        begin(ctypes.cast(blas.cblas_sgemm, ctypes.c_void_p), threads)
+        self.threads = threads
+        self.attend = library.attend
+        self.attend.argtypes, self.attend.restype = (ctypes.c_void_p,), None
+
+
+_loaded: list[Kernels] = []  # by the first call of `load_in_front`, if it could
+
+
+def loaded() -> Kernels | None:
+    """Those of this process."""
+    return _loaded[0] if _loaded else None
+
+
+def load_in_front(blas: ctypes.CDLL, cache_dir: Path, *, threads: int) -> bool:
+    """Load them into the global scope, before `blas` is there, which computes what is not for them.
+
+    They are compiled on first use, and kept in `cache_dir`. False when they cannot be had: the log says why.
     """
     try:
-        few_rows = ctypes.CDLL(str(compiled(cache_dir)), mode=ctypes.RTLD_GLOBAL)
+        library = ctypes.CDLL(str(compiled(cache_dir)), mode=ctypes.RTLD_GLOBAL)
     except (CannotCompile, OSError) as error:
-        logger.info("Few rows are multiplied by OpenBLAS as well: %s", error)
+        logger.info("Few rows are multiplied by OpenBLAS as well, and attention is MLX's: %s", error)
         return False
-    begin = few_rows.few_rows_begin
-    begin.argtypes, begin.restype = (ctypes.c_void_p, ctypes.c_int), None
-    begin(ctypes.cast(blas.cblas_sgemm, ctypes.c_void_p), threads)
+    _loaded.append(Kernels(library, blas, threads))
     return True
 
 
@@ -53,13 +73,16 @@ def compiled(cache_dir: Path) -> Path:
     compiler = shutil.which("g++")
     if compiler is None:
         raise CannotCompile("g++ is not installed.")
-    target = cache_dir / f"few-rows-{_digest(compiler)}.so"
-    return made_once(target, lambda draft: _run([compiler, *FLAGS, "-o", str(draft), str(SOURCE)]))
+    target = cache_dir / f"kernels-{_digest(compiler)}.so"
+    return made_once(
+        target, lambda draft: _run([compiler, *FLAGS, "-o", str(draft), *(str(source) for source in SOURCES)])
+    )
 
 
 def _digest(compiler: str) -> str:
     content = hashlib.sha256(" ".join(FLAGS).encode())
-    content.update(SOURCE.read_bytes())
+    for source in (*SOURCES, *INCLUDED):
+        content.update(source.read_bytes())
     content.update(_run([compiler, "--version"]).encode())
     content.update(_abilities().encode())
     return content.hexdigest()[:16]
