@@ -79,10 +79,12 @@ thread_local Scratch scratch;
 } // namespace
 
 // Of `heads`, so many share each one of keys and values. The last `tokens` of the `length` are those that ask;
-// if it `is_causal`, each looks no further than to itself.
+// if it `is_causal`, each looks no further than to itself. Where there are `lengths`, only so many of each row are
+// looked at, and it is not causal.
 struct Attention {
     Heads<const float> queries, keys, values;
     Heads<float> found;
+    const std::int64_t *lengths;
     std::int64_t rows, heads, shared_heads, tokens, length, dimensions, value_dimensions;
     float scale;
     std::int32_t is_causal, threads;
@@ -94,7 +96,8 @@ namespace {
 void attend_some(const Attention &asked, std::int64_t row, std::int64_t head, std::int64_t begin, std::int64_t end) {
     const std::int64_t some = end - begin, shared = head / (asked.heads / asked.shared_heads);
     const std::int64_t hidden = asked.is_causal ? asked.tokens - end : 0; // from all of them
-    const std::int64_t seen = asked.length - hidden, width = (seen + lanes - 1) / lanes * lanes;
+    const std::int64_t seen = asked.lengths ? asked.lengths[row] : asked.length - hidden;
+    const std::int64_t width = (seen + lanes - 1) / lanes * lanes;
     scratch.scores.resize(std::max<std::size_t>(scratch.scores.size(), some * width));
     scratch.factors.resize(std::max<std::size_t>(scratch.factors.size(), some));
     float *const scores = scratch.scores.data(), *const factors = scratch.factors.data();

@@ -7,16 +7,21 @@ RoBERTa and XLM-RoBERTa are the same network; their positions merely begin behin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 from mlx import nn
 
 from inference.errors import ModelBroken
+from inference.on_cpu import gelu
+from inference.whole_attention import attention
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MODEL_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
 ACTIVATIONS = {
-    "gelu": nn.gelu,
+    "gelu": gelu,
     "gelu_new": nn.gelu_approx,
     "gelu_pytorch_tanh": nn.gelu_approx,
     "relu": nn.relu,
@@ -107,18 +112,18 @@ class SelfAttention(nn.Module):
         self._heads = config.num_attention_heads
         self._scale = (config.hidden_size // config.num_attention_heads) ** -0.5
 
-    def __call__(self, hidden: mx.array, mask: mx.array | None) -> mx.array:
+    def __call__(self, hidden: mx.array, lengths: Sequence[int] | None) -> mx.array:
         rows, length, size = hidden.shape
 
         def by_head(states: mx.array) -> mx.array:
             return states.reshape(rows, length, self._heads, -1).transpose(0, 2, 1, 3)
 
-        mixed = mx.fast.scaled_dot_product_attention(
+        mixed: mx.array = attention(
             by_head(self.query(hidden)),
             by_head(self.key(hidden)),
             by_head(self.value(hidden)),
             scale=self._scale,
-            mask=mask,
+            lengths=lengths,
         )
         return mixed.transpose(0, 2, 1, 3).reshape(rows, length, size)
 
@@ -142,8 +147,8 @@ class Attention(nn.Module):
         self.self = SelfAttention(config)
         self.output = AddAndNormalize(config.hidden_size, config)
 
-    def __call__(self, hidden: mx.array, mask: mx.array | None) -> mx.array:
-        return self.output(self.self(hidden, mask), hidden)
+    def __call__(self, hidden: mx.array, lengths: Sequence[int] | None) -> mx.array:
+        return self.output(self.self(hidden, lengths), hidden)
 
 
 class Intermediate(nn.Module):
@@ -164,8 +169,8 @@ class Layer(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = AddAndNormalize(config.intermediate_size, config)
 
-    def __call__(self, hidden: mx.array, mask: mx.array | None) -> mx.array:
-        attended = self.attention(hidden, mask)
+    def __call__(self, hidden: mx.array, lengths: Sequence[int] | None) -> mx.array:
+        attended = self.attention(hidden, lengths)
         return self.output(self.intermediate(attended), attended)
 
 
@@ -174,9 +179,9 @@ class Layers(nn.Module):
         super().__init__()
         self.layer = [Layer(config) for _ in range(config.num_hidden_layers)]
 
-    def __call__(self, hidden: mx.array, mask: mx.array | None) -> mx.array:
+    def __call__(self, hidden: mx.array, lengths: Sequence[int] | None) -> mx.array:
         for layer in self.layer:
-            hidden = layer(hidden, mask)
+            hidden = layer(hidden, lengths)
         return hidden
 
 
@@ -187,13 +192,12 @@ class Bert(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = Layers(config)
 
-    def __call__(self, ids: mx.array, real: mx.array | None) -> mx.array:
+    def __call__(self, ids: mx.array, lengths: Sequence[int] | None) -> mx.array:
         """Vectors (rows, length, hidden) of `ids` (rows, length).
 
-        `real` is True where a token is no padding, which is on the right; None says that there is none.
+        `lengths` are those without padding, which is on the right; None says that there is none.
         """
-        mask = None if real is None else real[:, None, None, :]
-        return self.encoder(self.embeddings(ids), mask)
+        return self.encoder(self.embeddings(ids), lengths)
 
     def load(self, weights: dict[str, mx.array]) -> None:
         """Take the weights of a checkpoint, as float32. Raises ValueError when some do not fit."""

@@ -118,13 +118,11 @@ class Encoder:
 
     def _pass(self, token_lists: Sequence[Sequence[int]], length: int) -> NDArray[np.float32]:
         ids = np.zeros((len(token_lists), length), dtype=np.int32)
-        real = np.zeros((len(token_lists), length), dtype=np.bool_)
         for row, tokens in enumerate(token_lists):
             ids[row, : len(tokens)] = tokens
-            real[row, : len(tokens)] = True
-        mask = mx.array(real)
-        hidden = self._bert(mx.array(ids), None if real.all() else mask)
-        vectors = hidden[:, 0] if self._recipe.pooling == CLS else _mean(hidden, mask)
+        lengths = [len(tokens) for tokens in token_lists]
+        hidden = self._bert(mx.array(ids), lengths if min(lengths) < length else None)
+        vectors = hidden[:, 0] if self._recipe.pooling == CLS else _mean(hidden, mx.array(lengths))
         if self._recipe.normalize:
             vectors = vectors / mx.maximum(mx.linalg.norm(vectors, axis=-1, keepdims=True), NORM_FLOOR)
         mx.eval(vectors)
@@ -235,6 +233,7 @@ def _load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _mean(hidden: mx.array, real: mx.array) -> mx.array:
-    weight = real[..., None].astype(hidden.dtype)
-    return (hidden * weight).sum(axis=1) / weight.sum(axis=1)
+def _mean(hidden: mx.array, lengths: mx.array) -> mx.array:
+    """Of the tokens [rows, length, hidden] that are no padding."""
+    is_real = (mx.arange(hidden.shape[1]) < lengths[:, None])[..., None]
+    return (hidden * is_real).sum(axis=1) / lengths[:, None]

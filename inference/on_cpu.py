@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
+from mlx import nn
 from mlx_lm.models.activations import swiglu as mlx_swiglu
 from mlx_lm.models.base import scaled_dot_product_attention as mlx_attention
 
@@ -39,6 +40,9 @@ POLYNOMIAL = (
 )
 """Of (exp(x) - 1 - x) / x², the highest power first: what goes through it at the six Chebyshev nodes within
 half of ln 2 of 0. That makes exp(x) right to 2.2e-10 of itself, and float32 tells 6e-8."""
+ERFC_SLOPE = 0.3275911 / math.sqrt(2)
+ERFC = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+"""Of t = 1 / (1 + 0.3275911 z), times t exp(-z²): erfc(z) to 1.5e-7 (Abramowitz and Stegun, 7.1.26)."""
 ROUNDER = 1.5 * 2**23
 """What is added to it in float32 becomes whole, and stands in its lowest bits."""
 EXPONENT_SHIFT, EXPONENT_OF_ONE = 23, 127 << 23
@@ -83,6 +87,17 @@ def _end_gated(x: Any, rounded: Any, power: Any, gate: Any, other: Any) -> Any:
     return gate / (1.0 + _series(x, rounded, power)) * other
 
 
+@partial(mx.compile, shapeless=True)
+def _end_of_gelu(negative: Any, rounded: Any, power: Any, x: Any) -> Any:
+    """x/2 (1 + erf(x/√2)), where erfc of what is positive is a polynomial times exp(-x²/2)."""
+    t = 1.0 / (1.0 + ERFC_SLOPE * mx.abs(x))
+    series: Any = ERFC[0]
+    for factor in ERFC[1:]:
+        series = series * t + factor
+    tail = series * t * _series(negative, rounded, power)
+    return 0.5 * (x + mx.abs(x) * (1.0 - tail))
+
+
 def _power_of(rounded: Any) -> Any:
     """2 to the power of what was rounded. Its own step: MLX cannot fuse a change of type of the same bits."""
     return _shifted(rounded.view(mx.uint32)).view(mx.float32)
@@ -108,6 +123,14 @@ def swiglu(gate: Any, x: Any) -> Any:
         return mlx_swiglu(gate, x)
     negative, rounded = _begin_of_negative(gate)
     return _end_gated(negative, rounded, _power_of(rounded), gate, x)
+
+
+def gelu(x: Any) -> Any:
+    """In place of MLX's, which is exact."""
+    if not _is_ours(x) or x.size < FEWEST_GATES:
+        return nn.gelu(x)
+    negative, rounded = _begin_of_negative(x * x * 0.5)
+    return _end_of_gelu(negative, rounded, _power_of(rounded), x)
 
 
 def attention(queries: Any, keys: Any, values: Any, *, scale: float, mask: Any, **others: Any) -> Any:

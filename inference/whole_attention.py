@@ -8,13 +8,16 @@ decode: their last tokens would be told after the next step.
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
 
 from inference import on_cpu
 from inference.kernels import loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FEWEST_TOKENS = 9
 """Of fewer, most of the time goes into fetching keys and values, and MLX does that as well."""
@@ -43,6 +46,7 @@ class Attention(ctypes.Structure):
         ("keys", Heads),
         ("values", Heads),
         ("found", Heads),
+        ("lengths", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("rows", "heads", "shared_heads", "tokens", "length")),
         ("dimensions", ctypes.c_int64),
         ("value_dimensions", ctypes.c_int64),
@@ -52,18 +56,33 @@ class Attention(ctypes.Structure):
     )
 
 
-def attention(queries: Any, keys: Any, values: Any, *, scale: float, mask: Any, **others: Any) -> Any:
-    """In place of mlx-lm's, of the same arguments: [rows, heads, tokens, dimensions] of queries."""
+def attention(
+    queries: Any,
+    keys: Any,
+    values: Any,
+    *,
+    scale: float,
+    mask: Any = None,
+    lengths: Sequence[int] | None = None,
+    **others: Any,
+) -> Any:
+    """In place of mlx-lm's, of the same arguments: [rows, heads, tokens, dimensions] of queries. `lengths`
+    instead of a mask say how many tokens of each row are looked at.
+    """
     kernels = loaded()
     rows, heads, tokens, dimensions = queries.shape
     is_simple = mask is None or isinstance(mask, str)
     if kernels is None or tokens < FEWEST_TOKENS or not is_simple or not on_cpu.is_usual(queries, others):
+        if lengths is not None:
+            mask = (mx.arange(keys.shape[2]) < mx.array([*lengths])[:, None])[:, None, None]
         return on_cpu.attention(queries, keys, values, scale=scale, mask=mask, **others)
     mx.eval(queries, keys, values)
     arrays = [_dense(np.asarray(array)) for array in (queries, keys, values)]
     found = np.empty((rows, tokens, heads, values.shape[-1]), dtype=np.float32)
+    counts = (ctypes.c_int64 * rows)(*(lengths or ()))
     asked = Attention(
         *map(Heads.of, (*arrays, found.swapaxes(1, 2))),
+        lengths=None if lengths is None else ctypes.addressof(counts),
         rows=rows,
         heads=heads,
         shared_heads=keys.shape[1],

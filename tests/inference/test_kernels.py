@@ -66,6 +66,10 @@ def expected_of(queries, keys, values, scale, is_causal):
         scores[..., np.arange(length) > np.arange(length - tokens, length)[:, None]] = -np.inf
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return weights @ values / weights.sum(axis=-1, keepdims=True)
+def of_lengths(queries, keys, values, scale, lengths):
+    rows = [expected_of(queries[[row]], keys[[row], :, :count], values[[row], :, :count], scale, False)
+            for row, count in enumerate(lengths)]
+    return np.concatenate(rows)
 def with_room(array):
     behind = mx.full((*array.shape[:2], 50, array.shape[3]), np.nan)
     return mx.concatenate([mx.array(array), behind], axis=2)[:, :, : array.shape[2]]
@@ -88,6 +92,10 @@ for rows, heads, shared, tokens, known, width, value_width in (
                     mx.array(queries), laid(keys), laid(values), cache=None, scale=scale, mask=mask
                 )
                 worst[name] = max(worst[name], float(np.abs(np.array(ours) - expected).max()))
+    lengths = [tokens + known - row for row in range(rows)]
+    ours = attention(mx.array(queries), mx.array(keys), mx.array(values), scale=0.1, lengths=lengths)
+    far = np.abs(np.array(ours) - of_lengths(queries, keys, values, 0.1, lengths)).max()
+    worst["usual"] = max(worst["usual"], float(far))
 found["worst"] = worst
 """
 ONE_IS_NO_NUMBER = """

@@ -11,6 +11,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx import nn
 from mlx_lm.models.activations import swiglu as mlx_swiglu
 from mlx_lm.models.base import create_causal_mask
 from mlx_lm.models.base import scaled_dot_product_attention as mlx_attention
@@ -69,6 +70,15 @@ def test_scores_far_from_each_other_stay_finite() -> None:
     expected = mlx_attention(queries * 500, keys, values, cache=None, scale=SCALE, mask=mask)
     found = on_cpu.attention(queries * 500, keys, values, cache=None, scale=SCALE, mask="causal")
     assert far_apart(found, expected) < 1e-3
+
+
+@pytest.mark.parametrize("size", [8, 200_001])
+def test_a_gelu_is_as_exact_as_that_of_mlx(size: int) -> None:
+    x = np.linspace(-9, 9, size, dtype=np.float32)
+    expected = np.array([0.5 * value * (1 + math.erf(value / math.sqrt(2))) for value in x.tolist()])
+    far = [np.abs(np.array(one(mx.array(x))) - expected).max() for one in (on_cpu.gelu, nn.gelu)]
+    assert far[0] <= far[1] + FLOAT_STEP
+    assert math.isnan(on_cpu.gelu(mx.full((size,), math.nan))[0].item())
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 8), (3, 40, 100), (1, 1, 20_000)])
