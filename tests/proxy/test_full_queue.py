@@ -69,6 +69,20 @@ async def test_in_a_full_queue_the_longest_line_makes_place(table: Table) -> Non
     batch[1].cancel()
 
 
+async def test_in_a_full_queue_nobody_makes_place_for_a_line_that_would_be_as_long(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk(max_waiting=3)
+    await desk.enter()
+    waiting = [await desk.line_up("batch"), await desk.line_up("batch"), await desk.line_up("ann")]
+
+    with pytest.raises(ApiError, match="busy"):
+        await desk.enter("ann")
+
+    assert desk.admission.waiting == 3
+    for task in waiting:
+        task.cancel()
+
+
 async def test_who_waits_too_long_is_told_so(table: Table) -> None:
     table(target_for(NOWHERE, max_concurrent=1))
     desk = Desk(max_wait=0.05)
