@@ -52,6 +52,20 @@ async def test_a_full_queue_refuses_with_the_time_that_it_will_take(table: Table
     waiting[2].cancel()
 
 
+async def test_who_went_past_the_queue_leaves_no_place_that_was_not_there(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk()
+    slot = await desk.enter()
+    waiting = await desk.line_up()
+
+    (await desk.enter(waits=False)).leave()
+    await asyncio.sleep(0)
+
+    assert not waiting.done()
+    slot.leave()
+    assert (await waiting).target.id == 1
+
+
 async def test_in_a_full_queue_the_longest_line_makes_place(table: Table) -> None:
     table(target_for(NOWHERE, max_concurrent=1))
     desk = Desk(max_waiting=3)
