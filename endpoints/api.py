@@ -6,9 +6,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, status, viewsets
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
@@ -24,7 +23,6 @@ from ollaproject.wire.clock import now
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.db.models import QuerySet
     from rest_framework.request import Request
 
     EndpointViews = viewsets.ModelViewSet[Endpoint]
@@ -39,39 +37,25 @@ CHECKS_SHOWN = 100
 INCIDENT_DAYS = 90
 
 
-def parameter(name: str, description: str, **more: Any) -> OpenApiParameter:
-    return OpenApiParameter(name, OpenApiTypes.STR, description=description, **more)
-
-
-FILTERS = [
-    parameter("name", "Exactly this name."),
-    parameter("type", "A backend type, such as `vllm-mlx`."),
-    parameter("mode", "What the operator wants of it.", enum=[str(mode) for mode in Mode.values]),
-    parameter("status", "What the checks say of it.", enum=[str(word) for word in Status.values]),
-    parameter("model", "Serves this model."),
-]
-FIELD_OF_FILTER = {
-    "name": "name",
-    "type": "type",
-    "mode": "mode",
-    "status": "health__status",
-    "model": "models__name",
-}
+class EndpointFilters(rest.Query):
+    name = serializers.CharField(required=False, help_text="Exactly this name.")
+    type = serializers.CharField(required=False, help_text="A backend type, such as `vllm-mlx`.")
+    mode = serializers.ChoiceField(Mode.choices, required=False, help_text="What the operator wants of it.")
+    status = serializers.ChoiceField(
+        Status.choices, source="health__status", required=False, help_text="What the checks say of it."
+    )
+    model = serializers.CharField(source="models__name", required=False, help_text="Serves this model.")
 
 
 class EndpointViewSet(EndpointViews):
     """The servers of models behind this gateway."""
 
-    queryset = Endpoint.objects.select_related("health").prefetch_related("models")
+    queryset = Endpoint.objects.select_related("health").prefetch_related("models").order_by("name")
     serializer_class = EndpointSerializer
+    filters = EndpointFilters
     lookup_value_regex = "[0-9]+"
 
-    def get_queryset(self) -> QuerySet[Endpoint]:
-        given = self.request.query_params
-        wanted = {field: given[name] for name, field in FIELD_OF_FILTER.items() if given.get(name)}
-        return super().get_queryset().filter(**wanted).order_by("name")
-
-    @extend_schema(parameters=FILTERS)
+    @extend_schema(parameters=[EndpointFilters])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """All endpoints, by name. Filters may be combined."""
         return super().list(request, *args, **kwargs)
@@ -114,14 +98,14 @@ class EndpointViewSet(EndpointViews):
         return Response(self.get_serializer(endpoint).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(responses=CheckSerializer(many=True))
-    @action(detail=True)
+    @action(detail=True, pagination_class=None)
     def checks(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Its latest checks, the newest first."""
         found = HealthCheck.objects.filter(endpoint=self.get_object())[:CHECKS_SHOWN]
         return Response(CheckSerializer(found, many=True).data)
 
     @extend_schema(responses=IncidentSerializer(many=True))
-    @action(detail=True)
+    @action(detail=True, pagination_class=None)
     def incidents(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """When it failed in the last 90 days, and why. The newest first; `end` is null while it lasts."""
         endpoint = self.get_object()
@@ -129,7 +113,7 @@ class EndpointViewSet(EndpointViews):
         return Response(IncidentSerializer(history.incidents(flips.get(endpoint.pk, ())), many=True).data)
 
     @extend_schema(responses=UptimeSerializer(many=True))
-    @action(detail=True)
+    @action(detail=True, pagination_class=None)
     def uptime(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """How much of the last 1, 7, 30 and 90 days it was up. `share` is null when nothing is known."""
         endpoint, end = self.get_object(), now()
@@ -143,7 +127,7 @@ class EndpointViewSet(EndpointViews):
         return Response(UptimeSerializer(shown, many=True).data)
 
     @extend_schema(responses=ChangeSerializer(many=True))
-    @action(detail=True)
+    @action(detail=True, pagination_class=None)
     def changes(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Who changed what of it, the newest first."""
         kind = Endpoint._meta.verbose_name_raw

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
@@ -16,7 +15,6 @@ from endpoints.alert_models import AlertChannel, AlertDelivery, AlertKind, Deliv
 from ollaproject.wire import rest
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
     from rest_framework.request import Request
 
     ChannelViews = viewsets.ModelViewSet[AlertChannel]
@@ -133,7 +131,10 @@ class AlertChannelViewSet(ChannelViews):
         return Response(AlertDeliverySerializer(sent).data, status=status.HTTP_202_ACCEPTED)
 
 
-FILTERS = {"channel": "channel_id", "kind": "kind", "state": "state"}
+class DeliveryFilters(rest.Query):
+    channel = serializers.IntegerField(source="channel_id", required=False, help_text="The id of a channel.")
+    kind = serializers.ChoiceField(AlertKind.choices, required=False, help_text="Of what.")
+    state = serializers.ChoiceField(DeliveryState.choices, required=False, help_text="How far.")
 
 
 class AlertDeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, DeliveryViews):
@@ -142,22 +143,10 @@ class AlertDeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Del
     queryset = AlertDelivery.objects.select_related("channel")
     serializer_class = AlertDeliverySerializer
     permission_classes = (rest.ModelPermissions,)
+    filters = DeliveryFilters
     lookup_value_regex = "[0-9]+"
 
-    def get_queryset(self) -> QuerySet[AlertDelivery]:
-        given = self.request.query_params
-        wanted = {FILTERS[name]: value for name in FILTERS if (value := given.get(name))}
-        if not wanted.get("channel_id", "0").isdecimal():
-            return super().get_queryset().none()
-        return super().get_queryset().filter(**wanted)
-
-    @extend_schema(
-        parameters=[
-            OpenApiParameter("channel", OpenApiTypes.INT, description="The id of a channel."),
-            OpenApiParameter("kind", OpenApiTypes.STR, enum=AlertKind.values, description="Of what."),
-            OpenApiParameter("state", OpenApiTypes.STR, enum=DeliveryState.values, description="How far."),
-        ]
-    )
+    @extend_schema(parameters=[DeliveryFilters])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Alerts and what came of them, the newest first. Filters may be combined."""
         return super().list(request, *args, **kwargs)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from endpoints.importing import Import
 
 YAML = "application/yaml"
-TRUE_WORDS = ("1", "true", "yes")
 PERMISSIONS = ("endpoints.add_endpoint", "endpoints.change_endpoint")
 
 
@@ -39,26 +39,27 @@ class ExportView(APIView):
         return HttpResponse(exporting.as_yaml(), content_type=YAML, headers=headers)
 
 
+class ImportQuery(rest.Query):
+    dry_run = serializers.BooleanField(default=False, help_text="Say what would change, write nothing.")
+    prune = serializers.BooleanField(
+        default=False, help_text="Delete what the file does not name, reset the rest."
+    )
+
+
 class ImportView(APIView):
     queryset = Endpoint.objects.none()
     permission_classes = (rest.ModelPermissions,)
     parser_classes = ()  # the body is read as YAML, whatever it is called
 
     @extend_schema(
-        parameters=[
-            OpenApiParameter(
-                "dry_run", OpenApiTypes.BOOL, description="Say what would change, write nothing."
-            ),
-            OpenApiParameter(
-                "prune", OpenApiTypes.BOOL, description="Delete what the file does not name, reset the rest."
-            ),
-        ],
+        parameters=[ImportQuery],
         request={YAML: OpenApiTypes.OBJECT},
         responses=ImportSerializer,
     )
     def post(self, request: Request) -> Response:
         """Import an endpoint file: all of it or, when anything in it is wrong, nothing."""
-        prune, dry_run = (_said(request, name) for name in ("prune", "dry_run"))
+        asked = rest.read_query(request, ImportQuery)
+        prune, dry_run = asked["prune"], asked["dry_run"]
         wanted = (*PERMISSIONS, "endpoints.delete_endpoint") if prune else PERMISSIONS
         if not request.user.has_perms(wanted):
             raise PermissionDenied
@@ -71,10 +72,6 @@ class ImportView(APIView):
         if not dry_run:
             importing.store(prepared)
         return Response(ImportSerializer(_told(prepared, written=not dry_run)).data)
-
-
-def _said(request: Request, name: str) -> bool:
-    return request.query_params.get(name, "").lower() in TRUE_WORDS
 
 
 def _told(prepared: Import, *, written: bool) -> dict[str, Any]:

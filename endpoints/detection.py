@@ -32,11 +32,8 @@ DETECTION_TIMEOUT_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """A type, and what it was known by: a sentence for the operator."""
-
     type: str
     display_name: str
-    evidence: str
 
 
 def detect(endpoint: Endpoint) -> Detected:
@@ -91,15 +88,15 @@ async def _detect(checker: Checker, endpoint: Endpoint) -> Detected | DetectionE
 def judge(answers: Mapping[str, Answer]) -> Detected | None:
     """The type whose mark is the surest of those that fit, None when none does."""
     fitting = [
-        (mark.certainty, profile.name, profile.display_name, mark)
+        (mark.certainty, profile.name, profile.display_name)
         for profile in profiles()
         for mark in profile.detection
         if mark.path in answers and fits(mark, answers[mark.path])
     ]
     if not fitting:
         return None
-    _, name, display_name, mark = max(fitting, key=lambda each: each[0])
-    return Detected(name, display_name, f"it answers {mark.path} as {display_name} does")
+    _, name, display_name = max(fitting, key=lambda each: each[0])
+    return Detected(name, display_name)
 
 
 def fits(mark: Mark, answer: Answer) -> bool:

@@ -18,8 +18,6 @@ from django.urls import path
 
 from endpoints.filters import asked_for
 from endpoints.live_hub import Hub, Seat, View
-from endpoints.onlookers import people
-from ollaproject.wire.roles import sees_fleet
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -27,11 +25,6 @@ if TYPE_CHECKING:
     from endpoints.live_hub import Figures
 
 SIGNED_OUT = 4401
-
-
-def session_stands(session_key: str | None) -> bool:
-    """Whether the session still stands and its user may still see the fleet, read anew: sockets live long."""
-    return any(sees_fleet(user) for user in people([session_key or ""], {}).values())
 
 
 class FleetConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]

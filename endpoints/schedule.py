@@ -60,15 +60,15 @@ def claim_due(at: datetime, *, only: Iterable[int] | None = None) -> list[Claim]
     return claims
 
 
-def following(due: datetime, *, interval: float, at: datetime) -> datetime:
+def following(due: datetime, *, interval: float, at: datetime, asked: bool = False) -> datetime:
     """When the check after the one at `due` is due.
 
-    One interval later, unless that has passed already: then the plan starts anew somewhere within the
-    interval that begins `at`. So a long pause is not made up for by a storm of checks, nor are all endpoints,
-    which are overdue together then, checked together ever after.
+    One interval later, unless that has passed already, or somebody `asked` for this one: then the plan starts
+    anew somewhere within the interval that begins `at`. So a long pause is not made up for by a storm of
+    checks, nor are all endpoints, which are due together then, checked together ever after.
     """
     anchored = due + timedelta(seconds=interval)
-    if anchored > at:
+    if anchored > at and not asked:
         return anchored
     return at + timedelta(seconds=random.uniform(min(LOOKAHEAD_SECONDS, interval), interval))  # noqa: S311
 
@@ -103,9 +103,10 @@ def bring_forward(endpoint_ids: Iterable[int], *, asked: bool = True) -> int:
 def _claims(row: EndpointHealth, *, at: datetime, before: datetime) -> Iterator[Claim]:
     """Every check in the plan of `row` that falls due before `before`. Moves the plan on."""
     while row.next_check_at < before:
-        yield Claim(endpoint=row.endpoint, due=max(row.next_check_at, at))
+        due = row.next_check_at
+        yield Claim(endpoint=row.endpoint, due=max(due, at))
         interval = row.endpoint.check_interval_seconds
-        row.next_check_at = following(row.next_check_at, interval=interval, at=at)
+        row.next_check_at = following(due, interval=interval, at=at, asked=due == row.asked_at)
 
 
 def _forget_the_future(rows: list[EndpointHealth], *, at: datetime) -> None:

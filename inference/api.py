@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, status, viewsets
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
@@ -22,7 +22,6 @@ from inference.models import LocalModel, LocalModelEvent, ModelHost
 from ollaproject.wire import rest
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
     from rest_framework.request import Request
 
     LocalModelViews = viewsets.ModelViewSet[LocalModel]
@@ -32,17 +31,20 @@ else:
     HostViews = viewsets.GenericViewSet
 
 EVENTS_SHOWN = 100
-STATE = OpenApiParameter("state", str, description="Only those in this state.", enum=list(State.values))
-LINES = OpenApiParameter("lines", int, description=f"How many of the last lines, {logs.TAIL_LINES} at most.")
 
 
-class ChangePermissions(rest.ModelPermissions):
-    """Starting, stopping and so on is a change, though it is posted."""
+class LocalModelFilters(rest.Query):
+    state = serializers.ChoiceField(
+        State.choices, source="status__state", required=False, help_text="Only those in this state."
+    )
 
-    perms_map = {
-        **rest.ModelPermissions.perms_map,
-        "POST": ["%(app_label)s.change_%(model_name)s"],
-    }
+
+class LogQuery(rest.Query):
+    lines = serializers.IntegerField(
+        default=logs.TAIL_LINES,
+        min_value=1,
+        help_text=f"How many of the last lines, {logs.TAIL_LINES} at most.",
+    )
 
 
 class LocalModelViewSet(LocalModelViews):
@@ -50,21 +52,17 @@ class LocalModelViewSet(LocalModelViews):
 
     queryset = LocalModel.objects.select_related("status").order_by("name")
     serializer_class = LocalModelSerializer
+    filters = LocalModelFilters
     lookup_value_regex = "[0-9]+"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
 
     def get_permissions(self) -> Any:
-        return super().get_permissions() if self.action == "create" else [ChangePermissions()]
+        return super().get_permissions() if self.action == "create" else [rest.ChangePermissions()]
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "machines": hosts.alive()}
 
-    def get_queryset(self) -> QuerySet[LocalModel]:
-        wanted = self.request.query_params.get("state")
-        found = super().get_queryset()
-        return found.filter(status__state=wanted) if wanted else found
-
-    @extend_schema(parameters=[STATE])
+    @extend_schema(parameters=[LocalModelFilters])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """All local models, by name."""
         return super().list(request, *args, **kwargs)
@@ -114,16 +112,15 @@ class LocalModelViewSet(LocalModelViews):
         """Stop it and delete what was downloaded for it. A folder that a person gave stays."""
         return self._pressed("delete-files")
 
-    @extend_schema(parameters=[LINES], responses=LogSerializer)
+    @extend_schema(parameters=[LogQuery], responses=LogSerializer)
     @action(detail=True)
     def log(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """The last lines of its server's log, or of its download's. No prompt is in it."""
-        given = request.query_params.get("lines", "")
-        lines = int(given) if given.isdecimal() and int(given) else logs.TAIL_LINES
-        return Response(LogSerializer(shown_log(self.get_object(), min(lines, logs.TAIL_LINES))).data)
+        lines = min(rest.read_query(request, LogQuery)["lines"], logs.TAIL_LINES)
+        return Response(LogSerializer(shown_log(self.get_object(), lines)).data)
 
     @extend_schema(responses=EventSerializer(many=True))
-    @action(detail=True)
+    @action(detail=True, pagination_class=None)
     def events(self, request: Request, pk: str) -> Response:  # noqa: ARG002
         """Its changes of state, the newest first."""
         found = LocalModelEvent.objects.filter(model=self.get_object())[:EVENTS_SHOWN]

@@ -69,7 +69,7 @@ def prompt_tokens(
     )
     try:
         if check is not None:
-            check(sum(len(message["content"]) for message in plain), partial(template, tokenize=False))
+            check(len(repr((plain, given))), partial(template, tokenize=False))
         tokens = template()
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         message = f"The model's chat template refuses these messages: {str(error).rstrip('.')}."

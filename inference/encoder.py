@@ -15,7 +15,7 @@ import mlx.core as mx
 import numpy as np
 from tokenizers import Tokenizer
 
-from inference import model_folder
+from inference import far_too_long, model_folder
 from inference.bert import Bert, BertConfig
 from inference.demo import demo_embedding_model
 from inference.errors import InputInvalid, InputTooLong, ModelBroken
@@ -70,25 +70,28 @@ class Encoder:
         self._tokenizer = tokenizer
         self.tokens_per_pass = TOKENS_PER_PASS_CPU if computes_on_cpu() else TOKENS_PER_PASS_GPU
 
-    def tokenize(self, inputs: Sequence[str | Sequence[int]]) -> list[list[int]]:
+    def tokenize(self, inputs: Sequence[str | Sequence[int]], *, first: int = 0) -> list[list[int]]:
         """The ids of each input. One that is ids already is taken as it is, special tokens included.
 
-        Raises InputTooLong or InputInvalid, with the input's place in the list.
+        Raises InputTooLong or InputInvalid, with the input's place in the request's list, where that of the
+        first one is `first`.
         """
-        token_lists = [self._ids(item) for item in inputs]
-        for place, ids in enumerate(token_lists):
+        token_lists = []
+        for place, item in enumerate(inputs, first):
+            tokens = self._far_too_long(item)
+            if tokens is not None:
+                raise self._too_long(place, f"at least {tokens}")
+            ids = self._ids(item)
             if not ids:
                 raise InputInvalid(f"Input {place} has no tokens.")
             if len(ids) > self.max_tokens:
-                raise InputTooLong(
-                    f"Input {place} has {len(ids)} tokens, and {self.name} reads at most {self.max_tokens}. "
-                    "Split it into shorter ones."
-                )
+                raise self._too_long(place, str(len(ids)))
             if not all(0 <= token < self.vocabulary_size for token in ids):
                 raise InputInvalid(
                     f"Input {place} holds a token id that {self.name} does not have: "
                     f"they run from 0 to {self.vocabulary_size - 1}."
                 )
+            token_lists.append(ids)
         return token_lists
 
     def encode(self, token_lists: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -109,6 +112,21 @@ class Encoder:
             count = max(1, self.tokens_per_pass // longest)
             group, places = places[:count], places[count:]
             yield group, self._pass([token_lists[place] for place in group], longest)
+
+    def _far_too_long(self, item: str | Sequence[int]) -> int | None:
+        if not isinstance(item, str):
+            return None
+        return far_too_long.counted(
+            item,
+            self.max_tokens,
+            lambda piece: len(self._tokenizer.encode(piece, add_special_tokens=False).ids),
+        )
+
+    def _too_long(self, place: int, tokens: str) -> InputTooLong:
+        return InputTooLong(
+            f"Input {place} has {tokens} tokens, and {self.name} reads at most {self.max_tokens}. "
+            "Split it into shorter ones."
+        )
 
     def _ids(self, item: str | Sequence[int]) -> list[int]:
         if not isinstance(item, str):

@@ -57,10 +57,13 @@ class Grammars:
         beginning = matcher.deep_copy()
         # A large grammar takes seconds to say what may come first, and its copies know it then: no answer
         # should have to wait for that on the engine thread.
-        beginning.compute_bitmask()
+        allowed = int.from_bytes(beginning.compute_bitmask(), "little")
+        if not allowed or beginning.is_error():
+            raise _refused(structure, f"there is nothing that it can begin with ({_error_of(beginning)}).")
+        # One that is too large for llguidance's lexer says so behind the first token only.
+        beginning.consume_token((allowed & -allowed).bit_length() - 1)
         if beginning.is_error():
-            reason = beginning.get_error().partition("\n")[0]
-            raise _refused(structure, f"there is nothing that it can begin with ({reason}).")
+            raise _refused(structure, f"it is too large ({_error_of(beginning)}).")
         return matcher
 
     @cached_property
@@ -73,6 +76,11 @@ class Grammars:
         except Exception as error:  # noqa: BLE001 -- llguidance raises what its Rust parts say
             logger.warning("Structured output is not possible with this model's tokenizer: %s", error)
             return None
+
+
+def _error_of(matcher: LLMatcher) -> str:
+    """The first line: the rest of llguidance's text holds what was generated."""
+    return str(matcher.get_error().partition("\n")[0])
 
 
 def _refused(structure: Structure, reason: str) -> ApiError:

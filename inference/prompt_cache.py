@@ -74,9 +74,6 @@ class PromptCache:
         self.max_bytes = max_bytes
         self.cuts_anywhere = cuts_anywhere
         self.nbytes = 0
-        self.lookups = 0
-        self.hits = 0
-        self.reused_tokens = 0
         self._root = Node(_array([]), Span(()), None)
         # Parents are always more recently used than their children, so the first one has none.
         self._by_use: OrderedDict[Node, None] = OrderedDict()
@@ -88,7 +85,6 @@ class PromptCache:
         """The longest known beginning of `prompt`. Its last token is never part of it: that one is read to
         get the answer's first.
         """
-        self.lookups += 1
         sequence = _array(prompt[:-1])
         self._recall(sequence)
         path, matched = self._walk(sequence)
@@ -97,8 +93,6 @@ class PromptCache:
         self._touch(path)
         if length < SHORTEST_REUSE_TOKENS:
             return Reuse(parting=parting)
-        self.hits += 1
-        self.reused_tokens += length
         used, reached = [], 0
         for node in path:
             if reached < length:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from inference import far_too_long
 from inference.chat_template import prompt_tokens
 from inference.fields import BAD_REQUEST, invalid_value
 from inference.manner import call_marks, call_opening, manner_of
@@ -22,16 +23,13 @@ if TYPE_CHECKING:
 
     from inference.backend import Backend
     from inference.chat_template import Check, Ending
+    from inference.encoder import Encoder
     from inference.schema import ChatRequest, CompletionRequest, EmbeddingRequest, Generating
     from inference.speech import Manner
     from inference.structure import Structure
     from inference.tools import Tools
 
 NOT_FOUND = 404
-MANY_CHARACTERS = 16
-"""For each token that the model reads: a text that has more of them is hardly one that fits."""
-FAR_TOO_LONG = 2
-"""So many times what the model reads cannot be wrong by where a text was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Prompts:
 
 def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     _check_generating(backend, request.generating)
-    check = partial(_check_length, backend, wanted=request.generating.max_tokens, param="messages")
+    check = partial(check_length, backend, wanted=request.generating.max_tokens, param="messages")
     tokens, manner = conversation_tokens(
         backend, request.messages, request.template_arguments, request.tools, request.ending, check=check
     )
@@ -108,8 +106,8 @@ def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
     return Prompts(lists, room, echoes, matcher=_matcher(backend, request.generating.structure))
 
 
-def embedding_inputs(backend: Backend, request: EmbeddingRequest) -> list[list[int]]:
-    """The token ids of each input. InputTooLong when one has more tokens than it can read."""
+def encoder_for(backend: Backend, request: EmbeddingRequest) -> Encoder:
+    """The embedding model, if it is the one that is asked for, and can do what is asked of it."""
     encoder = backend.encoder
     if encoder is None:
         message = f"This server makes no embeddings: it serves the chat model '{backend.chat.name}' only."
@@ -123,7 +121,7 @@ def embedding_inputs(backend: Backend, request: EmbeddingRequest) -> list[list[i
         )
     if not all(request.inputs):
         raise invalid_value("input", "'input' must not hold an empty text.")
-    return encoder.tokenize(request.inputs)
+    return encoder
 
 
 def check_model(backend: Backend, name: str | None) -> None:
@@ -169,7 +167,7 @@ def _tokens_of(backend: Backend, prompt: str | list[int], wanted: int | None, *,
     if isinstance(prompt, list):
         check_ids(backend, "prompt", prompt)
         return prompt
-    _check_length(backend, len(prompt), lambda: prompt, wanted=wanted, param="prompt")
+    check_length(backend, len(prompt), lambda: prompt, wanted=wanted, param="prompt")
     tokens: list[int] = backend.chat.tokenizer.encode(prompt, add_special_tokens=special)
     if not tokens:
         raise invalid_value("prompt", "'prompt' must not be empty.")
@@ -180,17 +178,18 @@ def _text_of(backend: Backend, prompt: str | list[int]) -> str:
     return prompt if isinstance(prompt, str) else backend.vocabulary.decode(prompt)
 
 
-def _check_length(
+def check_length(
     backend: Backend, characters: int, text: Callable[[], str], *, wanted: int | None, param: str
 ) -> None:
-    """ApiError when the beginning of a text is far too long: all of a megabyte takes seconds, and memory."""
-    length = backend.chat.context_length
-    if characters <= length * MANY_CHARACTERS:
+    """ApiError when a text is far too long, before all of it is tokenised."""
+    chat = backend.chat
+    if not far_too_long.may_be(characters, chat.context_length):
         return
-    some = text()[: length * MANY_CHARACTERS]
-    beginning = backend.chat.tokenizer.encode(some, add_special_tokens=False)
-    if len(beginning) >= length * FAR_TOO_LONG:
-        raise _too_long(backend, len(beginning), wanted, param=param, at_least="at least ")
+    tokens = far_too_long.counted(
+        text(), chat.context_length, lambda piece: len(chat.tokenizer.encode(piece, add_special_tokens=False))
+    )
+    if tokens is not None:
+        raise _too_long(backend, tokens, wanted, param=param, at_least="at least ")
 
 
 def _room(backend: Backend, tokens: list[int], wanted: int | None, *, param: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from inference import prompts
@@ -93,11 +94,18 @@ def _model(fields: Fields) -> str | None:
 
 def _tokens(backend: Backend, request: TokenizeRequest) -> list[int]:
     prompts.check_model(backend, request.model)
-    if request.messages is None:
+    if request.prompt is not None:
+        text = request.prompt
+        prompts.check_length(backend, len(text), lambda: text, wanted=0, param="prompt")
         tokenizer = backend.chat.tokenizer
-        return list(tokenizer.encode(request.prompt, add_special_tokens=request.add_special_tokens))
+        return list(tokenizer.encode(text, add_special_tokens=request.add_special_tokens))
     tokens, _ = prompts.conversation_tokens(
-        backend, request.messages, request.template_arguments, request.tools, request.ending
+        backend,
+        request.messages or [],
+        request.template_arguments,
+        request.tools,
+        request.ending,
+        check=partial(prompts.check_length, backend, wanted=0, param="messages"),
     )
     return tokens
 

@@ -250,6 +250,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["ollaproject.wire.rest.ModelPermissions"],
+    "DEFAULT_FILTER_BACKENDS": ["ollaproject.wire.rest.ListFilters"],
     "DEFAULT_PAGINATION_CLASS": "ollaproject.wire.rest.Pages",
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -102,7 +102,6 @@ class Admission:
         self._seen: Snapshot | None = None
         self._given = 0
         self.waiting = 0
-        self.refused = 0  # since the process started
 
     async def enter(self, plan: Plan, caller: str, priority: int = 0) -> Slot | None:
         """A slot at the best candidate that was not tried, None when all were. Higher priority goes first.
@@ -148,13 +147,11 @@ class Admission:
         except BaseException as error:
             self._gone(waiter)
             if isinstance(error, TimeoutError):
-                self.refused += 1
                 raise self._overloaded(plan) from None
             raise
 
     def _line_up(self, waiter: Waiter) -> None:
         if not self._max_wait:
-            self.refused += 1
             raise self._overloaded(waiter.plan)
         if self.waiting >= self.max_waiting:
             self._drop_who_has_left()
@@ -177,7 +174,6 @@ class Admission:
 
         The newcomer is refused when that would be itself.
         """
-        self.refused += 1
         lines = self._lines.values()
         longest = max(lines, key=lambda line: (-line[0].priority, len(line)), default=deque[Waiter]())
         lower = bool(longest) and longest[0].priority < newcomer.priority

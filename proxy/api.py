@@ -176,6 +176,7 @@ def _key_alone(request: Request) -> Holder | None:
 
 
 def _answer(request: Request, among: QuerySet[UsageTotal]) -> HttpResponse:
+    rest.only(request.query_params, [each.name for each in QUESTION], "parameter")
     asked: Asked = usage_question.read(request.query_params)
     lines = usage_report.report(asked, among)
     if request.query_params.get("as") == "csv":

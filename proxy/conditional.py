@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AGEING = frozenset(
     {"timestamp", "uptime", "last_check", "next_check", "health_check", "last_model_sync", "last_seen"}
 )
+OK, NOT_MODIFIED = 200, 304
 MIN_GZIP_BYTES = 256
 MAX_CONDITION_BYTES = 1024
 FIXED_HEADERS = (
@@ -33,14 +34,23 @@ FIXED_HEADERS = (
 
 async def respond(call: Call, payload: dict[str, Any]) -> None:
     """Answer with `payload`, or with 304 if the client has it already."""
-    etag = await asyncio.to_thread(weak_etag, payload)
+    condition, accepted = (
+        headers.value(call.headers, name) for name in (b"if-none-match", b"accept-encoding")
+    )
+    status, body, pairs = await asyncio.to_thread(_answer, payload, condition, accepted)
+    if status == NOT_MODIFIED:
+        await call.answer(status, body, pairs)
+    else:
+        await call.respond(status, body, pairs)
+
+
+def _answer(payload: dict[str, Any], condition: bytes, accepted: bytes) -> tuple[int, bytes, list[Pair]]:
+    etag = weak_etag(payload)
     pairs = [*FIXED_HEADERS, (b"etag", etag)]
-    if matches(headers.value(call.headers, b"if-none-match"), etag):
-        await call.answer(304, b"", pairs)
-        return
-    accepted = headers.value(call.headers, b"accept-encoding")
-    body, more = await asyncio.to_thread(encoded, payload, accepted)
-    await call.respond(200, body, [*pairs, *more])
+    if matches(condition, etag):
+        return NOT_MODIFIED, b"", pairs
+    body, more = encoded(payload, accepted)
+    return OK, body, [*pairs, *more]
 
 
 def encoded(payload: dict[str, Any], accepted: bytes) -> tuple[bytes, list[Pair]]:

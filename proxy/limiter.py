@@ -71,7 +71,6 @@ class Limiter:
 
     def __init__(self, *, per_address: int = 0, for_all: int = 0, shared: SharedLimits | None = None) -> None:
         self.shared = shared
-        self.refused = 0
         self._meters: dict[str, Meter] = {}
         self._swept_at = MANY_METERS
         self._per_address = Limits(requests_per_minute=per_address or None)
@@ -166,7 +165,6 @@ class Limiter:
         return [(each, self.meter(each).room(each.limits, now)) for each in subjects]
 
     def _refusal(self, full: Full, subjects: tuple[Subject, ...], now: float) -> ApiError:
-        self.refused += 1
         refusal = errors.limit_reached(full, max(1, math.ceil(full.seconds)))
         pairs = _pairs(self._rooms(subjects, now))
         refusal.headers |= {name.decode(): value.decode() for name, value in pairs}

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from inference import footprint
 from inference.footprint import Footprint
-from inference.free_memory import left_in_container
+from inference.free_memory import available_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +41,10 @@ class Occupant:
 
 def machine(*, used_by_models: int) -> Machine:
     """This machine. OLLA_MODEL_MEMORY bounds what the models may have together, which use so much now."""
-    memory = psutil.virtual_memory()
-    contained = left_in_container()
-    free = memory.available if contained is None else min(memory.available, contained)
+    free = available_memory()
     bound = settings.OLLA_MODEL_MEMORY
     if not bound:
-        return Machine(total=memory.total, free=free)
+        return Machine(total=psutil.virtual_memory().total, free=free)
     return Machine(total=bound, free=max(0, min(free, bound - used_by_models)))
 
 

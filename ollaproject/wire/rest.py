@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404, JsonResponse
-from rest_framework import exceptions, pagination, permissions
+from rest_framework import exceptions, filters, pagination, permissions
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from django.db.models import QuerySet
     from django.http import HttpRequest
     from rest_framework.request import Request
 
@@ -67,15 +68,47 @@ class StrictSerializer(SerializerBase):
     """Refuses what it does not know: a misspelt field must not look as if it had been set."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict) and (unknown := set(data) - set(self._writable())):
-            known = ", ".join(self._writable())
-            raise exceptions.ValidationError(
-                dict.fromkeys(sorted(unknown), f"This field is not known. Known fields: {known}.")
-            )
+        if isinstance(data, dict):
+            only(data, self._writable(), "field")
         return super().to_internal_value(data)
 
     def _writable(self) -> list[str]:
         return [name for name, field in self.fields.items() if not field.read_only]
+
+
+class Query(StrictSerializer):
+    """What may stand in the query string of a call. For a list, `source` is what its rows are asked for."""
+
+
+class ListFilters(filters.BaseFilterBackend):
+    """Narrows a list by its view's `filters`, a Query. A misspelt filter must not give everything."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        if view.action != "list":
+            return queryset
+        asked = read_query(request, getattr(view, "filters", Query), "page", Pages.page_size_query_param)
+        return queryset.filter(**asked)
+
+
+def read_query(request: Request, kind: type[Query], *others: str) -> dict[str, Any]:
+    """What the query string says. Raises ValidationError for what is neither in `kind` nor among `others`.
+
+    An empty filter is as none.
+    """
+    query = kind()
+    given = request.query_params.dict()
+    only(given, [*query.fields, *others], "parameter")
+    said = kind(data={name: value for name, value in given.items() if value and name in query.fields})
+    said.is_valid(raise_exception=True)
+    found: dict[str, Any] = said.validated_data
+    return found
+
+
+def only(given: Iterable[str], known: Sequence[str], kind: str) -> None:
+    """Raises ValidationError that names what of `given` is not `known`, a `kind` of thing."""
+    if unknown := sorted(set(given) - set(known)):
+        message = f"This {kind} is not known. Known {kind}s: {', '.join(known)}."
+        raise exceptions.ValidationError(dict.fromkeys(unknown, message))
 
 
 def refuse(mistakes: DjangoValidationError, names: Mapping[str, str]) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from endpoints import rules
 from endpoints.choices import ROUTABLE, Status
 from endpoints.findings import ProbeResult
+from endpoints.models import EndpointHealth
 from endpoints.rules import FAILURES, HealthState, Pace, Thresholds
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -22,6 +24,7 @@ thresholds = st.builds(
     Thresholds, failures_to_go_down=st.integers(1, 5), successes_to_come_back=st.integers(1, 5)
 )
 flappings = st.sampled_from(("steady", "flapping"))
+LONGEST_REASON: Any = EndpointHealth._meta.get_field("reason").max_length
 fractions = st.floats(0, 1, exclude_max=True)
 
 
@@ -126,7 +129,7 @@ def test_failures_are_counted_until_a_check_that_is_none(found: list[ProbeResult
 def test_a_reason_always_fits_into_its_column(
     found: list[ProbeResult], given: Thresholds, flapping: str
 ) -> None:
-    assert len(states(found, given, flapping=flapping)[-1].reason) <= rules.MAX_REASON_LENGTH
+    assert len(states(found, given, flapping=flapping)[-1].reason) <= LONGEST_REASON
 
 
 # --- The next check ---

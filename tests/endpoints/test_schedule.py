@@ -121,6 +121,18 @@ def test_what_was_all_overdue_is_not_all_due_together_ever_after(make_endpoint: 
     assert max(quarters.values()) < 25
 
 
+def test_what_was_all_asked_for_is_not_all_due_together_ever_after(make_endpoint: MakeEndpoint) -> None:
+    ids = [make_endpoint(check_interval_seconds=20).pk for _ in range(40)]
+    due_at(clock.now() + timedelta(seconds=10))
+    assert schedule.bring_forward(ids) == 40
+    now = clock.now()
+    assert len(schedule.claim_due(now)) == 40
+    planned = EndpointHealth.objects.values_list("next_check_at", flat=True)
+    quarters = Counter(int((at - now).total_seconds() / 5.001) for at in planned)
+    assert set(quarters) == {0, 1, 2, 3}
+    assert max(quarters.values()) < 25
+
+
 @pytest.mark.parametrize(("mode", "count"), [(Mode.ACTIVE, 1), (Mode.DRAINING, 1), (Mode.PAUSED, 0)])
 def test_a_paused_endpoint_is_not_checked(make_endpoint: MakeEndpoint, mode: Mode, count: int) -> None:
     make_endpoint(mode=mode)

@@ -11,6 +11,7 @@ import numpy as np
 import openai
 import pytest
 
+from inference.consumers import INPUTS_AT_A_TIME
 from tests.inference.conftest import DEMO, DEMO_EMBEDDING
 
 if TYPE_CHECKING:
@@ -98,6 +99,17 @@ def test_a_token_id_that_the_embedding_model_does_not_have_is_refused(demo_clien
     with pytest.raises(openai.BadRequestError, match="Input 1 holds a token id") as refused:
         demo_client.embeddings.create(model=DEMO_EMBEDDING, input=[[5], [10**6]])
     assert (refused.value.code, refused.value.param) == ("invalid_value", "input")
+
+
+def test_many_inputs_are_tokenized_a_few_at_a_time_and_keep_their_places(demo_client: openai.OpenAI) -> None:
+    texts = [f"The number {place}." for place in range(INPUTS_AT_A_TIME + 2)]
+    together = demo_client.embeddings.create(model=DEMO_EMBEDDING, input=texts).data
+    alone = demo_client.embeddings.create(model=DEMO_EMBEDDING, input=texts[-1:]).data[0]
+    assert [one.index for one in together] == list(range(len(texts)))
+    assert together[-1].embedding == pytest.approx(alone.embedding, abs=1e-5)
+
+    with pytest.raises(openai.BadRequestError, match=rf"Input {len(texts)} has .* tokens"):
+        demo_client.embeddings.create(model=DEMO_EMBEDDING, input=[*texts, "word " * 1000])
 
 
 def test_embeddings_of_the_chat_model_are_refused_with_the_right_name(demo_client: openai.OpenAI) -> None:

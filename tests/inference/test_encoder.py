@@ -185,6 +185,20 @@ def test_the_folder_says_how_many_tokens_are_too_many(tiny: TinyFolder) -> None:
         encoder.tokenize(["sun rain snow wind and"])
 
 
+def test_of_a_text_that_is_far_too_long_only_the_beginning_is_counted(tiny: TinyFolder) -> None:
+    encoder = tiny.load()
+    sentence = rf"Input 1 has at least 228 tokens, and tiny-bert reads at most {encoder.max_tokens}"
+
+    with pytest.raises(InputTooLong, match=sentence):
+        encoder.tokenize(["sun", "sun rain " * 1000])
+
+
+def test_spaces_are_no_tokens_however_many(tiny: TinyFolder) -> None:
+    encoder = tiny.load()
+
+    assert encoder.tokenize(["sun" + " " * 10_000 + "rain"]) == encoder.tokenize(["sun rain"])
+
+
 def test_the_folder_says_that_case_does_not_matter(tiny: TinyFolder) -> None:
     (tiny.path / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
     encoder = tiny.load()

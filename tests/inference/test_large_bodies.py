@@ -122,11 +122,19 @@ def many_messages() -> list[dict[str, str]]:
     ]
 
 
+LONG = "".join(one["content"] for one in many_messages())
+SPARSE = "=" * 40_000
+
+
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
         (CHAT, {"messages": many_messages()}),
-        ("/v1/completions", {"prompt": "".join(one["content"] for one in many_messages())}),
+        (CHAT, {"messages": [{"role": "user", "content": SPARSE + LONG}]}),
+        ("/v1/messages/count_tokens", {"messages": many_messages()}),
+        ("/tokenize", {"messages": many_messages()}),
+        ("/tokenize", {"prompt": SPARSE + LONG}),
+        ("/v1/completions", {"prompt": LONG}),
         ("/v1/messages", {"messages": many_messages(), "max_tokens": 9}),
         ("/v1/responses", {"input": many_messages()}),
     ],
@@ -140,9 +148,8 @@ def test_a_text_that_is_far_too_long_is_refused_by_its_beginning(
 
 
 def test_a_long_text_of_few_tokens_is_read(tiny_http: httpx.Client) -> None:
-    text = "=" * 40_000
-    tokens = tiny_http.post("/tokenize", json={"prompt": text}).json()["count"]
-    body = {"model": TINY, "prompt": text, "max_tokens": 1}
+    tokens = tiny_http.post("/tokenize", json={"prompt": SPARSE}).json()["count"]
+    body = {"model": TINY, "prompt": SPARSE, "max_tokens": 1}
     assert tiny_http.post("/v1/completions", json=body).json()["usage"]["prompt_tokens"] == tokens
 
 

@@ -132,6 +132,12 @@ def test_all_choices_follow_the_grammar_each_for_itself(tiny_http: httpx.Client)
             "invalid_grammar",
         ),
         ({"guided_regex": "(a|b"}, "guided_regex", "invalid_grammar"),
+        ({"guided_regex": "(((a{1000}){1000}){1000}){1000}"}, "guided_regex", "invalid_grammar"),
+        (
+            {"response_format": json_schema({"type": "string", "pattern": "^(a{1000}){1000}$"})},
+            "response_format.json_schema.schema",
+            "invalid_grammar",
+        ),
         ({"guided_regex": ""}, "guided_regex", "invalid_value"),
         ({"guided_grammar": "start: nothing"}, "guided_grammar", "invalid_grammar"),
         ({"guided_json": {"$ref": "#"}}, "guided_json", "invalid_grammar"),

@@ -12,8 +12,9 @@ from django.template.response import TemplateResponse
 from django.test import Client
 from django.urls import get_resolver
 
-from endpoints.live import session_stands
+from endpoints.live_hub import Hub, Seat
 from endpoints.models import Endpoint
+from endpoints.watch import Change
 from ollaproject.wire import clock, roles
 from proxy import key_table, keys
 from proxy.models import ApiKey, UsageTotal
@@ -270,7 +271,9 @@ def test_who_may_not_act_is_turned_away_whatever_they_send(visitor: Visitor) -> 
 def test_what_is_pushed_to_open_pages_is_for_who_may_see_them(visitor: Visitor) -> None:
     session = visitor.client.session.session_key if visitor.person in PERSONS else None
 
-    assert session_stands(session) == (visitor.person in FLEET)
+    (said,), _ = Hub()._compose([Seat(session)], Change(routing=1, activity=1), {})
+
+    assert (said.frame is not None) == (visitor.person in FLEET)
 
 
 def is_read_only(route: str) -> bool:

@@ -31,7 +31,7 @@ async def test_one_who_has_just_left_a_full_queue_makes_place(table: Table) -> N
     slot.leave()
 
     assert (await asyncio.wait_for(newcomer, 2)).target.id == 1
-    assert (desk.in_flight(), desk.admission.refused) == ({1: 1}, 0)
+    assert desk.in_flight() == {1: 1}
 
 
 async def test_a_full_queue_refuses_with_the_time_that_it_will_take(table: Table) -> None:
@@ -46,11 +46,24 @@ async def test_a_full_queue_refuses_with_the_time_that_it_will_take(table: Table
 
     assert (refused.value.status, refused.value.code) == (503, "overloaded")
     assert refused.value.headers["Retry-After"] == "20"
-    assert desk.admission.refused == 1
     for slot in slots:
         slot.leave()
     await asyncio.gather(*waiting[:2])
     waiting[2].cancel()
+
+
+async def test_who_went_past_the_queue_leaves_no_place_that_was_not_there(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk()
+    slot = await desk.enter()
+    waiting = await desk.line_up()
+
+    (await desk.enter(waits=False)).leave()
+    await asyncio.sleep(0)
+
+    assert not waiting.done()
+    slot.leave()
+    assert (await waiting).target.id == 1
 
 
 async def test_in_a_full_queue_the_longest_line_makes_place(table: Table) -> None:
@@ -68,6 +81,20 @@ async def test_in_a_full_queue_the_longest_line_makes_place(table: Table) -> Non
     (await batch[0]).leave()
     await person
     batch[1].cancel()
+
+
+async def test_in_a_full_queue_nobody_makes_place_for_a_line_that_would_be_as_long(table: Table) -> None:
+    table(target_for(NOWHERE, max_concurrent=1))
+    desk = Desk(max_waiting=3)
+    await desk.enter()
+    waiting = [await desk.line_up("batch"), await desk.line_up("batch"), await desk.line_up("ann")]
+
+    with pytest.raises(ApiError, match="busy"):
+        await desk.enter("ann")
+
+    assert desk.admission.waiting == 3
+    for task in waiting:
+        task.cancel()
 
 
 async def test_who_waits_too_long_is_told_so(table: Table) -> None:

@@ -99,7 +99,6 @@ async def test_of_many_at_once_exactly_as_many_pass_as_the_limit_says(
 
     assert Counter(each.status_code for each in got) == {200: 50, 429: 150}
     assert len(upstream.requests) == 50
-    assert gateway.limiter.refused == 150
 
 
 async def test_no_more_run_at_once_than_the_team_may() -> None:
@@ -238,7 +237,7 @@ def test_callers_without_a_key_are_limited_by_address(
         assert statuses("2001:db8::1", 2) == [200, 200]
         assert statuses("2001:db8::2", 1) == [429]  # the same network
         assert client.get("/v1/models").status_code == 200
-    assert (limiter.refused, limiter.blocked_addresses) == (2, 2)
+    assert limiter.blocked_addresses == 2
 
 
 async def test_all_callers_without_a_key_may_be_limited_together(hand_out: Callable[..., None]) -> None:
