@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.e2e.gateway import Gateway, eventually
+from tests.e2e.gateway import READY_SECONDS, Gateway, eventually
 from tests.fakes.backend import Backend
 from tests.fakes.upstream import FakeUpstream
 
@@ -70,7 +70,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             stack.callback(each.kill)
         calm = stack.enter_context(FakeUpstream(models=("calm-model",)))
         gateway = stack.enter_context(Gateway(options=("--gateway-only",), environment=environment))
-        eventually(lambda: "Add your servers" in gateway.output, within=60, what=lambda: gateway.output)
+        eventually(
+            lambda: "Add your servers" in gateway.output, within=READY_SECONDS, what=lambda: gateway.output
+        )
         helpers = [
             stack.enter_context(gateway.celery("worker", "--pool", "threads", "--loglevel", "ERROR")),
             stack.enter_context(gateway.celery("beat", "--pidfile", "", "--schedule", str(folder / "beat"))),
