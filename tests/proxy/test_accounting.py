@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -187,6 +188,9 @@ async def test_a_person_beside_noisy_batches_is_let_in_as_soon_as_each_of_them_w
         base_url=served.url, limits=httpx.Limits(max_connections=200), trust_env=False, timeout=60
     ) as client:
 
+        def more_have_begun(before: int) -> bool:
+            return len(begun) > before
+
         async def ask(number: int) -> int:
             body = chat_body(caller=number)
             return (await client.post(CHAT, json=body, headers={"x-api-key": plain(number)})).status_code
@@ -200,7 +204,7 @@ async def test_a_person_beside_noisy_batches_is_let_in_as_soon_as_each_of_them_w
         while PERSON not in begun:
             before = len(begun)
             gate.open()
-            await asyncio.to_thread(wait_for, lambda before=before: len(begun) > before)
+            await asyncio.to_thread(wait_for, partial(more_have_begun, before))
         for _ in asking:
             gate.open()
         assert set(await asyncio.gather(*asking)) == {200}
