@@ -13,8 +13,12 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ollaproject.parent import PARENT_PID_VARIABLE
+
+if TYPE_CHECKING:
+    import socket
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +107,12 @@ class Child:
 class Supervisor:
     """Runs all programs until a signal comes, then stops them in order.
 
-    A second signal kills what is still there.
+    A second signal kills what is still there. `listener`, which programs inherit, is closed at the first one:
+    when they have closed it too, who comes is refused, and does not wait for the last of them to end.
     """
 
-    def __init__(self, programs: list[Program]) -> None:
+    def __init__(self, programs: list[Program], *, listener: socket.socket | None = None) -> None:
+        self._listener = listener
         self._children = [Child(program) for program in programs]
         self._stop_requested = asyncio.Event()
         self._told_at = 0.0
@@ -117,6 +123,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal)
         keepers = [asyncio.create_task(child.keep_running()) for child in self._children]
         await self._stop_requested.wait()
+        if self._listener is not None:
+            self._listener.close()
         for child in self._children:
             child.leave()
         for order in sorted({child.program.stop_order for child in self._children}):

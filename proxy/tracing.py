@@ -6,7 +6,6 @@ The spans carry GenAI attributes and no content. Imported only when traces are w
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ollaproject.wire.release import VERSION
-from proxy.meter import operation_of
+from proxy.meter import OTHER, operation_of
 from proxy.record import FIRST_FAILED_STATUS
 
 if TYPE_CHECKING:
@@ -121,7 +120,8 @@ class RequestTrace:
                 attempt.span.set_attributes(of_answer)
             attempt.close()
         operation = operation_of(outcome.route)
-        self._span.update_name(_name(operation, outcome.model))
+        if outcome.model is not None or operation != OTHER:  # else its method is all there is to say
+            self._span.update_name(_name(operation, outcome.model))
         self._span.set_attributes({**_of_request(outcome, operation), **of_answer})
         if outcome.status >= FIRST_FAILED_STATUS or (outcome.error_code and outcome.attempts):
             self._span.set_status(Status(StatusCode.ERROR, outcome.error_code))
@@ -132,8 +132,8 @@ class Tracing:
     """The tracer of one process, and what sends its spans: a thread, with a bounded queue before it."""
 
     def __init__(self) -> None:
-        name = os.environ.get("OTEL_SERVICE_NAME") or SERVICE_NAME
-        resource = Resource({"service.name": name, "service.version": VERSION})
+        resource = Resource.create({"service.name": SERVICE_NAME, "service.version": VERSION})
+        # What the environment says of the service counts above what we say of it.
         self._provider = TracerProvider(resource=resource.merge(OTELResourceDetector().detect()))
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer(SERVICE_NAME, VERSION)

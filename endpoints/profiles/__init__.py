@@ -37,6 +37,9 @@ FOLDER = Path(__file__).parent
 AUTO = "auto"
 # What this machine's own models are of, and the default of a new endpoint.
 OWN_TYPE = "vllm-mlx"
+# msgspec finds out at the first use of a class what it consists of, and keeps that. A second thread that
+# comes meanwhile is given half of it, and the process ends in a segmentation fault; an import is done by one.
+msgspec.json.Decoder(Profile)
 
 
 def profile(name: str) -> Profile:

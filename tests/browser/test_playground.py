@@ -75,6 +75,13 @@ def says(text: str, *, gate: Gate | None = None) -> answers.Answer:
     return answers.sse([*events[:-1], usage, events[-1]], between=gate)
 
 
+def says_at_once(text: str) -> answers.Answer:
+    """The same in a single piece, as from a model that is faster than its network."""
+    events = answers.chat_events("m1", list(text))
+    usage = answers.event({"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": len(text)}})
+    return answers.raw(answers.STREAM_HEAD + answers.chunk(b"".join([usage, *events])) + answers.LAST_CHUNK)
+
+
 def talk(page: Page, text: str) -> None:
     page.get_by_label("Message", exact=True).fill(text)
     page.keyboard.press("Enter")
@@ -83,13 +90,21 @@ def talk(page: Page, text: str) -> None:
 def test_a_conversation_is_shown_measured_and_kept(
     open_page: OpenPage, member: User, upstream: FakeUpstream
 ) -> None:
-    upstream.answer("/v1/chat/completions", says(ANSWER))
+    gate = Gate()
+    upstream.answer("/v1/chat/completions", says(ANSWER, gate=gate))
     page = open_page(member)
     page.goto("/playground/")
     page.get_by_label("System prompt").fill("Be brief.")
     page.get_by_label("Temperature").fill("0.5")
     talk(page, "Name fruits")
     answer = page.locator(".answer").first
+    for _ in range(2):
+        gate.open()
+    # What comes together has no speed: the rest is on its way only when the beginning is there.
+    expect(answer.locator(".markdown")).to_contain_text("Three", timeout=PATIENTLY_MS)
+    upstream.answer("/v1/chat/completions", says(ANSWER))
+    for _ in ANSWER:
+        gate.open()
     expect(answer.locator("ol > li").first).to_have_text("Apple", timeout=PATIENTLY_MS)
     expect(answer.locator("strong")).to_have_text("Apple")
     expect(answer.locator("pre")).to_have_text('print("<b>hello</b>")')
@@ -114,6 +129,18 @@ def test_a_conversation_is_shown_measured_and_kept(
     page.get_by_role("button", name="Code", exact=True).click()
     expect(page.locator("#code-curl")).to_contain_text("/v1/chat/completions")
     expect(page.locator("#code-Python")).to_contain_text("temperature=0.5")
+
+
+def test_an_answer_in_one_piece_has_no_speed(
+    open_page: OpenPage, member: User, upstream: FakeUpstream
+) -> None:
+    upstream.answer("/v1/chat/completions", says_at_once("fast" * 20))
+    page = open_page(member)
+    page.goto("/playground/")
+    talk(page, "Quick")
+    foot = page.locator(".answer-foot")
+    expect(foot).to_contain_text("12 in, 80 out", timeout=PATIENTLY_MS)
+    expect(foot).not_to_contain_text("tok/s")
 
 
 def test_nothing_that_a_model_writes_is_executed(
@@ -200,14 +227,14 @@ def test_tools_are_sent_and_what_a_tool_gives_goes_back(
 def test_images_are_offered_only_where_the_model_reads_them(
     open_page: OpenPage, member: User, upstream: FakeUpstream
 ) -> None:
-    EndpointModel.objects.filter(name="m1").update(capabilities=["chat", "vision"])
     EndpointModel.objects.filter(name="m2").update(capabilities=["embeddings"])
+    EndpointModel.objects.filter(name="m1").update(capabilities=["chat", "vision"])
     revision.bump(routing=True)
     page = open_page(member)
     page.goto("/playground/?model=m1")
     image = page.get_by_role("button", name="Image", exact=True)
     deadline = time.monotonic() + ROUTED_SECONDS
-    while image.get_attribute("title"):  # as long as the server has not learned what they can
+    while image.get_attribute("title"):  # what m1 can, the server learns last
         assert time.monotonic() < deadline, "the server does not know what the models can"
         page.reload()
     expect(image).to_be_visible()

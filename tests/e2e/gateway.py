@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-READY_SECONDS = 90
+READY_SECONDS = 180  # a start takes seconds, but for a machine on which much else starts
 STOP_SECONDS = 90
 CHAT_MODEL = "SmolLM2-135M-Instruct"
 EMBEDDING_MODEL = "all-MiniLM-L6-v2"

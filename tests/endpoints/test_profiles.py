@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GOOD = (profiles.FOLDER / "openai-compatible.yaml").read_text()
+ROOT = profiles.FOLDER.parent.parent
+# Fifty new processes (forks of one that has not read a profile yet) in which four threads read them at once.
+READ_BY_THREADS = """
+import os, sys, threading
+from pathlib import Path
+from endpoints import profiles
+
+sys.setswitchinterval(1e-6)
+folder = Path(sys.argv[1])
+
+def read_by_threads():
+    gate = threading.Barrier(4)
+    threads = [threading.Thread(target=lambda: (gate.wait(), profiles.load(folder))) for _ in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+
+for _ in range(50):
+    if (child := os.fork()) == 0:
+        read_by_threads()
+        os._exit(0)
+    if status := os.waitpid(child, 0)[1]:
+        sys.exit(f"it ended with {os.waitstatus_to_exitcode(status)}")
+"""
 
 
 def test_vllm_mlx_has_the_defaults_of_its_documentation() -> None:
@@ -61,6 +86,11 @@ def test_a_prefix_belongs_to_one_profile(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(GOOD.replace("name: openai-compatible", "name: other"))
     with pytest.raises(ProfileError, match="already has the prefix openai, openai-compatible"):
         profiles.load(tmp_path)
+
+
+def test_threads_may_be_the_first_to_read_them_together(tmp_path: Path) -> None:
+    (tmp_path / "openai-compatible.yaml").write_text(GOOD)
+    subprocess.run([sys.executable, "-c", READ_BY_THREADS, str(tmp_path)], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize(

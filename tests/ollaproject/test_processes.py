@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 from ollaproject.processes import FIRST_RESTART_DELAY_SECONDS, ONE_SIGNAL_SECONDS, Child, Program, Supervisor
 
@@ -46,6 +48,11 @@ signal.signal(signal.SIGTERM, lambda *_: (say("stopped " + os.environ["OLLA_PROC
 say(f"started {{os.getpid()}}")
 while True: time.sleep(0.05)
 """
+STUBBORN = f"""{APPEND}
+signal.signal(signal.SIGTERM, lambda *_: say("no"))
+say("started")
+while True: time.sleep(0.05)
+"""
 
 
 async def test_it_starts_a_killed_program_again(tmp_path: Path) -> None:
@@ -76,14 +83,28 @@ async def test_it_stops_in_order(tmp_path: Path) -> None:
     assert lines(out)[2:] == ["stopped first", "stopped last"]
 
 
+async def test_nobody_is_let_in_while_it_stops(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    one = program("stubborn", STUBBORN, OUT=str(out))
+    running = asyncio.create_task(Supervisor([one], listener=listener).run())
+    await until(lambda: lines(out) == ["started"])
+    socket.create_connection(address).close()
+
+    os.kill(os.getpid(), signal.SIGINT)
+    await until(lambda: lines(out) == ["started", "no"])
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    await asyncio.sleep(2 * ONE_SIGNAL_SECONDS)  # or the next signal would pass for the same one
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.wait_for(running, WITHIN_SECONDS)
+
+
 async def test_a_second_signal_kills_what_does_not_stop(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    stubborn = f"""{APPEND}
-signal.signal(signal.SIGTERM, lambda *_: say("no"))
-say("started")
-while True: time.sleep(0.05)
-"""
-    running = asyncio.create_task(Supervisor([program("stubborn", stubborn, OUT=str(out))]).run())
+    running = asyncio.create_task(Supervisor([program("stubborn", STUBBORN, OUT=str(out))]).run())
     await until(lambda: lines(out) == ["started"])
     os.kill(os.getpid(), signal.SIGINT)
     await until(lambda: lines(out) == ["started", "no"])

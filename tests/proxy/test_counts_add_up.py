@@ -148,6 +148,7 @@ def fleet(table: Table, upstreams: Callable[..., FakeUpstream]) -> dict[str, Fak
                 name=row.name,
                 type=types.get(row.name, "vllm-mlx"),
                 max_concurrent=500,
+                connect_timeout_seconds=60.0,  # this process may stand still on a busy machine
             )
             for row in rows
         )

@@ -180,6 +180,32 @@ def test_a_trace_begins_here_when_the_client_has_none(
         for each in spans.resource.attributes
     }
     assert resource["service.name"] == "ollaproject"
+    # Which library it was, and which of several web processes.
+    assert resource["telemetry.sdk.language"] == "python"
+    assert resource["service.instance.id"]
+
+
+def test_the_environment_names_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+    serve: Callable[[Gateway], Served],
+    collector: Collector,
+    table: Callable[..., None],
+) -> None:
+    table()
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "gateway-of-ours")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    tracing = Tracing()
+    served = serve(gateway_with(tracing=tracing))
+
+    assert httpx.get(f"{served.url}/v1/models", trust_env=False).status_code == 200
+    tracing.close()
+
+    (request,) = collector.requests
+    told = {each.key: each.value.string_value for each in request.resource_spans[0].resource.attributes}
+    assert told["service.name"] == "gateway-of-ours"
+    assert told["deployment.environment.name"] == "test"
+    # A request for no model is called by its method, as OpenTelemetry's conventions have it.
+    assert [span.name for span in collector.spans] == ["GET"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from io import TextIOWrapper
 
     from inference.models import LocalModel
-    from ollaproject.processes import Program
 
 LISTEN_BACKLOG = 2048
 MAX_WEB_PROCESSES = 64
@@ -126,11 +125,10 @@ class Command(BaseCommand):
             wanted = programs.programs(
                 listener, web_processes=options["workers"], with_models=with_supervisor
             )
-            asyncio.run(self._run(wanted, announcement))
+            asyncio.run(self._run(Supervisor(wanted, listener=listener), announcement))
         self.stdout.write("Stopped.")
 
-    async def _run(self, wanted: list[Program], announcement: announce.Announcement) -> None:
-        supervisor = Supervisor(wanted)
+    async def _run(self, supervisor: Supervisor, announcement: announce.Announcement) -> None:
         banner = asyncio.create_task(announcement.when_ready(self.stdout))
         try:
             await supervisor.run()

@@ -37,6 +37,9 @@ class _Counted(msgspec.Struct):
     tokens: list[Any] | None = None
 
 
+_decode = msgspec.json.Decoder(_Counted).decode
+
+
 def tokenize_request(asked: Asked) -> Json:
     """What vLLM's /tokenize counts exactly: the conversation as the model's own template writes it."""
     wanted = {name: asked.chat[name] for name in PASSED_ON if name in asked.chat}
@@ -46,7 +49,7 @@ def tokenize_request(asked: Asked) -> Json:
 def counted(body: bytes) -> int | None:
     """The count in a server's answer: Anthropic's own, vLLM's, or a list of tokens. None: there is none."""
     try:
-        found = msgspec.json.decode(body, type=_Counted)
+        found = _decode(body)
     except UNREADABLE:
         return None
     if found.input_tokens is not None:

@@ -50,7 +50,12 @@ class _Said(msgspec.Struct):
     detail: Any = None
 
 
+class _Typed(msgspec.Struct):
+    type: str
+
+
 _decode = msgspec.json.Decoder(_Said).decode
+_decode_typed = msgspec.json.Decoder(_Typed).decode
 
 
 def type_of(status: int) -> str:
@@ -86,10 +91,6 @@ def message_in(body: bytes) -> str:
 def is_anthropic(body: bytes) -> bool:
     """Whether an error is in Anthropic's shape already."""
     try:
-        return bool(msgspec.json.decode(body, type=_Typed).type == "error")
+        return bool(_decode_typed(body).type == "error")
     except UNREADABLE:
         return False
-
-
-class _Typed(msgspec.Struct):
-    type: str

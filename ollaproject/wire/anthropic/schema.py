@@ -154,6 +154,7 @@ class Request(Strict):
 
 
 _decoder = msgspec.json.Decoder(Request)
+msgspec.json.Decoder(Tool)  # before threads convert to it; see endpoints.profiles
 
 
 def read_request(body: bytes | mmap.mmap) -> Request:

@@ -20,7 +20,7 @@ const API = "/playground/api/v1/chat/completions";
  * @property {number|null} ttftMs until the first piece of the answer
  * @property {number} totalMs
  * @property {{prompt: number, completion: number, cached: number|null}|null} usage in tokens
- * @property {number|null} tokensPerSecond after the first piece
+ * @property {number|null} tokensPerSecond after the first piece, null where all came in one
  * @property {string} finish why it ended, in the backend's word
  */
 
@@ -82,16 +82,17 @@ async function readStream(response, answer, watch, changed) {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
+    const at = performance.now(); // of all that came together, however long reading it takes
     const lines = (rest + value).split(/\r?\n/);
     rest = lines.pop();
-    for (const line of lines) if (line.startsWith("data:")) readEvent(answer, line.slice(5).trim(), watch);
+    for (const line of lines) if (line.startsWith("data:")) readEvent(answer, line.slice(5).trim(), watch, at);
     changed(answer);
   }
   // A cut stream ends without its last event, and a cut connection does not always look cut to a browser.
   if (!watch.ended && !answer.finish && !answer.error) answer.error = gettext("The answer ended before it was whole.");
 }
 
-function readEvent(answer, data, watch) {
+function readEvent(answer, data, watch, at) {
   if (data === "[DONE]") {
     watch.ended = true;
     return;
@@ -103,8 +104,8 @@ function readEvent(answer, data, watch) {
   if (!choice) return;
   if (choice.finish_reason) answer.finish = choice.finish_reason;
   if (take(answer, choice.delta ?? {})) {
-    watch.last = performance.now();
-    watch.first ||= watch.last;
+    watch.last = at;
+    watch.first ||= at;
     answer.ttftMs ??= watch.first - watch.started;
   }
 }
