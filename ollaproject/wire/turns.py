@@ -33,6 +33,28 @@ def ask(messages: list[Json], content: str | list[Json]) -> None:
         messages.append({"role": "user", "content": content})
 
 
+def in_turns(messages: list[Json]) -> list[Json]:
+    """The same conversation with one system message, at its start, and no two turns of the user in a row."""
+    told: list[Json] = []
+    for message in messages:
+        if message["role"] == "system":
+            instruct(told, message["content"])
+        elif message["role"] == "user":
+            ask(told, message["content"])
+        else:
+            told.append(message)
+    return told
+
+
+def without_system(messages: list[Json]) -> list[Json]:
+    """The same conversation, its first message told by the user if it is the system's."""
+    if messages[0]["role"] != "system":
+        return messages
+    told: list[Json] = []
+    ask(told, messages[0]["content"])
+    return in_turns([*told, *messages[1:]])
+
+
 def joined(parts: list[Json]) -> str | list[Json]:
     """Text alone as one string: not every chat template reads a list."""
     if all(part["type"] == "text" for part in parts):
