@@ -229,6 +229,12 @@ def test_a_count_is_found_in_whatever_a_server_answers(body: bytes, count: int |
     [
         (400, b'{"error": {"message": "no", "type": "x"}}', "invalid_request_error", "no"),
         (404, b'{"detail": "gone"}', "not_found_error", "gone"),
+        (
+            400,
+            b'{"error": {"message": "At most 9.", "code": "context_length_exceeded"}}',
+            "invalid_request_error",
+            "prompt is too long: At most 9.",
+        ),
         (503, b'{"error": "busy"}', "overloaded_error", "busy"),
         (500, b"<html>", "api_error", "The server answered 500."),
     ],
