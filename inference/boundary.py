@@ -232,7 +232,7 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         key = self.serving.api_key.encode(errors="surrogateescape")
         if self.needs_key and key and not secrets.compare_digest(_key_in(self.scope), key):
             message = "This server needs its API key: send it as 'Authorization: Bearer KEY'."
-            challenge = {"WWW-Authenticate": "Bearer"}
+            challenge = {"WWW-Authenticate": "Bearer", "x-should-retry": "false"}
             raise ApiError(UNAUTHORIZED, "invalid_api_key", message, headers=challenge)
 
     def _check_encoding(self) -> None:

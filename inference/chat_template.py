@@ -15,12 +15,13 @@ from jinja2 import TemplateError
 from inference.fields import BAD_REQUEST, Fields, invalid_type, invalid_value
 from inference.options import RESERVED_ARGUMENTS
 from ollaproject.wire.openai_errors import ApiError
+from ollaproject.wire.turns import in_turns, without_system
 
 Ending = Literal["generation_prompt", "nothing", "continuation"]
 """What follows the last message: the beginning of an answer, nothing, or the rest of what it says."""
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
@@ -61,20 +62,31 @@ def prompt_tokens(
     given = {"tools": list(tools), **arguments} if tools else arguments
     template = partial(
         tokenizer.apply_chat_template,
-        plain,
         add_generation_prompt=ending == "generation_prompt",
         continue_final_message=ending == "continuation",
         return_dict=False,
         **given,
     )
-    try:
-        if check is not None:
-            check(len(repr((plain, given))), partial(template, tokenize=False))
-        tokens = template()
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
-        message = f"The model's chat template refuses these messages: {str(error).rstrip('.')}."
-        raise ApiError(BAD_REQUEST, "invalid_messages", message, param="messages") from None
-    return list(tokens)
+    refusal: Exception | None = None
+    for told in _tellings(plain):
+        try:
+            if check is not None:
+                check(len(repr((told, given))), partial(template, told, tokenize=False))
+            return list(template(told))
+        except (TemplateError, TypeError, ValueError, KeyError) as error:
+            refusal = refusal or error
+    message = f"The model's chat template refuses these messages: {str(refusal).rstrip('.')}."
+    raise ApiError(BAD_REQUEST, "invalid_messages", message, param="messages")
+
+
+def _tellings(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The conversation as it came, then in ways that templates take which want turns, or know no system."""
+    yield messages
+    simple = in_turns(messages)
+    if simple != messages:
+        yield simple
+    if simple[0]["role"] == "system":
+        yield without_system(simple)
 
 
 def _plain_message(message: Any, path: str, roles: Mapping[str, str]) -> dict[str, Any]:

@@ -142,10 +142,11 @@ def _check_generating(backend: Backend, generating: Generating) -> None:
 
 
 def _structure(request: ChatRequest) -> Structure | None:
+    """What the answer must follow. A `response_format` is about text, of which an enforced call has none."""
     asked = request.generating.structure
     if not request.tools.forced:
         return asked
-    if asked is not None:
+    if asked is not None and not asked.param.startswith("response_format"):
         raise invalid_value("tool_choice", f"Give either 'tool_choice' with a call or '{asked.param}'.")
     return call_grammar(request.tools)
 

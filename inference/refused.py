@@ -57,7 +57,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "prediction": (),
     "role_mapping": (),
-    "store": (False,),
     "verbosity": ("medium",),
     "web_search_options": (),
 }

@@ -25,6 +25,9 @@ MAX_LISTED_MODELS = 10
 # What a client is asked to wait while no endpoint can serve: the usual interval between two checks.
 RETRY_AFTER_SECONDS = 5
 
+# A key does not become right by sending it again, which some clients do a hundred times.
+KEY_HEADERS = {"WWW-Authenticate": "Bearer", "x-should-retry": "false"}
+
 
 class UpstreamError(Exception):
     """An attempt at one endpoint failed. Its text says how, in plain words, for logs and for the client."""
@@ -118,7 +121,7 @@ def missing_key() -> ApiError:
         "No valid API key was sent. Send one as `Authorization: Bearer …` or `x-api-key: …`. "
         "OLLA_API_AUTH says who needs one."
     )
-    return ApiError(401, "invalid_api_key", message, headers={"WWW-Authenticate": "Bearer"})
+    return ApiError(401, "invalid_api_key", message, headers=KEY_HEADERS)
 
 
 def key_in_url() -> ApiError:
@@ -132,7 +135,7 @@ def key_in_url() -> ApiError:
 def key_refused(name: str, reason: str) -> ApiError:
     """For a key that is known. `reason` follows its name in the sentence, such as `was revoked`."""
     message = f"The API key {name!r} {reason}. Ask whoever runs this gateway for another one."
-    return ApiError(401, "invalid_api_key", message, headers={"WWW-Authenticate": "Bearer"})
+    return ApiError(401, "invalid_api_key", message, headers=KEY_HEADERS)
 
 
 def address_not_allowed(name: str, address: str) -> ApiError:

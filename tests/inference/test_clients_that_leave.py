@@ -160,6 +160,7 @@ def test_without_the_key_only_health_answers(server: Running) -> None:
             response = client.get("/v1/models", headers=headers)
             assert response.status_code == 401
             assert response.headers["www-authenticate"] == "Bearer"
+            assert response.headers["x-should-retry"] == "false"
             assert response.json()["error"]["code"] == "invalid_api_key"
         assert client.get("/health").status_code == 200
 

@@ -66,7 +66,6 @@ COMPLETION: dict[str, Any] = {"model": "m", "prompt": "hi"}
         ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
         ({"functions": [{"name": "f"}]}, "functions", "unsupported_parameter"),
         ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
-        ({"store": True}, "store", "unsupported_parameter"),
         ({"reasoning_effort": "much"}, "reasoning_effort", "invalid_value"),
         (
             {"continue_final_message": True, "add_generation_prompt": True},
@@ -137,7 +136,7 @@ def test_it_lets_pass_what_describes_the_caller_or_asks_for_nothing() -> None:
     harmless: dict[str, Any] = {
         "user": "someone",
         "metadata": {"a": "b"},
-        "store": False,
+        "store": True,
         "tools": [],
         "tool_choice": "none",
         "response_format": {"type": "text"},

@@ -157,6 +157,15 @@ def test_a_named_function_is_the_one_that_is_called(client: openai.OpenAI) -> No
     assert name == "weather"
 
 
+def test_a_required_call_needs_no_form_of_an_answer(client: openai.OpenAI) -> None:
+    """As instructor asks for it over Responses: a call has no text to put in form."""
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "integer"}}}
+    ((name, _),) = called(
+        post(client, made(tool_choice="required", tools=[WEATHER], response_format=form, seed=4))
+    )
+    assert name == "weather"
+
+
 def test_without_a_choice_of_tools_nothing_is_read_as_a_call(client: openai.OpenAI) -> None:
     choice = post(client, made(tool_choice="none", **says(CALL)))
     assert choice["message"] == {"role": "assistant", "content": CALL}

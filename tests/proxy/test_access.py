@@ -81,6 +81,7 @@ def test_a_refused_caller_learns_what_to_send(
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["x-should-retry"] == "false"
     assert answer.json()["error"]["code"] == "invalid_api_key"
     assert not upstream.requests
 

@@ -142,7 +142,8 @@ def test_the_choice_of_tools_is_translated(choice: Json, expected: Json) -> None
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"name": "look"}]}, "tools[0]"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "critic", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [*HELLO, {"role": "system", "content": [PNG]}]}, "messages[1].content[0]"),
         (
             {"messages": [{"role": "user", "content": [{"type": "redacted_thinking", "data": "x"}]}]},
             "messages[0].content[0].type",
@@ -156,6 +157,39 @@ def test_the_choice_of_tools_is_translated(choice: Json, expected: Json) -> None
 )
 def test_what_cannot_be_said_is_refused_by_name(fields: Json, param: str) -> None:
     assert refusal(**fields).param == param
+
+
+def test_what_the_system_says_later_is_told_in_the_users_turn() -> None:
+    """As Claude Code lists its agents: most chat templates allow one system message, at the start."""
+    turns = [
+        *HELLO,
+        {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "look", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "a"}]},
+        {"role": "system", "content": "Plan first."},
+    ]
+
+    messages = chat_of(messages=turns, system="You help.")["messages"]
+
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "tool", "user"]
+    assert messages[0]["content"] == "You help."
+    assert messages[1]["content"] == "Hello\n\n<system-reminder>\nBe brief.\n</system-reminder>"
+    assert messages[4]["content"] == "<system-reminder>\nPlan first.\n</system-reminder>"
+
+
+def test_turns_of_the_user_that_follow_each_other_are_one() -> None:
+    """As Anthropic has it, and templates that want user and assistant to take turns."""
+    turns = [*HELLO, {"role": "user", "content": [PNG]}, {"role": "user", "content": "Well?"}]
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aWs="}}
+
+    chat = chat_of(messages=turns)
+
+    assert chat["messages"] == [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Hello"}, picture, {"type": "text", "text": "Well?"}],
+        }
+    ]
 
 
 def test_an_answer_that_was_begun_is_gone_on_with_where_that_is_possible() -> None:
@@ -195,6 +229,12 @@ def test_a_count_is_found_in_whatever_a_server_answers(body: bytes, count: int |
     [
         (400, b'{"error": {"message": "no", "type": "x"}}', "invalid_request_error", "no"),
         (404, b'{"detail": "gone"}', "not_found_error", "gone"),
+        (
+            400,
+            b'{"error": {"message": "At most 9.", "code": "context_length_exceeded"}}',
+            "invalid_request_error",
+            "prompt is too long: At most 9.",
+        ),
         (503, b'{"error": "busy"}', "overloaded_error", "busy"),
         (500, b"<html>", "api_error", "The server answered 500."),
     ],

@@ -82,8 +82,7 @@ def test_items_become_messages() -> None:
     ).chat
 
     assert chat["messages"] == [
-        {"role": "system", "content": "Help."},
-        {"role": "system", "content": "Be brief."},
+        {"role": "system", "content": "Help.\n\nBe brief."},
         {"role": "user", "content": "What is here?"},
         {
             "role": "assistant",
@@ -96,6 +95,67 @@ def test_items_become_messages() -> None:
     ]
     assert chat["tools"][0]["function"]["name"] == "look"
     assert chat["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+
+
+def test_what_the_developer_says_later_is_told_in_the_users_turn() -> None:
+    items = [
+        {"role": "user", "content": "Hello"},
+        {"role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
+    ]
+
+    chat = asked(input=items).chat
+
+    reminder = "<system-reminder>\nBe brief.\n</system-reminder>"
+    assert chat["messages"] == [{"role": "user", "content": f"Hello\n\n{reminder}"}]
+
+
+def test_pictures_that_a_tool_found_follow_as_the_users() -> None:
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,aWs="}
+    items = [
+        {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
+        {
+            "type": "function_call_output",
+            "call_id": "c1",
+            "output": [{"type": "input_text", "text": "a"}, picture],
+        },
+    ]
+
+    messages = asked(input=items).chat["messages"]
+
+    assert messages[1] == {"role": "tool", "tool_call_id": "c1", "content": "a"}
+    assert messages[2] == {
+        "role": "user",
+        "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aWs="}}],
+    }
+
+
+def test_a_namespaces_function_is_called_by_both_its_names() -> None:
+    """As Codex offers the tools of an MCP server."""
+    space = {"type": "namespace", "name": "mcp__files__", "description": "Files.", "tools": [LOOK]}
+    past = {"type": "function_call", "call_id": "c1", "name": "look", "namespace": "mcp__files__"}
+    request = asked(tools=[LOOK, space], input=[{**past, "arguments": "{}"}])
+    call = {"index": 0, "id": "c2", "function": {"name": "mcp__files__look", "arguments": "{}"}}
+    payload: Json = {"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    chunks: list[Json] = [{"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}]
+    stream = ResponseStream(request)
+
+    whole = response_of(read_completion(json.dumps(payload).encode()), request)
+    events = events_in(b"".join(stream.feed(chunk_of(chunk)) for chunk in chunks) + stream.finish())
+
+    assert [tool["function"]["name"] for tool in request.chat["tools"]] == ["look", "mcp__files__look"]
+    assert request.chat["messages"][0]["tool_calls"][0]["function"]["name"] == "mcp__files__look"
+    for response in (whole, events[-1]["response"]):
+        item = response["output"][0]
+        assert (item["namespace"], item["name"]) == ("mcp__files__", "look")
+    done = next(event for event in events if event["type"] == "response.function_call_arguments.done")
+    assert done["name"] == "look"
+
+
+def test_tools_that_openai_runs_are_left_out_beside_others() -> None:
+    """As Codex offers its web search whatever serves it."""
+    chat = asked(tools=[LOOK, {"type": "web_search", "external_web_access": False}], client_metadata={}).chat
+
+    assert [tool["function"]["name"] for tool in chat["tools"]] == ["look"]
 
 
 def test_formats_and_limits_are_translated() -> None:
@@ -118,6 +178,11 @@ def test_formats_and_limits_are_translated() -> None:
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [LOOK, {"type": "custom", "name": "patch"}]}, "tools[1].type"),
+        ({"tools": [LOOK, "look"]}, "tools[1].type"),
+        ({"tools": [{"type": "namespace", "name": "a", "tools": [{"name": "b"}]}]}, "tools[0].tools[0].type"),
+        ({"tools": [{"type": "namespace", "tools": [LOOK]}]}, "tools[0].name"),
+        ({"tools": [LOOK], "tool_choice": {"type": "web_search"}}, "tool_choice.type"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].type"),
         ({"include": ["file_search_call.results"]}, "include"),

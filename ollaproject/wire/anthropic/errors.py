@@ -27,6 +27,9 @@ TYPES = {
     529: "overloaded_error",
 }
 FIRST_SERVER_STATUS = 500
+CONTEXT_EXCEEDED = "context_length_exceeded"
+TOO_LONG = "prompt is too long: "
+"""How Anthropic begins that error: Claude Code shortens its conversation when it reads so."""
 
 
 class Detail(TypedDict):
@@ -42,6 +45,7 @@ class ErrorBody(TypedDict):
 
 class _Error(msgspec.Struct):
     message: str | None = None
+    code: Any = None
 
 
 class _Said(msgspec.Struct):
@@ -69,7 +73,12 @@ def error_body(status: int, message: str, request_id: str) -> ErrorBody:
 
 
 def of_api_error(error: ApiError, request_id: str) -> ErrorBody:
-    return error_body(error.status, f"{error.message} (request {request_id})", request_id)
+    said = _worded(error.message, error.code)
+    return error_body(error.status, f"{said} (request {request_id})", request_id)
+
+
+def _worded(message: str, code: Any) -> str:
+    return TOO_LONG + message if code == CONTEXT_EXCEEDED else message
 
 
 def of_openai(status: int, body: bytes, request_id: str) -> ErrorBody:
@@ -84,7 +93,7 @@ def message_in(body: bytes) -> str:
     except UNREADABLE:
         return body.decode("utf-8", "replace").strip()[:500] if not body.lstrip().startswith(b"<") else ""
     if isinstance(said.error, _Error):
-        return said.error.message or ""
+        return _worded(said.error.message or "", said.error.code)
     return said.error or said.message or (str(said.detail) if said.detail else "")
 
 

@@ -23,6 +23,7 @@ from ollaproject.wire.anthropic.schema import (
     read_request,
     read_tool,
 )
+from ollaproject.wire.turns import PARAGRAPH, ask, instruct, joined
 
 if TYPE_CHECKING:
     import mmap
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ollaproject.wire.anthropic.schema import Base64Source, ToolChoice, Turn, UrlSource
 
 Json = dict[str, Any]
-PARAGRAPH = "\n\n"
 FAILED = "Error: "
 """What a tool's result begins with when the tool failed: chat requests have no field for that."""
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -133,7 +133,12 @@ def _messages(request: Request) -> list[Json]:
         messages.append({"role": "system", "content": _system(request.system)})
     for place, turn in enumerate(request.messages):
         path = f"messages[{place}].content"
-        messages += _user(turn, path) if turn.role == "user" else [_assistant(turn, path)]
+        if turn.role == "user":
+            _add_user(messages, turn, path)
+        elif turn.role == "assistant":
+            messages.append(_assistant(turn, path))
+        else:
+            instruct(messages, _system(_texts(turn, path)))
     return messages
 
 
@@ -141,12 +146,24 @@ def _system(system: str | list[Text]) -> str:
     return system if isinstance(system, str) else PARAGRAPH.join(block.text for block in system)
 
 
-def _user(turn: Turn, path: str) -> list[Json]:
+def _texts(turn: Turn, path: str) -> str | list[Text]:
+    if isinstance(turn.content, str):
+        return turn.content
+    texts: list[Text] = []
+    for place, block in enumerate(turn.content):
+        if not isinstance(block, Text):
+            raise _misplaced(block, f"{path}[{place}]", "system")
+        texts.append(block)
+    return texts
+
+
+def _add_user(messages: list[Json], turn: Turn, path: str) -> None:
     """Results of tools first, as a chat wants them right behind the calls. Their pictures come after them:
     a tool's message holds text only.
     """
     if isinstance(turn.content, str):
-        return [{"role": "user", "content": turn.content}]
+        ask(messages, turn.content)
+        return
     results: list[Json] = []
     parts: list[Json] = []
     for place, block in enumerate(turn.content):
@@ -158,7 +175,9 @@ def _user(turn: Turn, path: str) -> list[Json]:
             parts += _parts([block], f"{path}[{place}]")
         else:
             raise _misplaced(block, f"{path}[{place}]", "user")
-    return [*results, {"role": "user", "content": _content(parts)}] if parts or not results else results
+    messages += results
+    if parts or not results:
+        ask(messages, joined(parts))
 
 
 def _result(block: ToolResult, path: str) -> tuple[Json, list[Json]]:
@@ -225,13 +244,6 @@ def _document(block: Document, path: str) -> list[Json]:
 
 def _url(source: Base64Source | UrlSource) -> str:
     return getattr(source, "url", None) or f"data:{source.media_type};base64,{source.data}"  # type: ignore[union-attr]
-
-
-def _content(parts: list[Json]) -> str | list[Json]:
-    """Text alone as one string: not every chat template reads a list."""
-    if all(part["type"] == "text" for part in parts):
-        return PARAGRAPH.join(part["text"] for part in parts)
-    return parts
 
 
 def _text(text: str) -> Json:

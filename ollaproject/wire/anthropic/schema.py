@@ -85,7 +85,7 @@ class ToolResult(Block, kw_only=True, tag="tool_result"):
 
 
 class Turn(Strict):
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "system"]
     content: str | list[Text | Image | Document | Thinking | ToolUse | ToolResult]
 
 

@@ -35,7 +35,9 @@ def response_of(completion: Completion, asked: Asked) -> Json:
     choice = completion.choices[0]
     blocks = whole_blocks(choice.message)
     cut = blocks[-1] if blocks and choice.finish_reason in INCOMPLETE else None
-    items = [item_of(block, item_id(block), status=end_status(is_cut=block is cut)) for block in blocks]
+    items = [
+        item_of(block, item_id(block), asked, status=end_status(is_cut=block is cut)) for block in blocks
+    ]
     return ended(opening(asked), items, choice.finish_reason, completion.usage)
 
 
@@ -93,7 +95,7 @@ def end_status(*, is_cut: bool) -> str:
     return "incomplete" if is_cut else "completed"
 
 
-def item_of(block: Block, name: str, *, status: str) -> Json:
+def item_of(block: Block, name: str, asked: Asked, *, status: str) -> Json:
     """The item as it is now: in a stream, empty at first."""
     if block.kind is Kind.CALL:
         return {
@@ -101,13 +103,19 @@ def item_of(block: Block, name: str, *, status: str) -> Json:
             "type": "function_call",
             "status": status,
             "call_id": block.id,
-            "name": block.name,
+            **called(block, asked),
             "arguments": block.text,
         }
     parts = [] if status == "in_progress" else [part_of(block)]
     if block.kind is Kind.THOUGHT:
         return {"id": name, "type": "reasoning", "summary": [], "content": parts, "status": status}
     return {"id": name, "type": "message", "role": "assistant", "status": status, "content": parts}
+
+
+def called(block: Block, asked: Asked) -> Json:
+    """The name of a call's function, and its namespace if it has one."""
+    member = asked.members.get(block.name)
+    return {"name": block.name} if member is None else member._asdict()
 
 
 def part_of(block: Block) -> Json:

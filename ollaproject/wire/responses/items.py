@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ollaproject.wire.openai_errors import ApiError
+from ollaproject.wire.responses.tools import joined_name
+from ollaproject.wire.turns import ask, instruct, joined
 
 Json = dict[str, Any]
 BAD_REQUEST = 400
@@ -22,7 +24,7 @@ def messages_of(given: Json) -> list[Json]:
     if instructions is not None:
         if not isinstance(instructions, str):
             raise _invalid("instructions", "must be a string")
-        messages.append({"role": "system", "content": instructions})
+        instruct(messages, instructions)
     said = given.get("input")
     if isinstance(said, str):
         return [*messages, {"role": "user", "content": said}]
@@ -42,10 +44,7 @@ def _add(messages: list[Json], item: Json, path: str) -> None:
         case "function_call":
             _assistant(messages).setdefault("tool_calls", []).append(_call(item, path))
         case "function_call_output":
-            output = _content(item.get("output"), f"{path}.output")
-            if not isinstance(output, str):
-                raise _invalid(f"{path}.output", "may hold text only")
-            messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": output})
+            _add_output(messages, item, path)
         case "reasoning":
             if thought := _thought(item, path):
                 _assistant(messages, thinks=True)["reasoning_content"] = thought
@@ -58,16 +57,31 @@ def _add_message(messages: list[Json], item: Json, path: str) -> None:
     if role is None:
         raise _invalid(f"{path}.role", f"must be one of {', '.join(ROLES)}")
     content = _content(item.get("content"), f"{path}.content")
-    if role != "assistant":
+    if role == "user":
         messages.append({"role": role, "content": content})
         return
     if not isinstance(content, str):
-        raise _invalid(f"{path}.content", "of the assistant may hold text only")
+        raise _invalid(f"{path}.content", f"of the {item['role']} may hold text only")
+    if role == "system":
+        instruct(messages, content)
+        return
     last = messages[-1] if messages else {}
     if last.get("role") == "assistant" and last["content"] is None and "tool_calls" not in last:
         last["content"] = content  # what it said after its thoughts
     else:
         messages.append({"role": "assistant", "content": content})
+
+
+def _add_output(messages: list[Json], item: Json, path: str) -> None:
+    """A tool's message holds text only: its pictures come after it, as the user's."""
+    output = _content(item.get("output"), f"{path}.output")
+    pictures: list[Json] = []
+    if not isinstance(output, str):
+        pictures = [part for part in output if part["type"] != "text"]
+        output = joined([part for part in output if part["type"] == "text"])
+    messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": output})
+    if pictures:
+        ask(messages, pictures)
 
 
 def _assistant(messages: list[Json], *, thinks: bool = False) -> Json:
@@ -81,7 +95,9 @@ def _call(item: Json, path: str) -> Json:
     for name in ("call_id", "name", "arguments"):
         if not isinstance(item.get(name), str):
             raise _invalid(f"{path}.{name}", "must be a string")
-    function = {"name": item["name"], "arguments": item["arguments"]}
+    namespace = item.get("namespace")
+    name = joined_name(namespace, item["name"]) if isinstance(namespace, str) else item["name"]
+    function = {"name": name, "arguments": item["arguments"]}
     return {"id": item["call_id"], "type": "function", "function": function}
 
 
@@ -100,9 +116,7 @@ def _content(content: Any, path: str) -> str | list[Json]:
     if not isinstance(content, list):
         raise _invalid(path, "must be a string or an array of parts")
     parts = [_content_part(part, f"{path}[{place}]") for place, part in enumerate(content)]
-    if all(part["type"] == "text" for part in parts):
-        return "\n\n".join(part["text"] for part in parts)
-    return parts
+    return joined(parts)
 
 
 def _content_part(part: Any, path: str) -> Json:

@@ -7,13 +7,14 @@ https://platform.openai.com/docs/api-reference/responses/create is the reference
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ollaproject.wire.openai_errors import ApiError
 from ollaproject.wire.responses.items import messages_of
+from ollaproject.wire.responses.tools import Member, members_of, refused, tools_of
 from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ BAD_REQUEST = 400
 PLAIN = ("temperature", "top_p", "parallel_tool_calls", "user")
 HINTS = frozenset(
     {
+        "client_metadata",
+        "max_tool_calls",
         "metadata",
         "prompt_cache_key",
         "prompt_cache_options",
@@ -74,6 +77,8 @@ class Asked:
     stream: bool
     chat: Json
     given: Json
+    members: dict[str, Member] = field(default_factory=dict)
+    """The functions of namespaces, by what the chat calls them."""
 
 
 def to_chat(body: bytes | mmap.mmap) -> Asked:
@@ -94,15 +99,11 @@ def to_chat(body: bytes | mmap.mmap) -> Asked:
     chat |= {name: given[name] for name in PLAIN if given.get(name) is not None}
     if given.get("max_output_tokens") is not None:
         chat["max_tokens"] = given["max_output_tokens"]
-    chat |= _tools(given) | _reasoning(given) | _text(given)
+    chat |= tools_of(given) | _reasoning(given) | _text(given)
     stream = _boolean(given, "stream")
     if stream:
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
-    return Asked(model, stream, chat, given)
-
-
-def refused(param: str, message: str) -> ApiError:
-    return ApiError(BAD_REQUEST, "unsupported_parameter", message, param=param)
+    return Asked(model, stream, chat, given, members_of(given))
 
 
 def _check_include(wanted: Any) -> None:
@@ -144,38 +145,6 @@ def _part(given: Json, name: str) -> Json:
     if not isinstance(value, dict):
         raise ApiError(BAD_REQUEST, "invalid_type", f"'{name}' must be an object.", param=name)
     return value
-
-
-def _tools(given: Json) -> Json:
-    tools = given.get("tools")
-    if not isinstance(tools, list | None):
-        raise ApiError(BAD_REQUEST, "invalid_type", "'tools' must be an array of objects.", param="tools")
-    if not tools:
-        if given.get("tool_choice") not in (None, "auto", "none"):
-            message = "'tool_choice' wants a tool to be called, but 'tools' offers none."
-            raise ApiError(BAD_REQUEST, "invalid_value", message, param="tool_choice")
-        return {}
-    functions = [_function(tool, f"tools[{place}]") for place, tool in enumerate(tools)]
-    choice = given.get("tool_choice")
-    if isinstance(choice, dict):
-        if choice.get("type") != "function":
-            message = f"'tool_choice.type' must be 'function', not {choice.get('type')!r}."
-            raise refused("tool_choice.type", message)
-        choice = {"type": "function", "function": {"name": choice.get("name")}}
-    return {"tools": functions, **({"tool_choice": choice} if choice is not None else {})}
-
-
-def _function(tool: Any, path: str) -> Json:
-    kind = tool.get("type") if isinstance(tool, dict) else None
-    if kind != "function":
-        raise refused(
-            f"{path}.type", f"'{path}.type' must be 'function', not {kind!r}: other tools run at OpenAI."
-        )
-    names = ("name", "description", "parameters", "strict")
-    return {
-        "type": "function",
-        "function": {name: tool[name] for name in names if tool.get(name) is not None},
-    }
 
 
 def _reasoning(given: Json) -> Json:

@@ -13,6 +13,7 @@ from ollaproject.wire.blocks import Kind, Step
 from ollaproject.wire.event_stream import EventStream
 from ollaproject.wire.responses.answer import (
     INCOMPLETE,
+    called,
     end_status,
     ended,
     item_id,
@@ -41,6 +42,7 @@ class ResponseStream(EventStream):
 
     def __init__(self, asked: Asked, *, usage: Usage | None = None) -> None:
         super().__init__(usage)
+        self._asked = asked
         self._response = opening(asked)
         self._items: list[Json] = []
         self._item_id = ""
@@ -80,7 +82,7 @@ class ResponseStream(EventStream):
         step, block, text = happened
         if step is Step.OPENED:
             self._item_id = item_id(block)
-            item = item_of(block, self._item_id, status="in_progress")
+            item = item_of(block, self._item_id, self._asked, status="in_progress")
             added = {"type": "response.output_item.added", "output_index": block.index, "item": item}
             return [added, *self._part("added", block)]
         if step is Step.GREW:
@@ -91,10 +93,12 @@ class ResponseStream(EventStream):
     def _closed(self, block: Block) -> list[Json]:
         ends_cut = self._end is not None and self._end.finish_reason in INCOMPLETE
         is_cut = ends_cut and block.index == self._blocks.opened - 1
-        item = item_of(block, self._item_id, status=end_status(is_cut=is_cut))
+        item = item_of(block, self._item_id, self._asked, status=end_status(is_cut=is_cut))
         self._items.append(item)
         whole: Json = (
-            {"arguments": block.text, "name": block.name} if block.kind is Kind.CALL else {"text": block.text}
+            {"arguments": block.text, "name": called(block, self._asked)["name"]}
+            if block.kind is Kind.CALL
+            else {"text": block.text}
         )
         if block.kind is Kind.TEXT:
             whole["logprobs"] = []
