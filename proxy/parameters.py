@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from endpoints.snapshot import snapshot
+from ollaproject.wire.unreadable import UNREADABLE
 from proxy import errors
 from proxy.beside import done
 from proxy.bodies import NoRoomError, data_of
@@ -111,10 +112,18 @@ def _is_said_otherwise(name: str, given: Mapping[str, Any]) -> bool:
 
 
 def _plain(said: Any, beside: Any) -> Any:
-    """A value that came, read as far as it matters: all of an object beside one, else whether it is null."""
+    """A value that came, read as far as it matters: all of an object beside one, else whether it is null.
+
+    Raises ApiError 400 for an object that cannot be read: what came was looked at, but not all of it.
+    """
     if not isinstance(said, msgspec.Raw):
         return said
     text = bytes(memoryview(said)[:4])
     if text == b"null":
         return None
-    return msgspec.json.decode(said) if isinstance(beside, dict) and text[:1] == b"{" else said
+    if not (isinstance(beside, dict) and text[:1] == b"{"):
+        return said
+    try:
+        return msgspec.json.decode(said)
+    except UNREADABLE:
+        raise errors.invalid_json("is not valid JSON") from None

@@ -130,6 +130,20 @@ def test_no_answer_gets_longer_by_them_than_the_key_may_have(
     assert refused.status_code == (400 if own else 200)
 
 
+@pytest.mark.parametrize("inside", [b'"\xff"', b"1e999"], ids=["no UTF-8", "no number"])
+def test_an_object_that_cannot_be_read_is_refused(
+    client: httpx.Client, upstreams: Upstreams, table: Table, inside: bytes
+) -> None:
+    qwen = upstreams("qwen")
+    table(target_for(qwen), aliases=alias(QUICK))
+    body = b'{"model": "quick", "messages": [], "chat_template_kwargs": {"tone": %s}}' % inside
+
+    answer = client.post(CHAT, content=body, headers={"content-type": "application/json"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+    assert qwen.requests == []
+
+
 @pytest.mark.parametrize(
     ("given", "defaults", "overrides", "made_of_it"),
     [
