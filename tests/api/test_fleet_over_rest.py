@@ -255,22 +255,6 @@ def test_aliases_keep_their_order_and_need_permissions_of_their_own(
     assert [one.action for one in Change.objects.all()] == ["deleted", "changed", "changed", "added"]
 
 
-def test_aliases_have_parameters(signed_in: SignIn, admin_user: User) -> None:
-    client = signed_in(admin_user)
-    kwargs = {"chat_template_kwargs": {"enable_thinking": False}}
-    alias = {"name": "quick", "models": ["qwen"], "defaults": {"temperature": 0.6}, "overrides": kwargs}
-    made = client.post("/api/aliases/", alias).json()
-    assert {name: made[name] for name in alias} == alias
-    url = f"/api/aliases/{made['id']}/"
-    for name in ("defaults", "overrides"):
-        refused = client.patch(url, {name: {"messages": []}}).json()["error"]
-        assert (refused["param"], "“messages”" in refused["message"]) == (name, True)
-    changed = client.patch(url, {"defaults": {"top_p": 0.9}}).json()
-    assert (changed["defaults"], changed["overrides"]) == ({"top_p": 0.9}, kwargs)
-    put = client.put(url, {"name": "quick", "models": ["qwen"]}).json()
-    assert (put["defaults"], put["overrides"]) == ({}, {})
-
-
 def test_a_file_goes_in_and_out(client: APIClient, operator: User) -> None:
     text = "endpoints: [{name: mini-1, url: 'http://mini-1.test:8000', priority: 3}]"
 

@@ -16,7 +16,7 @@ from ollaproject.wire.openai_errors import ApiError
 from proxy import key_secrets, key_table
 from proxy.auth import Caller
 from proxy.estimate import Estimate, estimate
-from proxy.key_table import Holder, KeyTable, Person, Secret, Team
+from proxy.key_table import Holder, KeyTable, Secret, Team
 from proxy.limiter import Limiter
 from proxy.limits import Limits
 from proxy.revocations import Revocations
@@ -116,24 +116,6 @@ async def test_no_more_run_at_once_than_the_team_may() -> None:
 
     assert refused.value.code == "rate_limit_exceeded"
     assert "'red' has reached a limit (requests at a time: 7)" in refused.value.message
-
-
-async def test_all_keys_of_a_person_share_what_the_person_may_use() -> None:
-    ada = Person(Limits(concurrent=2))
-    limiter = Limiter()
-    callers = [
-        Caller("", "", peer_trusted=False, holder=holder(number=number, user_id=9, user="ada", person=ada))
-        for number in (1, 2, 3)
-    ]
-    for caller in callers[:2]:
-        await limiter.enter(caller, Estimate())
-
-    with pytest.raises(ApiError) as refused:
-        await limiter.enter(callers[2], Estimate())
-
-    assert "The person 'ada' has reached a limit (requests at a time: 2)" in refused.value.message
-    bob = holder(number=4, user_id=8, user="bob", person=ada)
-    await limiter.enter(Caller("", "", peer_trusted=False, holder=bob), Estimate())
 
 
 def test_the_answer_says_what_is_left(
