@@ -1,13 +1,15 @@
-"""Model aliases in the admin: a name, and the models behind it in order."""
+"""Model aliases in the admin: a name, the models behind it in order, and what it adds to requests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.db.models import JSONField
 from django.utils.translation import gettext_lazy as _
 
 from endpoints import aliases
+from endpoints.form_fields import ParametersField
 from endpoints.models import AliasedModel, ModelAlias
 
 if TYPE_CHECKING:
@@ -39,9 +41,10 @@ class AliasedModelInline(AliasedModelInlineBase):
 @admin.register(ModelAlias)
 class ModelAliasAdmin(ModelAliasAdminBase):
     list_display = ["name", "in_order", "strategy"]
-    fields = ["name", "strategy"]
+    fields = ["name", "strategy", "defaults", "overrides"]
     search_fields = ["name", "models__model"]
     inlines = [AliasedModelInline]
+    formfield_overrides = {JSONField: {"form_class": ParametersField}}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelAlias]:
         return super().get_queryset(request).prefetch_related("models")

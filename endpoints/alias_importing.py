@@ -35,7 +35,7 @@ class ImportedAlias:
 
     @property
     def words(self) -> str:
-        return stored_aliases.in_words(self.says.models, self.says.strategy)
+        return stored_aliases.in_words(self.says)
 
 
 def prepare(
@@ -43,20 +43,26 @@ def prepare(
 ) -> tuple[ImportedAlias, ...]:
     """Compare with what is stored; what no alias may be is added to `mistakes`.
 
-    A load balancer that the file leaves out stays, and with `prune` goes back to that of the deployment.
+    What the file leaves out stays, and with `prune` goes back to its default.
     """
     stored = {
-        alias.name: Alias(tuple(one.model for one in alias.models.all()), alias.strategy)
+        alias.name: Alias(
+            tuple(one.model for one in alias.models.all()), alias.strategy, alias.defaults, alias.overrides
+        )
         for alias in ModelAlias.objects.prefetch_related("models")
     }
     imported = []
     for entry in entries:
         mistakes += _mistakes(entry)
         before = stored.get(entry.name)
-        strategy = entry.strategy
-        if strategy is None:
-            strategy = before.strategy if before and not prune else ""
-        imported.append(ImportedAlias(entry.name, Alias(entry.models, strategy), before))
+        kept = before if before and not prune else Alias(())
+        says = Alias(
+            entry.models,
+            kept.strategy if entry.strategy is None else entry.strategy,
+            kept.defaults if entry.defaults is None else entry.defaults,
+            kept.overrides if entry.overrides is None else entry.overrides,
+        )
+        imported.append(ImportedAlias(entry.name, says, before))
     return tuple(imported)
 
 
@@ -67,6 +73,7 @@ def store(aliases: Iterable[ImportedAlias]) -> None:
             continue
         alias = ModelAlias.objects.filter(name=one.name).first() or ModelAlias(name=one.name)
         alias.strategy = one.says.strategy
+        alias.defaults, alias.overrides = dict(one.says.defaults), dict(one.says.overrides)
         stored_aliases.store(alias, one.says.models)
 
 

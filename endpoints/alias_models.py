@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from endpoints import validation
+from endpoints.alias_parameters import validate_parameters
 from endpoints.strategies import STRATEGIES
 
 MAX_MODEL_NAME_LENGTH = 300
@@ -32,6 +33,23 @@ class ModelAlias(models.Model):
         blank=True,
         choices=[(name, name) for name in STRATEGIES],
         help_text=_("Who gets its requests among equals. Empty: as everywhere (OLLA_LOAD_BALANCER)."),
+    )
+    defaults = models.JSONField(
+        _("default parameters"),
+        default=dict,
+        blank=True,
+        validators=[validate_parameters],
+        help_text=_(
+            "What a request gets that does not say it itself, in JSON as it stands in a chat: "
+            '{"temperature": 0.6, "chat_template_kwargs": {"enable_thinking": false}}.'
+        ),
+    )
+    overrides = models.JSONField(
+        _("fixed parameters"),
+        default=dict,
+        blank=True,
+        validators=[validate_parameters],
+        help_text=_("What a request gets whatever it says. A parameter that is null here is taken out."),
     )
 
     class Meta:

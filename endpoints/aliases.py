@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from endpoints import changes
+from endpoints.alias_parameters import in_words as parameters_in_words
 from endpoints.models import AliasedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from endpoints.models import ModelAlias
+    from endpoints.snapshot import Alias
 
 
 def store(alias: ModelAlias, models: Iterable[str] | None = None) -> None:
@@ -38,7 +40,7 @@ def record(alias: ModelAlias, action: str) -> None:
     """Note that whoever is acting did `action` to an alias, which has its models by now."""
     models = in_order(alias.models.values_list("model", flat=True))
     strategy = (f"load balancer: {alias.strategy}",) if alias.strategy else ()
-    changes.record(alias, action, (f"models: {models}", *strategy))
+    changes.record(alias, action, (f"models: {models}", *strategy, *_parameters(alias)))
 
 
 def in_order(models: Iterable[str]) -> str:
@@ -46,6 +48,14 @@ def in_order(models: Iterable[str]) -> str:
     return ", then ".join(models)
 
 
-def in_words(models: Iterable[str], strategy: str) -> str:
+def in_words(alias: Alias) -> str:
     """All of an alias in words."""
-    return f"{in_order(models)}{f', by {strategy}' if strategy else ''}"
+    balancer = (f"by {alias.strategy}",) if alias.strategy else ()
+    return ", ".join((in_order(alias.models), *balancer, *_parameters(alias)))
+
+
+def _parameters(alias: Alias | ModelAlias) -> tuple[str, ...]:
+    return (
+        *parameters_in_words("defaults", alias.defaults),
+        *parameters_in_words("overrides", alias.overrides),
+    )

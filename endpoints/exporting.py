@@ -39,10 +39,7 @@ def as_yaml(endpoints: Iterable[Endpoint] | None = None) -> str:
 def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The same as plain values."""
     found: dict[str, Any] = {"endpoints": [entry(endpoint) for endpoint in endpoints]}
-    aliases = {
-        alias.name: alias_entry([one.model for one in alias.models.all()], alias.strategy)
-        for alias in ModelAlias.objects.prefetch_related("models")
-    }
+    aliases = {alias.name: alias_entry(alias) for alias in ModelAlias.objects.prefetch_related("models")}
     return found | ({"model_aliases": _escaped(aliases)} if aliases else {})
 
 
@@ -62,9 +59,12 @@ def entry(endpoint: Endpoint) -> dict[str, Any]:
     return {key: _escaped(value) for key, value in found.items()}
 
 
-def alias_entry(models: list[str], strategy: str) -> list[str] | dict[str, Any]:
-    """The models of an alias; with its own load balancer, when it has one."""
-    return {"models": models, "strategy": strategy} if strategy else models
+def alias_entry(alias: ModelAlias) -> list[str] | dict[str, Any]:
+    """The models of an alias; with its own load balancer and its parameters, when it has any."""
+    models = [one.model for one in alias.models.all()]
+    more = {name: getattr(alias, name) for name in ("strategy", "defaults", "overrides")}
+    more = {name: value for name, value in more.items() if value}
+    return {"models": models, **more} if more else models
 
 
 def _auth(endpoint: Endpoint) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""Fields as people type them: words with spaces between, one header per line."""
+"""Fields as people type them: words with spaces between, one header per line, parameters as JSON."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import forms
@@ -51,4 +52,21 @@ class HeadersField(forms.Field):
             "\n".join(f"{name}: {content}" for name, content in value.items())
             if isinstance(value, dict)
             else value
+        )
+
+
+class ParametersField(forms.JSONField):
+    """An object of JSON; an empty field is an empty one."""
+
+    widget = forms.Textarea(attrs={"rows": 4, "cols": 60, "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> Any:
+        found = super().to_python(value)
+        return {} if found is None else found
+
+    def prepare_value(self, value: Any) -> Any:
+        return (
+            json.dumps(value, ensure_ascii=False, indent=2)
+            if isinstance(value, dict) and value
+            else value or ""
         )

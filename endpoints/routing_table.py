@@ -43,10 +43,14 @@ def build(revision: int) -> Snapshot:
 
 
 def _aliases() -> dict[str, Alias]:
-    models: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, strategy, model in AliasedModel.objects.values_list("alias__name", "alias__strategy", "model"):
-        models[name, strategy].append(model)
-    return {name: Alias(tuple(names), strategy) for (name, strategy), names in models.items()}
+    found: dict[str, Alias] = {}
+    of_alias = ("name", "strategy", "defaults", "overrides")
+    for model, name, *more in AliasedModel.objects.values_list(
+        "model", *(f"alias__{each}" for each in of_alias)
+    ):
+        before = found[name].models if name in found else ()
+        found[name] = Alias((*before, model), *more)
+    return found
 
 
 def _served_models() -> dict[int, list[EndpointModel]]:

@@ -194,27 +194,34 @@ class AliasSerializer(rest.StrictSerializer, serializers.ModelSerializer[ModelAl
         allow_blank=True,
         help_text="Its own load balancer. Empty: that of the deployment.",
     )
+    defaults = serializers.DictField(
+        required=False, help_text="Parameters that a request gets when it does not say them itself."
+    )
+    overrides = serializers.DictField(
+        required=False, help_text="Those that it gets whatever it says; null takes one out of it."
+    )
 
     class Meta:
         model = ModelAlias
-        fields = ("id", "name", "models", "strategy")
+        fields = ("id", "name", "models", "strategy", "defaults", "overrides")
 
     def to_representation(self, instance: ModelAlias) -> dict[str, Any]:
         names = [one.model for one in instance.models.all()]
-        return {"id": instance.pk, "name": instance.name, "models": names, "strategy": instance.strategy}
+        more = {name: getattr(instance, name) for name in ("strategy", "defaults", "overrides")}
+        return {"id": instance.pk, "name": instance.name, "models": names, **more}
 
     def create(self, validated_data: dict[str, Any]) -> ModelAlias:
         return self._stored(ModelAlias(), validated_data)
 
     def update(self, instance: ModelAlias, validated_data: dict[str, Any]) -> ModelAlias:
         if not self.partial:  # PUT: what is left out is at its default
-            validated_data.setdefault("strategy", "")
+            validated_data = {"strategy": "", "defaults": {}, "overrides": {}} | validated_data
         return self._stored(instance, validated_data)
 
     def _stored(self, alias: ModelAlias, values: dict[str, Any]) -> ModelAlias:
         models = values.get("models")
-        alias.name = values.get("name", alias.name)
-        alias.strategy = values.get("strategy", alias.strategy)
+        for name in ("name", "strategy", "defaults", "overrides"):
+            setattr(alias, name, values.get(name, getattr(alias, name)))
         try:
             alias.full_clean()
             for position, name in enumerate(models or ()):

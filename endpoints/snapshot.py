@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from endpoints.abilities import UNKNOWN, Abilities
 from endpoints.choices import ROUTABLE, SET_ASIDE, TRAFFIC, WAKEABLE, WAKING, Mode, Retry, Status
@@ -120,10 +120,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """The models behind a name, the preferred first. `strategy` is empty for that of the deployment."""
+    """The models behind a name, the preferred first. `strategy` is empty for that of the deployment.
+
+    `defaults` and `overrides` are parameters that its requests get (proxy.parameters).
+    """
 
     models: tuple[str, ...]
     strategy: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_parameters(self) -> bool:
+        return bool(self.defaults or self.overrides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +146,7 @@ class Snapshot:
     targets: tuple[Target, ...]
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     has_sleepers: bool = field(init=False, compare=False)
+    has_parameters: bool = field(init=False, compare=False)  # some alias of it has
     _patterns: tuple[tuple[re.Pattern[str], Alias], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -144,6 +154,9 @@ class Snapshot:
         names = sorted(filter(is_pattern, self.aliases), key=lambda name: (-len(_literal(name)), name))
         compiled = ((re.compile(translate(name.replace("[", "[[]").lower())), name) for name in names)
         object.__setattr__(self, "has_sleepers", any(target.wakeable for target in self.targets))
+        object.__setattr__(
+            self, "has_parameters", any(alias.has_parameters for alias in self.aliases.values())
+        )
         object.__setattr__(self, "_patterns", tuple((regex, self.aliases[name]) for regex, name in compiled))
 
     def matching(self, name: str) -> Alias | None:

@@ -37,7 +37,8 @@ class Entry:
 class AliasEntry:
     """A model alias of a file: its name, its models in order, and where it stands.
 
-    `strategy` is its own load balancer, empty for that of the deployment; None when the file does not say.
+    `strategy` is its own load balancer, empty for that of the deployment, `defaults` and `overrides` are its
+    parameters; None when the file does not say.
     """
 
     line: int
@@ -45,6 +46,8 @@ class AliasEntry:
     name: str
     models: tuple[str, ...]
     strategy: str | None = None
+    defaults: dict[str, Any] | None = None
+    overrides: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

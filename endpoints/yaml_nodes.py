@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,6 +20,7 @@ WHOLE_NUMBER = re.compile(r"-?\d{1,15}", re.ASCII)
 # A number counts as text as it is written, 007 included. `yes` and `null` do not: they mean something else.
 TEXT_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float"))
 BOOLEANS = {"true": True, "false": False}
+PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null"))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -113,6 +114,17 @@ class Reader:
             return None
         found = {key: self.text(value, f"{path}.{key}") for key, value in nodes.items()}
         return {key: text for key, text in found.items() if text is not None}
+
+    def plain(self, node: yaml.Node, path: str) -> Any:
+        """What JSON can hold: mappings, lists, text, numbers, true, false, null."""
+        if isinstance(node, yaml.MappingNode):
+            nodes = self.mapping(node, path, known=None) or {}
+            return {key: self.plain(value, f"{path}.{key}") for key, value in nodes.items()}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(item, f"{path}[{position}]") for position, item in enumerate(node.value)]
+        if node.tag in PLAIN_TAGS:
+            return yaml.constructor.SafeConstructor().construct_object(node)
+        return self.text(node, path)
 
     def _expanded(self, node: yaml.ScalarNode, path: str) -> str | None:
         try:

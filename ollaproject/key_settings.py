@@ -10,8 +10,9 @@ from proxy.limits import WORDS as LIMIT_WORDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What a key, and what the keys of a team together, may use when it is not said for the one in question.
+# What a key, and what the keys of a person or a team together, may use when it is not said for these.
 OLLA_KEY_LIMITS = env_limits("OLLA_KEY_LIMITS", LIMIT_WORDS)
+OLLA_PERSON_LIMITS = env_limits("OLLA_PERSON_LIMITS", LIMIT_WORDS)
 OLLA_TEAM_LIMITS = env_limits("OLLA_TEAM_LIMITS", LIMIT_WORDS)
 # Every key has limits of its own: without an end to their number, limits of keys would limit nobody.
 OLLA_KEYS_PER_PERSON = env_int("OLLA_KEYS_PER_PERSON", 10)

@@ -1,4 +1,4 @@
-"""Keys, prices and usage over REST."""
+"""Keys, limits, prices and usage over REST."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from proxy.api_shapes import (
     IssuedSerializer,
     KeySerializer,
     MeSerializer,
+    PersonLimitsSerializer,
     PriceSerializer,
     RotateSerializer,
+    TeamLimitsSerializer,
     UsageSerializer,
 )
-from proxy.models import ApiKey, ModelPrice
+from proxy.models import ApiKey, ModelPrice, PersonLimits, TeamLimits
 from proxy.rest_auth import KeyAuth
 
 if TYPE_CHECKING:
@@ -39,8 +41,11 @@ if TYPE_CHECKING:
 
     KeyViews = viewsets.ModelViewSet[ApiKey]
     PriceViews = viewsets.ModelViewSet[ModelPrice]
+    TeamLimitsViews = viewsets.ModelViewSet[TeamLimits]
+    PersonLimitsViews = viewsets.ModelViewSet[PersonLimits]
 else:
-    KeyViews = PriceViews = viewsets.ModelViewSet  # generic for the type checker only
+    # Generic for the type checker only.
+    KeyViews = PriceViews = TeamLimitsViews = PersonLimitsViews = viewsets.ModelViewSet
 
 QUESTION = [
     OpenApiParameter("since", OpenApiTypes.DATE, description="The first day, UTC. 30 days ago if left out."),
@@ -120,6 +125,22 @@ class PriceViewSet(PriceViews):
 
     queryset = ModelPrice.objects.order_by("pattern")
     serializer_class = PriceSerializer
+    lookup_value_regex = "[0-9]+"
+
+
+class TeamLimitsViewSet(TeamLimitsViews):
+    """What the keys of a team may use together. A team without has what OLLA_TEAM_LIMITS says."""
+
+    queryset = TeamLimits.objects.select_related("team").order_by("team__name")
+    serializer_class = TeamLimitsSerializer
+    lookup_value_regex = "[0-9]+"
+
+
+class PersonLimitsViewSet(PersonLimitsViews):
+    """What the keys that a person owns may use together. Who has none has what OLLA_PERSON_LIMITS says."""
+
+    queryset = PersonLimits.objects.select_related("person").order_by("person__username")
+    serializer_class = PersonLimitsSerializer
     lookup_value_regex = "[0-9]+"
 
 

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from ollaproject.wire import clock, rest, roles
 from proxy import keys
-from proxy.models import ApiKey, ModelPrice
+from proxy.models import ApiKey, ModelPrice, PersonLimits, TeamLimits
 
 if TYPE_CHECKING:
     from proxy.usage_report import Used
@@ -122,6 +122,52 @@ class PriceSerializer(rest.StrictSerializer, serializers.ModelSerializer[ModelPr
     class Meta:
         model = ModelPrice
         fields = ("id", "pattern", "prompt", "cached", "completion")
+
+
+class SharedLimitsSerializer(rest.StrictSerializer, serializers.ModelSerializer[Any]):
+    """Null: what the setting says for all. 0: no limit."""
+
+    allowed_models = serializers.ListField(child=serializers.CharField(), required=False)
+
+    def create(self, validated_data: dict[str, Any]) -> Any:
+        model: Any = self.Meta.model
+        return self.update(model(), validated_data)
+
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        try:
+            instance.full_clean()
+        except ValidationError as mistakes:
+            rest.refuse(mistakes, {})
+        instance.save()
+        return instance
+
+
+SHARED_LIMITS = (
+    *("requests_per_minute", "tokens_per_minute", "concurrent"),
+    *("tokens_per_day", "tokens_per_month", "max_tokens", "allowed_models"),
+)
+
+
+class TeamLimitsSerializer(SharedLimitsSerializer):
+    """What the keys of a team may use together."""
+
+    team = ByName(slug_field="name", queryset=Group.objects.filter(roles.are_teams()))
+
+    class Meta:
+        model = TeamLimits
+        fields = ("id", "team", *SHARED_LIMITS)
+
+
+class PersonLimitsSerializer(SharedLimitsSerializer):
+    """What the keys that a person owns may use together."""
+
+    person = ByName(slug_field="username", queryset=User.objects.all())
+
+    class Meta:
+        model = PersonLimits
+        fields = ("id", "person", *SHARED_LIMITS)
 
 
 class UsedSerializer(rest.SerializerBase):

@@ -5,11 +5,21 @@ from __future__ import annotations
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from proxy.api import KeyViewSet, MeView, MyUsageView, PriceViewSet, UsageView
+from proxy.api import (
+    KeyViewSet,
+    MeView,
+    MyUsageView,
+    PersonLimitsViewSet,
+    PriceViewSet,
+    TeamLimitsViewSet,
+    UsageView,
+)
 
 router = SimpleRouter()
 router.register("keys", KeyViewSet)
+router.register("person-limits", PersonLimitsViewSet)
 router.register("prices", PriceViewSet)
+router.register("team-limits", TeamLimitsViewSet)
 
 urlpatterns = [
     path("me/", MeView.as_view(), name="me"),

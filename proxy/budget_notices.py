@@ -1,4 +1,4 @@
-"""Writes down, once a period, that a key or a team has used up its budget: a row and a line in the log.
+"""Writes down, once a period, that a key, a person or a team has used up its budget: a row, and a log line.
 
 It reads the totals within the transaction that adds to them, so the notice comes from whichever process wrote
 the last tokens, and a restart neither loses nor repeats it.
@@ -55,9 +55,10 @@ def write(outcomes: Iterable[Outcome]) -> list[BudgetReached]:
 def announce(reached: Iterable[BudgetReached]) -> None:
     for each in reached:
         logger.warning(
-            "The %s %s has used up its budget of %s tokens of this %s.",
+            "The %s %s has used up %s budget of %s tokens of this %s.",
             each.kind,
             each.name,
+            _whose(each),
             each.budget,
             each.period,
         )
@@ -98,12 +99,18 @@ def _not_yet_told(due: list[BudgetReached]) -> list[BudgetReached]:
     BudgetReached.objects.bulk_create(new, ignore_conflicts=True)
     for each in new:
         budget = f"{each.budget:,} tokens of this {each.period}"
-        text = f"The {each.kind} {each.name} has used up its budget of {budget}"
+        text = f"The {each.kind} {each.name} has used up {_whose(each)} budget of {budget}"
         alerts.tell(AlertKind.BUDGET, each.name, text, path=_page_of(each), at=each.at)
     return new
 
 
+def _whose(notice: BudgetReached) -> str:
+    return "their" if notice.kind == "person" else "its"
+
+
 def _page_of(notice: BudgetReached) -> str:
-    """Where a lead sees what the team used, or an administrator what a key did."""
-    asked = {"of": notice.subject_id} if notice.kind == "team" else {"of": "all", "key": notice.name}
+    """Where a lead sees what the team used, or an administrator what a key or a person did."""
+    asked: dict[str, object] = {"of": "all", "user" if notice.kind == "person" else "key": notice.name}
+    if notice.kind == "team":
+        asked = {"of": notice.subject_id}
     return f"{reverse('usage')}?{urlencode(asked)}"[:MAX_PATH_LENGTH]

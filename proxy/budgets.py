@@ -1,8 +1,8 @@
-"""What keys and teams with a budget have used of it so far, from the totals: a restart forgets nothing."""
+"""What keys, people and teams with a budget have used of it so far, from the totals: no restart forgets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.db.models import Q, Sum
 
@@ -14,28 +14,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from proxy.key_table import Holder
 
-
-def spent_by(holders: Iterable[Holder]) -> dict[str, Spent]:
-    """By the names of the subjects, of those that have a budget."""
-    named = {each.name for holder in holders for each in holder.subjects if each.limits.has_budget}
-    return spent(named, clock.now().date())
+# Where the rows of usage and of requests name a subject, by the kind that its name begins with.
+COLUMNS: Final = {"key": "key_id", "person": "user_id", "team": "team_id"}
 
 
 def spent(names: Iterable[str], today: date) -> dict[str, Spent]:
-    """By the names of subjects, `key 3` or `team 4`, of those that have used anything this month."""
+    """By the names of subjects, such as `key 3` or `team 4`, of those that used anything this month."""
     found: dict[str, Spent] = {}
-    for kind in ("key", "team"):
-        ids = [int(name.removeprefix(f"{kind} ")) for name in names if name.startswith(f"{kind} ")]
-        if ids:
-            found |= _spent(kind, ids, today)
+    for kind, ids in by_kind(names).items():
+        found |= _spent(kind, ids, today)
     return found
 
 
+def by_kind(names: Iterable[str]) -> dict[str, list[int]]:
+    """The ids of subjects by their kind."""
+    ids: dict[str, list[int]] = {}
+    for name in names:
+        kind, _, number = name.partition(" ")
+        ids.setdefault(kind, []).append(int(number))
+    return ids
+
+
 def _spent(kind: str, ids: list[int], today: date) -> dict[str, Spent]:
-    rows = UsageTotal.objects.order_by().filter(day__gte=today.replace(day=1), **{f"{kind}_id__in": ids})
-    sums = rows.values_list(f"{kind}_id").annotate(
+    column = COLUMNS[kind]
+    rows = UsageTotal.objects.order_by().filter(day__gte=today.replace(day=1), **{f"{column}__in": ids})
+    sums = rows.values_list(column).annotate(
         of_day=Sum("charged_tokens", filter=Q(day=today), default=0), of_month=Sum("charged_tokens")
     )
     day = int(clock.now().timestamp()) // SECONDS_PER_DAY

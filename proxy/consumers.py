@@ -27,6 +27,7 @@ from proxy.bodies import data_of
 from proxy.boundary import READ_METHODS, GatewayConsumer
 from proxy.dialects import ANTHROPIC
 from proxy.messages import Messages, MessagesTap
+from proxy.parameters import parameters_for
 from proxy.paths import has_dot_segments, place_of
 from proxy.plan import Plan
 from proxy.relay import relay
@@ -34,7 +35,7 @@ from proxy.routing import Question
 from proxy.sticky import Asker
 from proxy.tables import routing_table_loaded
 from proxy.translation import converse
-from proxy.translators import translation_for
+from proxy.translators import is_translatable, translation_for
 from proxy.transport import IDEMPOTENT_METHODS
 from proxy.upstream import Outgoing
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from proxy.call import Call
     from proxy.failover import Begun
     from proxy.intake import Asked
+    from proxy.parameters import Parameters
     from proxy.paths import Place
     from proxy.patterns import Names
 
@@ -155,13 +157,13 @@ class ApiConsumer(GatewayConsumer):
             encoded=bool(call.head.named.get(b"content-encoding")),
         )
         call.model, call.stream = asked.model, asked.stream
-        endpoints = _allowed_endpoints(call, asked, body)
+        purpose = needs.purpose_of(place.path) if inference else ""
+        question = Question(place.surface, asked.model, _allowed_endpoints(call, asked, body), purpose)
+        body, parameters = await self._with_parameters(call, question, place, body, inference=inference)
         body = await self._within_limits(call, place, body, inference=inference)
-        call.translation = translation_for(call.method, place.path, body, self.gateway.spool)
+        call.translation = translation_for(call.method, place.path, body, self.gateway.spool, parameters)
         if inference:
             body = self._tap(call, place, asked, body)
-        purpose = needs.purpose_of(place.path) if inference else ""
-        question = Question(place.surface, asked.model, endpoints, purpose)
         outgoing = self._outgoing(call, place, body)
         repeatable = (
             inference or call.method in IDEMPOTENT_METHODS or intake.is_repeatable(call.method, place.path)
@@ -195,6 +197,16 @@ class ApiConsumer(GatewayConsumer):
         if len(list(islice(candidates, 2))) < 2:  # noqa: PLR2004 - one endpoint takes it whole
             return []
         return await done(len(body), batches.split, data_of(body), size)
+
+    async def _with_parameters(
+        self, call: Call, question: Question, place: Place, body: Body, *, inference: bool
+    ) -> tuple[Body, Parameters | None]:
+        """What an alias adds, in the body already unless a translation is to put it there."""
+        most = call.holder.longest_answer if call.holder is not None else None
+        parameters = parameters_for(question, place.path, most) if inference else None
+        if parameters is not None and not is_translatable(place.path):
+            body = await parameters.in_body(body, self.gateway.spool)
+        return body, parameters
 
     async def _within_limits(self, call: Call, place: Place, body: Body, *, inference: bool) -> Body:
         """Count the request where its caller has limits. Gives the body with the answer's length limited."""

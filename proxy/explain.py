@@ -9,7 +9,7 @@ Reasons are in the reader's language; what endpoints and refusals say stays as c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 from django.conf import settings
@@ -28,7 +28,7 @@ from proxy.route import abilities, holds
 from proxy.routing import Question, Router, alias_for, serves
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from endpoints.selection import Candidate
     from endpoints.snapshot import Target
@@ -79,7 +79,8 @@ class SessionStep(TypedDict):
 
 
 class Explanation(TypedDict):
-    """`alias` holds the models behind the name, empty when it is none; `strategy` is the load balancer.
+    """`alias` holds the models behind the name, empty when it is none; `strategy` is the load balancer, and
+    `defaults` and `overrides` are the parameters that the alias adds.
 
     `mode` is OLLA_ROUTING_STRATEGY, `decision` what the answer's X-Olla-Routing headers say. `refusal`: None
     when routed.
@@ -90,6 +91,8 @@ class Explanation(TypedDict):
     alias: list[str]
     strategy: str
     strategy_of_alias: bool
+    defaults: Mapping[str, Any]
+    overrides: Mapping[str, Any]
     mode: str
     needs: list[str]
     tokens: int
@@ -158,6 +161,8 @@ def explain(router: Router, asked: Request, *, session: Session | None = None, s
         "alias": list(names),
         "strategy": alias.strategy if own and alias else settings.OLLA_LOAD_BALANCER,
         "strategy_of_alias": own,
+        "defaults": alias.defaults if alias else {},
+        "overrides": alias.overrides if alias else {},
         "mode": router.mode,
         "needs": asked.needs,
         "tokens": asked.tokens,

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from endpoints.alias_parameters import as_json
 from ollaproject.wire import numbers
 from proxy.routing import DISCOVERY, OPTIMISTIC, STRICT
 
@@ -51,6 +52,7 @@ def _steps(found: Explanation) -> Iterator[str]:
     if found["alias"]:
         models = gettext(", else ").join(found["alias"])
         yield gettext("{name} is an alias: {models}.").format(name=found["model"], models=models)
+        yield from _parameters(found)
     yield _mode(found)
     yield _how_many(found)
     if found["session"] is not None:
@@ -75,6 +77,15 @@ def _request(found: Explanation) -> str:
     )
     model = found["model"] or gettext("no model")
     return words.format(model=model, needs=gettext(" and ").join(needed), surface=found["surface"])
+
+
+def _parameters(found: Explanation) -> Iterator[str]:
+    if found["defaults"]:
+        words = gettext("A request that does not say them itself gets {parameters}.")
+        yield words.format(parameters=as_json(found["defaults"]))
+    if found["overrides"]:
+        words = gettext("Whatever a request says, it gets {parameters}.")
+        yield words.format(parameters=as_json(found["overrides"]))
 
 
 def _mode(found: Explanation) -> str:

@@ -65,6 +65,7 @@ class Failover:
                 begun = await self._attempt(target, sent, running, repeatable=may_repeat)
             except UpstreamError as error:
                 failure = type(error)
+                plan.broke(slot.candidate)
                 running.failed(reason=str(error), broken=True)
                 call.tried(target.name, str(error))
                 if not may_repeat and not isinstance(error, UnreachableError):

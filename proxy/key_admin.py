@@ -1,4 +1,4 @@
-"""Keys and limits of teams in the admin: made here, their secret shown once, rotated, revoked."""
+"""Keys in the admin: made here, their secret shown once, rotated, revoked. Limits of teams and people."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy as _
 from endpoints.templatetags.fleet import clock as shown_time
 from ollaproject.wire import clock
 from proxy import keys
-from proxy.key_form import ApiKeyForm
-from proxy.models import ApiKey, TeamLimits
+from proxy.key_form import ApiKeyForm, SharedLimitsForm
+from proxy.models import ApiKey, PersonLimits, TeamLimits
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     KeyAdmin = admin.ModelAdmin[ApiKey]
-    LimitsAdmin = admin.ModelAdmin[TeamLimits]
+    LimitsAdmin = admin.ModelAdmin[Any]
 else:
-    KeyAdmin = admin.ModelAdmin  # generic for the type checker only
-    LimitsAdmin = admin.ModelAdmin
+    KeyAdmin = LimitsAdmin = admin.ModelAdmin  # generic for the type checker only
 
 LIMITS = (
     ("requests_per_minute", "tokens_per_minute", "concurrent"),
@@ -203,19 +202,34 @@ class ApiKeyAdmin(KeyAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
+class SharedLimitsAdmin(LimitsAdmin):
+    """`whose` is the field that says whom the limits are of."""
+
+    whose = ""
+    form = SharedLimitsForm
+    actions = None
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
+        return (self.whose, *(name for row in LIMITS for name in row))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002
+        words = _("All optional. Empty: what {setting} says. 0: no limit.")
+        shared = {
+            "fields": ["allowed_models", *LIMITS],
+            "description": words.format(setting=f"OLLA_{self.whose.upper()}_LIMITS"),
+        }
+        return ((None, {"fields": [self.whose]}), (_("What its keys may use together"), shared))
+
+
 @admin.register(TeamLimits)
-class TeamLimitsAdmin(LimitsAdmin):
-    list_display = ("team", *(name for row in LIMITS for name in row))
+class TeamLimitsAdmin(SharedLimitsAdmin):
+    whose = "team"
     list_select_related = ("team",)
     search_fields = ("team__name",)
-    actions = None
-    fieldsets = (
-        (None, {"fields": ["team"]}),
-        (
-            _("What its keys may use together"),
-            {
-                "fields": [*LIMITS],
-                "description": _("All optional. Empty: what OLLA_TEAM_LIMITS says. 0: no limit."),
-            },
-        ),
-    )
+
+
+@admin.register(PersonLimits)
+class PersonLimitsAdmin(SharedLimitsAdmin):
+    whose = "person"
+    list_select_related = ("person",)
+    search_fields = ("person__username",)

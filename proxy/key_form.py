@@ -80,3 +80,14 @@ class ApiKeyForm(KeyModelForm):
             names = (gettext("Date of expiry"), gettext("Time of expiry"))
             for widget, name in zip(expires.widget.widgets, names, strict=True):
                 widget.attrs["aria-label"] = name
+
+
+class SharedLimitsForm(forms.ModelForm):  # type: ignore[type-arg]  # of a team or of a person
+    allowed_models = LinesField(
+        label=_("Models"),
+        required=False,
+        help_text=_(
+            "Patterns such as mlx-community/*, one per line, for each of its keys. Empty: all. A key may use "
+            "what these and its own patterns admit."
+        ),
+    )

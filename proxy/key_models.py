@@ -1,4 +1,4 @@
-"""The tables of keys, and of what their teams may use. No secret of a key is in them."""
+"""The tables of keys, and of what their teams and owners may use. No secret of a key is in them."""
 
 from __future__ import annotations
 
@@ -124,11 +124,25 @@ class ApiKey(Limited):
             raise ValidationError(mistakes)
 
 
+class Shared(Limited):
+    """What several keys may use together, and which models each of them may."""
+
+    allowed_models = models.JSONField(_("allowed models"), default=list, blank=True)
+
+    class Meta:
+        abstract = True
+
+    def clean(self) -> None:
+        super().clean()
+        if not _is_list_of_words(self.allowed_models):
+            raise ValidationError({"allowed_models": _("Give a list of patterns such as mlx-community/*.")})
+
+
 def _is_list_of_words(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) and each.strip() for each in value)
 
 
-class TeamLimits(Limited):
+class TeamLimits(Shared):
     """What the keys of a team may use together."""
 
     team = models.OneToOneField(
@@ -146,3 +160,19 @@ class TeamLimits(Limited):
 
     def __str__(self) -> str:
         return gettext("Limits of {team}").format(team=self.team)
+
+
+class PersonLimits(Shared):
+    """What the keys that a person owns, and the person in the playground, may use together."""
+
+    person = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="limits", verbose_name=_("person")
+    )
+
+    class Meta:
+        verbose_name = _("limits of a person")
+        verbose_name_plural = _("limits of people")
+        ordering: ClassVar = ["person__username"]
+
+    def __str__(self) -> str:
+        return gettext("Limits of {person}").format(person=self.person.get_username())

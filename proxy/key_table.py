@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import Group, User
 
+from ollaproject.wire import clock, roles
 from proxy import pepper_change
-from proxy.budgets import spent_by
+from proxy.budgets import spent
 from proxy.key_secrets import PREFIX, SHAPE, Signed, digest, peppers
 from proxy.limits import Limits
 from proxy.meters import Subject
@@ -21,11 +23,12 @@ from proxy.models import ApiKey
 from proxy.patterns import Names, Networks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
 
+    from proxy.key_models import Shared
     from proxy.windows import Spent
 
 logger = logging.getLogger(__name__)
@@ -49,14 +52,24 @@ class Team:
     id: int
     name: str
     limits: Limits
+    models: Names = field(default_factory=lambda: Names(()))
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What all keys of a person may use together."""
+
+    limits: Limits
+    models: Names = field(default_factory=lambda: Names(()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Holder:
     """A key as the request path needs it. `closed` says why it may not be used, empty when it may.
 
-    `expires_at` is in Unix time. `line` is the holder's name in the queue, `subjects` are whose limits count,
-    and `longest_answer` is the tightest of their `max_tokens`.
+    `expires_at` is in Unix time. `models` are those that the key, its team and its owner may use. `line` is
+    the holder's name in the queue, `subjects` are whose limits count, and `longest_answer` is the tightest of
+    their `max_tokens`.
     """
 
     id: int
@@ -74,6 +87,7 @@ class Holder:
     priority: int = 0
     limits: Limits = field(default_factory=Limits)
     keeps_bodies: bool = False
+    person: Person | None = None
     line: str = field(init=False)
     subjects: tuple[Subject, ...] = field(init=False)
     longest_answer: int | None = field(init=False)
@@ -84,6 +98,9 @@ class Holder:
         if self.team is not None:
             team = self.team
             counted.append(Subject(f"team {team.id}", f"The team {team.name!r}", team.limits, team.name))
+        if self.person is not None:
+            who = f"The person {self.user!r}"
+            counted.append(Subject(f"person {self.user_id}", who, self.person.limits, self.user))
         longest = [each.limits.max_tokens for each in counted if each.limits.max_tokens is not None]
         object.__setattr__(self, "line", line)
         object.__setattr__(self, "subjects", tuple(each for each in counted if each.limits.counted))
@@ -157,9 +174,9 @@ def rebuild() -> None:
 
 
 def build() -> KeyTable:
-    """By one query, and one more for each kind of subject that has a budget."""
+    """By one query for each kind of subject, and one more for each that has a budget."""
     known = peppers()
-    rows: QuerySet[ApiKey] = ApiKey.objects.select_related("owner", "team", "team__limits")
+    rows: QuerySet[ApiKey] = ApiKey.objects.select_related("owner__limits", "team__limits")
     holders = tuple(_holder(row, known) for row in rows)
     lost = [each.name for each in holders if not each.secrets]
     if lost:
@@ -168,11 +185,24 @@ def build() -> KeyTable:
             "Put that pepper back into the list, or rotate the keys.",
             ", ".join(lost),
         )
-    return KeyTable(holders, spent_by(holders))
+    return KeyTable(holders, spent(_with_budget(holders), clock.now().date()))
+
+
+def _with_budget(holders: tuple[Holder, ...]) -> set[str]:
+    """The names of subjects that have one: in the playground, people and teams need no key."""
+    found = {each.name: each.limits for holder in holders for each in holder.subjects}
+    for user in User.objects.filter(is_active=True).select_related("limits"):
+        if person := person_from(user):
+            found[f"person {user.pk}"] = person.limits
+    for group in Group.objects.filter(roles.are_teams()).select_related("limits"):
+        if team := team_from(group):
+            found[f"team {group.pk}"] = team.limits
+    return {name for name, limits in found.items() if limits.has_budget}
 
 
 def _holder(row: ApiKey, known: Mapping[str, bytes]) -> Holder:
     owner = row.owner
+    team, person = team_from(row.team), person_from(owner)
     return Holder(
         id=row.pk,
         name=row.name,
@@ -180,24 +210,43 @@ def _holder(row: ApiKey, known: Mapping[str, bytes]) -> Holder:
         secrets=_secrets(row, known),
         user_id=owner.pk if owner else 0,
         user=owner.get_username() if owner else "",
-        team=_team(row),
+        team=team,
         closed=closed(row),
         expires_at=_unix(row.expires_at),
-        models=Names(row.allowed_models),
+        models=models_of(row.allowed_models, team, person),
         endpoints=Names(row.allowed_endpoints),
         networks=Networks(row.allowed_networks),
         priority=row.priority,
         limits=Limits.of(row, settings.OLLA_KEY_LIMITS),
         keeps_bodies=row.keep_bodies,
+        person=person,
     )
 
 
-def _team(row: ApiKey) -> Team | None:
-    team = row.team
-    if team is None:
+def team_from(group: Group | None) -> Team | None:
+    if group is None:
         return None
-    limits = Limits.of(getattr(team, "limits", None), settings.OLLA_TEAM_LIMITS)
-    return Team(team.pk, team.name, limits)
+    row = getattr(group, "limits", None)
+    return Team(group.pk, group.name, Limits.of(row, settings.OLLA_TEAM_LIMITS), _models_of(row))
+
+
+def person_from(user: User | None) -> Person | None:
+    if user is None:
+        return None
+    row = getattr(user, "limits", None)
+    return Person(Limits.of(row, settings.OLLA_PERSON_LIMITS), _models_of(row))
+
+
+def _models_of(row: Shared | None) -> Names:
+    return Names(row.allowed_models if row is not None else ())
+
+
+def models_of(patterns: Iterable[str], team: Team | None, person: Person | None) -> Names:
+    """What a key with these patterns may use, for which its team and its owner must be allowed it as well."""
+    found = None if team is None else team.models
+    if person is not None:
+        found = Names(person.models.patterns, among=found)
+    return Names(patterns, among=found)
 
 
 def closed(row: ApiKey) -> str:

@@ -1,4 +1,4 @@
-"""What is left of the limits of keys and teams, for the people who have them.
+"""What is left of the limits of keys, people and teams, for whom they concern.
 
 Budgets are read from the totals, and the last minute from the rows of requests: so the answer is the same
 whichever process gives it. Requests that are still running are in neither.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.conf import settings
 from django.db.models import Count, Q, Sum
 
 from ollaproject.wire import clock
-from proxy.budgets import spent
+from proxy.budgets import COLUMNS, by_kind, spent
+from proxy.key_table import person_from, team_from
 from proxy.limits import Limits
 from proxy.models import RequestRecord
 from proxy.windows import WINDOW_SECONDS
@@ -22,7 +23,7 @@ from proxy.windows import WINDOW_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from django.contrib.auth.models import Group
+    from django.contrib.auth.models import Group, User
 
     from proxy.models import ApiKey
     from proxy.windows import Spent
@@ -50,30 +51,52 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """A key or a team with what it may use. No limits: it may use what there is."""
+    """A key, a person or a team with what it may use. No limits: what there is; no models: all."""
 
     kind: str
     name: str
     limits: tuple[Limit, ...]
+    models: tuple[str, ...] = ()
 
 
-def of(keys: Iterable[ApiKey], teams: Iterable[Group]) -> list[Whose]:
-    """Two queries, and up to two more for budgets. Keys and teams come with `team__limits` and `limits`."""
-    found = [(f"key {key.pk}", "key", key.name, Limits.of(key, settings.OLLA_KEY_LIMITS)) for key in keys]
-    found += [
-        (
-            f"team {team.pk}",
-            "team",
-            team.name,
-            Limits.of(getattr(team, "limits", None), settings.OLLA_TEAM_LIMITS),
-        )
-        for team in teams
+class _Subject(NamedTuple):
+    kind: str
+    id: int
+    label: str
+    limits: Limits
+    models: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+def of(keys: Iterable[ApiKey], teams: Iterable[Group], user: User | None = None) -> list[Whose]:
+    """A query for each kind of subject, and one more for its budgets. Teams come with their `limits`.
+
+    A `user` is left out who has no limits beside those of the keys.
+    """
+    found = [
+        _Subject("key", key.pk, key.name, Limits.of(key, settings.OLLA_KEY_LIMITS), tuple(key.allowed_models))
+        for key in keys
     ]
-    budgets = spent([name for name, _, _, limits in found if limits.has_budget], clock.now().date())
-    minute = _last_minute(name for name, _, _, limits in found if _counts_minutes(limits))
+    if (shared := person_from(user)) and user and (shared.limits or shared.models):
+        found.append(_Subject("person", user.pk, user.get_username(), shared.limits, shared.models.patterns))
+    found.extend(
+        _Subject("team", team.id, team.name, team.limits, team.models.patterns)
+        for team in map(team_from, teams)
+        if team is not None
+    )
+    budgets = spent([each.name for each in found if each.limits.has_budget], clock.now().date())
+    minute = _last_minute(each.name for each in found if _counts_minutes(each.limits))
     return [
-        Whose(kind, label, tuple(_limits(limits, budgets.get(name), minute.get(name, (0, 0)))))
-        for name, kind, label, limits in found
+        Whose(
+            each.kind,
+            each.label,
+            tuple(_limits(each.limits, budgets.get(each.name), minute.get(each.name, (0, 0)))),
+            each.models,
+        )
+        for each in found
     ]
 
 
@@ -98,17 +121,12 @@ def _limits(limits: Limits, used: Spent | None, minute: tuple[int, int]) -> Iter
 
 def _last_minute(names: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Requests that ended, and the tokens that were counted for them, by subject."""
-    ids: dict[str, list[int]] = {"key": [], "team": []}
-    for name in names:
-        kind, _, number = name.partition(" ")
-        ids[kind].append(int(number))
     found: dict[str, tuple[int, int]] = {}
     since = clock.now() - MINUTE
-    for kind, some in ids.items():
-        if not some:
-            continue
-        rows = RequestRecord.objects.order_by().filter(at__gte=since, **{f"{kind}_id__in": some})
-        counted = rows.values_list(f"{kind}_id").annotate(
+    for kind, some in by_kind(names).items():
+        column = COLUMNS[kind]
+        rows = RequestRecord.objects.order_by().filter(at__gte=since, **{f"{column}__in": some})
+        counted = rows.values_list(column).annotate(
             requests=Count("id", filter=Q(limited_by="")), tokens=Sum("charged_tokens")
         )
         found |= {f"{kind} {number}": (requests, tokens) for number, requests, tokens in counted}

@@ -40,12 +40,12 @@ class KeptBody(models.Model):
 
 
 class BudgetReached(models.Model):
-    """A key or a team has used up its tokens of a day or a month (UTC). One row for each such period."""
+    """A key, a person or a team has used up its tokens of a day or a month (UTC). One row for each period."""
 
-    KINDS = (("key", _("key")), ("team", _("team")))
+    KINDS = (("key", _("key")), ("person", _("person")), ("team", _("team")))
     PERIODS = (("day", _("day")), ("month", _("month")))
 
-    kind = models.CharField(_("kind"), max_length=4, choices=KINDS)
+    kind = models.CharField(_("kind"), max_length=6, choices=KINDS)
     subject_id = models.BigIntegerField(_("id"))
     name = models.CharField(_("name"), max_length=NAME_LENGTH)
     period = models.CharField(_("period"), max_length=5, choices=PERIODS)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from proxy.identity import Identity
-from proxy.key_models import KEY_NAME_LENGTH, ApiKey, TeamLimits
+from proxy.key_models import KEY_NAME_LENGTH, ApiKey, PersonLimits, TeamLimits
 from proxy.log_models import BudgetReached, KeptBody
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Identity",
     "KeptBody",
     "ModelPrice",
+    "PersonLimits",
     "RequestRecord",
     "TeamLimits",
     "TrafficTotal",

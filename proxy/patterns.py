@@ -17,32 +17,38 @@ MAX_VERDICTS = 2048
 
 
 class Names:
-    """Names that one of some patterns fits, whatever their case. No patterns: every name."""
+    """Names that one of some patterns fits, whatever their case. No patterns: every name.
 
-    __slots__ = ("_fits", "_hash", "_verdicts", "patterns")
+    With `among`, only names that those admit as well.
+    """
 
-    def __init__(self, patterns: Iterable[str]) -> None:
+    __slots__ = ("_among", "_fits", "_hash", "_verdicts", "patterns")
+
+    def __init__(self, patterns: Iterable[str], among: Names | None = None) -> None:
         self.patterns = tuple(sorted({pattern.lower() for pattern in patterns}))
-        self._hash = hash(self.patterns)
+        self._among = among or None  # those that rule out nothing are none
+        self._hash = hash((self.patterns, self._among))
         self._fits = re.compile("|".join(map(translate, self.patterns)))
         self._verdicts: dict[str, bool] = {}
 
     def __bool__(self) -> bool:
         """Whether anything is ruled out."""
-        return bool(self.patterns)
+        return bool(self.patterns) or self._among is not None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Names) and other.patterns == self.patterns
+        same = isinstance(other, Names) and other.patterns == self.patterns
+        return same and other._among == self._among  # type: ignore[attr-defined]  # it is one
 
     def __hash__(self) -> int:
         return self._hash
 
     def admit(self, name: str) -> bool:
-        if not self.patterns:
+        if not self:
             return True
         verdict = self._verdicts.get(name)
         if verdict is None:
-            verdict = self._fits.match(name.lower()) is not None
+            verdict = not self.patterns or self._fits.match(name.lower()) is not None
+            verdict = verdict and (self._among is None or self._among.admit(name))
             if len(self._verdicts) < MAX_VERDICTS:
                 self._verdicts[name] = verdict
         return verdict

@@ -22,7 +22,17 @@ ALIAS = "alias"
 class Plan:
     """For one request. Raises ApiError when there are no candidates, or none that its prompt fits into."""
 
-    __slots__ = ("_keys", "_prompt", "_route", "_router", "_session", "_tried", "question", "waits")
+    __slots__ = (
+        "_broken",
+        "_keys",
+        "_prompt",
+        "_route",
+        "_router",
+        "_session",
+        "_tried",
+        "question",
+        "waits",
+    )
 
     def __init__(
         self,
@@ -39,7 +49,9 @@ class Plan:
         self._prompt = prompt
         self._session = session
         self._keys: tuple[int, ...] | None = None
-        self._tried: set[int] = set()
+        # Who was tried, as which model; and the endpoints that have broken, whatever they were asked for.
+        self._tried: set[tuple[int, str | None]] = set()
+        self._broken: set[int] = set()
         self._route = self._found()
 
     def choose(self) -> Candidate | None:
@@ -59,7 +71,11 @@ class Plan:
 
     def pass_over(self, candidate: Candidate) -> None:
         """The next choice is another. The session does not hear of it."""
-        self._tried.add(candidate.target.id)
+        self._tried.add((candidate.target.id, candidate.model))
+
+    def broke(self, candidate: Candidate) -> None:
+        """Its endpoint gave no answer: it is not asked for another model of an alias either."""
+        self._broken.add(candidate.target.id)
 
     def tried(self, candidate: Candidate) -> int:
         """It goes there. Returns how many bytes of its prompt must be read there first, 0 if nobody asks."""
@@ -79,9 +95,8 @@ class Plan:
     def own(self, candidate: Candidate) -> Candidate | None:
         """This plan's view of an endpoint, None when it is no candidate or was tried."""
         number = candidate.target.id
-        if number in self._tried:
-            return None
-        return next((tier.by_id[number] for tier in self._route.tiers if number in tier.by_id), None)
+        views = (tier.by_id[number] for tier in self._route.tiers if number in tier.by_id)
+        return next(filter(self._is_left, views), None)
 
     def renew(self) -> None:
         """Go by the newest routing table. Raises ApiError when it has no candidate any more."""
@@ -116,8 +131,9 @@ class Plan:
     def _left(self) -> tuple[Tier, ...]:
         if not self._tried:
             return self._route.tiers
-        left = (
-            [each for each in tier.candidates if each.target.id not in self._tried]
-            for tier in self._route.tiers
-        )
+        left = (list(filter(self._is_left, tier.candidates)) for tier in self._route.tiers)
         return tuple(Tier(candidates) for candidates in left if candidates)
+
+    def _is_left(self, candidate: Candidate) -> bool:
+        number = candidate.target.id
+        return number not in self._broken and (number, candidate.model) not in self._tried

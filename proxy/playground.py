@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
@@ -14,6 +14,8 @@ from endpoints.choices import Mode
 from endpoints.overview import MODE_WORDS
 from endpoints.snapshot import is_pattern
 from ollaproject.wire.roles import calls_models, needs
+from proxy.key_table import models_of, person_from
+from proxy.playground_api import team_of
 from proxy.tables import current_table
 
 if TYPE_CHECKING:
@@ -53,7 +55,11 @@ class Choice(TypedDict):
 @needs(calls_models)
 @ensure_csrf_cookie
 def page(request: HttpRequest) -> HttpResponse:
-    response = render(request, "proxy/playground.html", {"choices": choices(current_table())})
+    """With the models that this person may use."""
+    user: Any = request.user
+    models = models_of((), team_of(user), person_from(user))
+    found = [each for each in choices(current_table()) if models.admit(each["name"])]
+    response = render(request, "proxy/playground.html", {"choices": found})
     patch_cache_control(response, private=True, no_store=True)
     return response
 

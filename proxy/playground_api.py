@@ -24,9 +24,8 @@ from ollaproject.wire import asgi, roles
 from ollaproject.wire.openai_errors import ApiError
 from proxy import errors
 from proxy.consumers import ApiConsumer
-from proxy.key_table import Holder, Team
+from proxy.key_table import Holder, models_of, person_from, team_from
 from proxy.limits import Limits
-from proxy.models import TeamLimits
 from proxy.patterns import Names
 from proxy.tables import routing_table_loaded
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from ollaproject.wire.asgi import Scope
     from proxy.call import Call
+    from proxy.key_table import Team
 
 PREFIX: Final = b"/playground/api"
 # Names the one endpoint that is to answer, percent-encoded; without it routing chooses.
@@ -66,6 +66,7 @@ def holder_of(scope: Scope) -> Holder:
     Raises ApiError: 401 for nobody, 403 for a request that our own page has not sent and for who may not.
     """
     user = person(scope)
+    team, shared = team_of(user), person_from(user)
     only = unquote(asgi.header(scope, ONLY_ENDPOINT) or "")
     return Holder(
         id=-user.pk,
@@ -74,20 +75,21 @@ def holder_of(scope: Scope) -> Holder:
         secrets=(),
         user_id=user.pk,
         user=user.get_username(),
-        team=team_of(user),
+        team=team,
+        models=models_of((), team, shared),
         endpoints=Names((escape(only),) if only else ()),
         limits=Limits.of(None, settings.OLLA_KEY_LIMITS),
+        person=shared,
     )
 
 
 def team_of(user: User) -> Team | None:
     """The team whose limits count for a person: the first, by name, that has any, else the first."""
-    limits = {row.team_id: row for row in TeamLimits.objects.filter(team__user=user)}
-    groups = sorted(roles.teams_of(user), key=lambda group: (group.pk not in limits, group.name))
-    if not groups:
-        return None
-    first = groups[0]
-    return Team(first.pk, first.name, Limits.of(limits.get(first.pk), settings.OLLA_TEAM_LIMITS))
+    groups = sorted(
+        roles.teams_of(user).select_related("limits"),
+        key=lambda group: (not hasattr(group, "limits"), group.name),
+    )
+    return team_from(groups[0] if groups else None)
 
 
 def person(scope: Scope) -> User:

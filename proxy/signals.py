@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db.models.signals import post_delete, post_save
 
 from endpoints import revision
-from proxy.models import ApiKey, TeamLimits
+from proxy.models import ApiKey, PersonLimits, TeamLimits
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,7 +24,7 @@ def announce(*, raw: bool = False, update_fields: Collection[str] | None = None,
 
 
 def connect() -> None:
-    for sender in (ApiKey, TeamLimits, Group, get_user_model()):
+    for sender in (ApiKey, PersonLimits, TeamLimits, Group, get_user_model()):
         name = f"access.{sender.__name__}"
         post_save.connect(announce, sender=sender, dispatch_uid=f"{name}.saved")
         post_delete.connect(announce, sender=sender, dispatch_uid=f"{name}.deleted")

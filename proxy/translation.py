@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.dialects import Dialect
     from proxy.failover import Begun
     from proxy.headers import Pair
+    from proxy.parameters import Parameters
     from proxy.upstream import Outgoing
 
 FIRST_ERROR_STATUS = 400
@@ -58,9 +59,10 @@ class Translation:
     drops: tuple[bytes, ...] = ()
     """Beginnings of headers that mean nothing to an endpoint that is asked in chat."""
 
-    def __init__(self, body: Body, spool: Spool) -> None:
+    def __init__(self, body: Body, spool: Spool, parameters: Parameters | None = None) -> None:
         self.body = body
         self._spool = spool
+        self._parameters = parameters
         self.passed = False  # to an endpoint that speaks the format itself
         self.fell_back = False  # one was believed to, and did not
         self._mute: set[int] = set()
@@ -102,7 +104,9 @@ class Translation:
 
     async def outgoing_for(self, outgoing: Outgoing, target: Target) -> Outgoing:
         """The request as `target` understands it. Raises ApiError when it cannot be said in chat."""
-        self.passed = target.id not in self._mute and self.is_spoken_by(target)
+        # What an alias adds is said in chat.
+        own = self._parameters is None and target.id not in self._mute
+        self.passed = own and self.is_spoken_by(target)
         if self.passed:
             return outgoing
         if self._translated is None:
@@ -128,7 +132,8 @@ class Translation:
             body.rest()
 
     def _encoded(self) -> bytes:
-        body = msgspec.json.encode(self.chat())  # in a quarter of the time that the standard library takes
+        chat = self.chat() if self._parameters is None else self._parameters.put_into(self.chat())
+        body = msgspec.json.encode(chat)  # in a quarter of the time that the standard library takes
         self.forget_chat()
         return body
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from proxy.bodies import Body, Spool
     from proxy.call import Call
+    from proxy.parameters import Parameters
     from proxy.translation import Translation
 
 FIRST_ERROR_STATUS = 400
@@ -24,10 +25,16 @@ BY_PATH: dict[bytes, type[Translation]] = {
 }
 
 
-def translation_for(method: str, path: bytes, body: Body, spool: Spool) -> Translation | None:
+def is_translatable(path: bytes) -> bool:
+    return path.rstrip(b"/") in BY_PATH
+
+
+def translation_for(
+    method: str, path: bytes, body: Body, spool: Spool, parameters: Parameters | None = None
+) -> Translation | None:
     """None for everything that goes out as it came in."""
     kind = BY_PATH.get(path.rstrip(b"/"))
-    return kind(body, spool) if kind is not None and method == "POST" else None
+    return kind(body, spool, parameters) if kind is not None and method == "POST" else None
 
 
 @dataclass(slots=True)

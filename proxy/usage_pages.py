@@ -149,7 +149,7 @@ def of_a_person(request: HttpRequest, user: User) -> dict[str, Any]:
         "teams": teams,
         "graces": keys.GRACES,
         "lifetimes": LIFETIMES,
-        "limits": limits_left.of(working, teams),
+        "limits": limits_left.of(working, teams, user),
         "page": {"rows": list(RequestRecord.objects.filter(user_id=user.pk).order_by("-at", "-id")[:RECENT])},
         "snippets": snippets(f"{request.scheme}://{request.get_host()}", model),
         "origin": f"{request.scheme}://{request.get_host()}",

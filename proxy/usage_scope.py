@@ -53,7 +53,8 @@ class Scope:
         """The notices since a day, the newest first."""
         found = BudgetReached.objects.filter(at__date__gte=since)
         if self.is_mine:
-            return found.filter(kind="key", subject_id__in=[key.pk for key in user.api_keys.all()])
+            own = found.filter(kind="key", subject_id__in=[key.pk for key in user.api_keys.all()])
+            return own | found.filter(kind="person", subject_id=user.pk)
         if self.team is None:
             return found
         keys = list(self.team.api_keys.values_list("pk", flat=True))

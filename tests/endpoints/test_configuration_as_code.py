@@ -61,7 +61,12 @@ def fleet(make_endpoint: Callable[..., Endpoint]) -> list[Endpoint]:
         idle_timeout_seconds=61.5,
         retry="never",
     )
-    alias = ModelAlias.objects.create(name="gpt-4o-mini", strategy="round-robin")
+    alias = ModelAlias.objects.create(
+        name="gpt-4o-mini",
+        strategy="round-robin",
+        defaults={"stop": ["${", "007"], "temperature": 0.6, "user": "yes"},
+        overrides={"top_p": None, "chat_template_kwargs": {"enable_thinking": False}},
+    )
     for position, model in enumerate(("qwen", "llama")):
         AliasedModel.objects.create(alias=alias, position=position, model=model)
     return [full, make_endpoint(name="plain")]
@@ -82,7 +87,10 @@ def test_what_is_exported_imports_to_the_same_fleet(fleet: list[Endpoint], tmp_p
     assert list(Endpoint.objects.values(*changes.person_fields())) == before
     assert Endpoint.objects.get(name="rack 4: mini").credential() == SECRET
     assert [one.model for one in AliasedModel.objects.all()] == ["qwen", "llama"]
-    assert ModelAlias.objects.get().strategy == "round-robin"
+    alias = ModelAlias.objects.get()
+    assert alias.strategy == "round-robin"
+    assert alias.defaults == {"stop": ["${", "007"], "temperature": 0.6, "user": "yes"}
+    assert alias.overrides == {"top_p": None, "chat_template_kwargs": {"enable_thinking": False}}
 
 
 def test_every_key_of_a_file_is_exported(fleet: list[Endpoint]) -> None:
@@ -112,6 +120,7 @@ DRIFTS: dict[str, Callable[[], object]] = {
     "an alias less": lambda: ModelAlias.objects.all().delete(),
     "an alias more": lambda: ModelAlias.objects.create(name="another"),
     "the load balancer of an alias": lambda: ModelAlias.objects.update(strategy=""),
+    "the parameters of an alias": lambda: ModelAlias.objects.update(overrides={"top_p": None}),
     "the order of an alias": lambda: AliasedModel.objects.filter(model="qwen").update(position=9),
 }
 

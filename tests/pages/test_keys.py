@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from ollaproject.wire import clock
 from proxy import key_table, keys
-from proxy.models import ApiKey, TeamLimits
+from proxy.models import ApiKey, PersonLimits, TeamLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +161,18 @@ def test_a_team_gets_limits(admin_client: Client) -> None:
 
     assert TeamLimits.objects.get().tokens_per_month == 500
     assert b"red" in admin_client.get("/admin/proxy/teamlimits/").content
+
+
+def test_a_person_gets_limits_and_models(admin_client: Client) -> None:
+    ada = User.objects.create(username="ada")
+    form = {"person": str(ada.pk), "requests_per_minute": "5", "allowed_models": "small-*\ntiny"}
+
+    page = admin_client.post("/admin/proxy/personlimits/add/", form, follow=True).content.decode()
+
+    limits = PersonLimits.objects.get()
+    assert (limits.requests_per_minute, limits.allowed_models) == (5, ["small-*", "tiny"])
+    assert "Limits of ada" in page
+    assert "OLLA_PERSON_LIMITS" in admin_client.get("/admin/proxy/personlimits/add/").content.decode()
 
 
 def test_the_list_of_keys_costs_the_same_however_many_there_are(

@@ -127,7 +127,9 @@ MATRIX: dict[str, frozenset[str]] = {
     "api/^local-models/": OPERATORS | OVER_REST,
     "api/^model-hosts/": OPERATORS | OVER_REST,
     "api/^keys/": ADMINS,
+    "api/^person-limits/": ADMINS,
     "api/^prices/": ADMINS,
+    "api/^team-limits/": ADMINS,
     "^api/=": OPEN,  # whatever there is not
 }
 # What nobody adds or deletes by hand, administrators neither.

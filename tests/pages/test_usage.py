@@ -11,7 +11,7 @@ import pytest
 
 from ollaproject.wire import clock
 from proxy import keys
-from proxy.models import BudgetReached, ModelPrice, TeamLimits, UsageTotal
+from proxy.models import BudgetReached, ModelPrice, PersonLimits, TeamLimits, UsageTotal
 from proxy.usage_chart import HEIGHT, SERIES, chart, largest
 from proxy.usage_report import OTHERS, Asked, report
 from tests.pages.fleet import add_endpoint
@@ -140,6 +140,17 @@ def test_what_is_left_of_limits_is_counted_down(
     assert "Tokens this month 300 / 10,000, 9,700 left" in text
 
 
+def test_a_person_sees_what_is_left_of_their_own_limits_and_which_models_they_may_use(
+    signed_in: SignIn, member: User, red: Group
+) -> None:
+    PersonLimits.objects.create(person=member, tokens_per_month=1_000, allowed_models=["small-*", "Tiny"])
+    for key_id in (1, 2, 0):  # by keys, and in the playground
+        used(member, red, key_id=key_id, charged_tokens=100)
+    text = " ".join(re.sub(r"<[^>]+>", " ", signed_in(member).get(USAGE).content.decode()).split())
+    assert f"{member.username} person Tokens this month 300 / 1,000, 700 left" in text
+    assert "Only these models: small-*, tiny." in text
+
+
 def test_budgets_that_were_used_up_are_told_to_whom_they_concern(
     signed_in: SignIn, member: User, red: Group
 ) -> None:
@@ -147,6 +158,8 @@ def test_budgets_that_were_used_up_are_told_to_whom_they_concern(
     for kind, number, name in (
         ("key", key.pk, "laptop"),
         ("key", 999, "strange-key"),
+        ("person", member.pk, "myself"),
+        ("person", 999, "strange-person"),
         ("team", red.pk, "red"),
     ):
         BudgetReached.objects.create(
@@ -160,7 +173,8 @@ def test_budgets_that_were_used_up_are_told_to_whom_they_concern(
         )
     html = signed_in(member).get(USAGE).content.decode()
     assert "all 1,000 tokens of the day" in html
-    assert "strange-key" not in html
+    assert "strange-" not in html
+    assert "person <strong>myself</strong>" in html
     assert "Used up" in signed_in(lead(member)).get(f"{USAGE}?of={red.pk}").content.decode()
 
 
@@ -193,7 +207,7 @@ def test_the_page_costs_the_same_few_queries_however_much_there_is(
     client = signed_in(lead(member))
     for number in range(2):
         more(number)
-        with django_assert_num_queries(21):
+        with django_assert_num_queries(22):
             client.get(USAGE)
         with django_assert_num_queries(17):
             client.get(f"{USAGE}?of={red.pk}")

@@ -78,6 +78,36 @@ def test_the_next_model_serves_when_the_first_breaks(
     assert (answer.json()["model"], answer.headers["x-olla-attempts"]) == ("llama", "2")
 
 
+def test_the_next_model_serves_at_the_same_endpoint_when_the_first_is_refused_there(
+    client: httpx.Client, upstreams: Upstreams, aliased: Table
+) -> None:
+    both = upstreams("qwen", "llama")
+    usual = answers.respond({"model": "llama", "choices": []})
+    busy = answers.error(503, "no memory for qwen")
+    both.answer(PATH, lambda seen: (busy if seen.json()["model"] == "qwen" else usual)(seen))
+    aliased(target_for(both))
+
+    answer = ask(client)
+
+    assert (answer.status_code, answer.json()["model"]) == (200, "llama")
+    assert (answer.headers["x-olla-attempts"], answer.headers["x-olla-served-model"]) == ("2", "llama")
+    assert answer.headers["x-olla-routing-reason"] == "preferred_model_unavailable"
+    assert [seen.json()["model"] for seen in both.requests_for(PATH)] == ["qwen", "llama"]
+
+
+def test_an_endpoint_that_broke_is_not_asked_for_the_next_model(
+    client: httpx.Client, upstreams: Upstreams, aliased: Table
+) -> None:
+    broken = upstreams("qwen", "llama")
+    broken.answer(PATH, answers.raw(b"no HTTP\r\n\r\n"))
+    aliased(target_for(broken))
+
+    answer = ask(client)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_error")
+    assert len(broken.requests_for(PATH)) == 1
+
+
 def test_an_alias_is_listed_while_it_can_be_served(
     client: httpx.Client, upstreams: Upstreams, aliased: Table
 ) -> None:

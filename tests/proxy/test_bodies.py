@@ -72,6 +72,19 @@ def test_a_large_body_reaches_a_sibling_with_its_name_changed_and_every_other_by
     wait_for(lambda: not spool.used)
 
 
+def test_a_large_body_gets_what_an_alias_adds_in_a_file_too(
+    client: httpx.Client, table: Table, upstream: FakeUpstream, spool: Spool
+) -> None:
+    quick = Alias(("m1",), defaults={"top_p": 0.9}, overrides={"temperature": 0.6})
+    table(target_for(upstream), aliases={"quick": quick})
+    picture = '"\\' + "A" * 1_000_000
+
+    assert client.post(CHAT, json=chat_body("quick", temperature=1, picture=picture)).status_code == 200
+
+    assert upstream.requests[0].json() == chat_body("m1", temperature=0.6, picture=picture, top_p=0.9)
+    wait_for(lambda: not spool.used)
+
+
 def test_what_does_not_fit_on_the_disk_is_refused(
     client: httpx.Client, table: Table, upstream: FakeUpstream, spool: Spool
 ) -> None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from django.contrib.auth.models import Group, User
 from django.http.multipartparser import MultiPartParser
 
+from proxy.models import PersonLimits, TeamLimits
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 from tests.proxy.key_making import made
 
@@ -54,6 +56,27 @@ def test_a_key_sees_and_uses_its_models_only(ask: Callable[..., httpx.Response])
     assert ask(plain, "small-1").status_code == 200
     refused = ask(plain, "large-1")
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
+
+
+@pytest.mark.parametrize("whose", ["team", "person"])
+@pytest.mark.usefixtures("two")
+def test_a_key_uses_no_model_that_its_team_or_its_owner_may_not(
+    ask: Callable[..., httpx.Response], whose: str
+) -> None:
+    owner, team = User.objects.create(username="ada"), Group.objects.create(name="red")
+    if whose == "team":
+        TeamLimits.objects.create(team=team, allowed_models=["small-*"])
+    else:
+        PersonLimits.objects.create(person=owner, allowed_models=["small-*"])
+    all_of_them = made("all", owner=owner, team=team)
+    large = made("large", owner=owner, team=team, allowed_models=["large-*"])
+
+    assert [each["id"] for each in ask(all_of_them).json()["data"]] == ["small-1"]
+    assert ask(all_of_them, "small-1").status_code == 200
+    assert ask(all_of_them, "large-1").json()["error"]["code"] == "model_not_allowed"
+    assert ask(large).json()["data"] == []
+    for model in ("small-1", "large-1"):
+        assert ask(large, model).status_code == 403
 
 
 @pytest.mark.usefixtures("two")

@@ -17,7 +17,7 @@ from endpoints.models import Revision
 from ollaproject.wire import clock
 from ollaproject.wire.openai_errors import ApiError
 from proxy import key_table, keys
-from proxy.models import ApiKey, UsageTotal
+from proxy.models import ApiKey, PersonLimits, UsageTotal
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, target_for
 from tests.proxy.key_making import REMOTE, judged, made
 from tests.proxy.test_access import FORWARDED, request_from
@@ -251,9 +251,15 @@ def test_budgets_go_on_after_a_restart_from_what_the_totals_say(settings: Settin
         for key in (with_budget, without):
             UsageTotal.objects.create(day=day, key_id=key.pk, team_id=team.pk, charged_tokens=100)
 
-    spent = key_table.build().spent
+    # In the playground nobody needs a key.
+    ada = User.objects.create(username="ada")
+    PersonLimits.objects.create(person=ada, tokens_per_month=9)
+    UsageTotal.objects.create(day=today, user_id=ada.pk, charged_tokens=7)
+
+    spent = dict(key_table.build().spent)
 
     of_month = 100 * len({today, first})
+    assert spent.pop(f"person {ada.pk}")[1:] == (7, 7)
     assert set(spent) == {f"key {with_budget.pk}", f"team {team.pk}"}
     assert spent[f"key {with_budget.pk}"][1:] == (100, of_month)
     assert spent[f"team {team.pk}"][1:] == (200, 2 * of_month)

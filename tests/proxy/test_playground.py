@@ -10,8 +10,9 @@ from django.contrib.auth.models import Group, User
 from django.middleware.csrf import _get_new_csrf_string
 from django.test import Client
 
+from endpoints.snapshot import Alias
 from ollaproject.wire import roles
-from proxy.models import TeamLimits
+from proxy.models import PersonLimits, TeamLimits
 from proxy.playground_api import team_of
 from tests.proxy.conftest import chat_body, target_for
 
@@ -123,6 +124,31 @@ def test_a_person_has_the_limits_of_their_team(person: User) -> None:
     found = team_of(person)
     assert found is not None
     assert (found.name, found.limits.requests_per_minute) == ("research", 3)
+
+
+def test_a_person_has_their_own_limits_and_models(
+    client: httpx.Client, table: Table, upstreams: Callable[..., FakeUpstream], person: User
+) -> None:
+    table(target_for(upstreams("m1", "large")))
+    PersonLimits.objects.create(person=person, requests_per_minute=1, allowed_models=["m*"])
+    asked = [
+        client.post(URL, json=chat_body(model), headers=browser_of(person)) for model in ("large", "m1", "m1")
+    ]
+    assert [each.status_code for each in asked] == [403, 200, 429]
+    assert f"The person '{person.username}' has reached a limit" in asked[2].json()["error"]["message"]
+
+
+def test_the_page_offers_what_the_person_may_use(
+    table: Table, upstreams: Callable[..., FakeUpstream], person: User
+) -> None:
+    table(target_for(upstreams("m1", "large")), aliases={"small": Alias(("m1",))})
+    team = Group.objects.create(name="research")
+    TeamLimits.objects.create(team=team, allowed_models=["m*", "small"])
+    person.groups.add(team)
+    browser = Client()
+    browser.force_login(person)
+    offered = [each["name"] for each in browser.get("/playground/").context["choices"]]
+    assert offered == ["small", "m1"]
 
 
 def test_an_endpoint_s_pages_are_not_shown_as_ours(

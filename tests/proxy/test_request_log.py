@@ -162,6 +162,29 @@ def test_a_budget_that_is_used_up_is_noted_once_a_period(
     assert BudgetReached.objects.count() == 1
 
 
+def test_a_person_s_budget_counts_all_their_keys_and_its_end_is_told(
+    door: Door, upstream: FakeUpstream, settings: LazySettings
+) -> None:
+    usage = {"prompt_tokens": 60, "completion_tokens": 250}
+    upstream.answer("/v1/chat/completions", answers.respond({"choices": [], "usage": usage}))
+    settings.OLLA_PERSON_LIMITS = {"tokens-per-month": 300}
+    AlertChannel.objects.create(name="ops")
+    ada = User.objects.create(username="ada")
+    first, second = (keys.create(name=name, owner=ada).plain for name in ("laptop", "ci"))
+
+    assert door.ask(first, max_tokens=200).status_code == 200
+    error = door.ask(second, max_tokens=200).json()["error"]
+    door.rows()
+
+    assert error["code"] == "insufficient_quota"
+    assert "The person 'ada' has used up a budget (tokens per month: 300)" in error["message"]
+    notice = BudgetReached.objects.get()
+    assert (notice.kind, notice.subject_id, notice.name) == ("person", ada.pk, "ada")
+    alert = AlertDelivery.objects.get()
+    assert alert.text == "The person ada has used up their budget of 300 tokens of this month"
+    assert alert.path == "/usage/?of=all&user=ada"
+
+
 @pytest.mark.parametrize("database", ["takes alerts", "refuses alerts"])
 def test_an_alert_of_a_used_up_budget_breaks_nothing_of_what_it_tells(
     door: Door, upstream: FakeUpstream, caplog: pytest.LogCaptureFixture, database: str

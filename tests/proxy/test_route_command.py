@@ -69,13 +69,18 @@ def test_it_says_who_is_tried_in_which_order_and_why_others_are_not() -> None:
 def test_an_alias_shows_the_model_at_each_step() -> None:
     endpoint("one", "llama")
     endpoint("two", "qwen")
-    alias = ModelAlias.objects.create(name="gpt-4o-mini")
+    alias = ModelAlias.objects.create(
+        name="gpt-4o-mini", defaults={"temperature": 0.6}, overrides={"top_p": None}
+    )
     for position, model in enumerate(["qwen", "llama"]):
         AliasedModel.objects.create(alias=alias, position=position, model=model)
 
     found = json.loads(route("--model", "gpt-4o-mini", "--json"))
 
     assert found["alias"] == ["qwen", "llama"]
+    assert (found["defaults"], found["overrides"]) == ({"temperature": 0.6}, {"top_p": None})
+    assert 'A request that does not say them itself gets {"temperature": 0.6}.' in found["steps"]
+    assert 'Whatever a request says, it gets {"top_p": null}.' in found["steps"]
     assert [(step["endpoint"], step["model"]) for step in found["order"]] == [
         ("two", "qwen"),
         ("one", "llama"),

@@ -115,7 +115,7 @@ class Command(BaseCommand):
     def _show_alias(self, alias: ImportedAlias) -> None:
         self.stdout.write(f"{MARKS[alias.outcome]} alias {alias.name}  {alias.words}")
         if alias.outcome == Outcome.CHANGED and alias.before is not None:
-            self.stdout.write(f"    before: {aliases.in_words(alias.before.models, alias.before.strategy)}")
+            self.stdout.write(f"    before: {aliases.in_words(alias.before)}")
 
     def _show(self, one: Imported) -> None:
         self.stdout.write(f"{MARKS[one.outcome]} {one.endpoint.name}  {one.endpoint.shown_url}")
