@@ -11,32 +11,32 @@ from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
-from inference.attention import padded_bytes
-from inference.cache_folder import unusable
-from inference.detokenize import Vocabulary
-from inference.disk_cache import DiskCache
-from inference.embedding import EmbeddingQueue
-from inference.encoder import Encoder, load_encoder
+from inference.cache.cache_folder import unusable
+from inference.cache.disk_cache import DiskCache
+from inference.cache.kept_state import keeps_every_token
+from inference.cache.kv_file import fingerprint_of
+from inference.cache.prompt_cache import PromptCache
+from inference.embeddings.embedding import EmbeddingQueue
+from inference.embeddings.encoder import Encoder, load_encoder
 from inference.errors import ModelBroken
-from inference.grammars import Grammars
-from inference.kept_state import keeps_every_token
-from inference.kv_file import fingerprint_of
-from inference.limits import limits_of
-from inference.loader import LoadedModel, Making, load_chat_model
-from inference.memory import KvCost, budget_bytes, held_by_mlx, set_wired_limit
-from inference.prompt_cache import PromptCache
-from inference.rehearsal import known_pace
-from inference.room import Room
-from inference.sampling_fields import usual_sampling
-from inference.scheduler import Scheduler
-from inference.speculation import Speculation
+from inference.generation.attention import padded_bytes
+from inference.generation.limits import limits_of
+from inference.generation.rehearsal import known_pace
+from inference.generation.room import Room
+from inference.generation.scheduler import Scheduler
+from inference.generation.speculation import Speculation
+from inference.hardware.memory import KvCost, budget_bytes, held_by_mlx, set_wired_limit
+from inference.http.detokenize import Vocabulary
+from inference.http.grammars import Grammars
+from inference.http.sampling_fields import usual_sampling
+from inference.loading.loader import LoadedModel, Making, load_chat_model
 from inference.work import EmbeddingJob, Message, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from inference.lockstep import Leader
+    from inference.generation.lockstep import Leader
     from inference.options import ModelOptions
 
 logger = logging.getLogger(__name__)

@@ -1,5 +1,5 @@
-"""What can go wrong in the engine. One tree; inference/consumers.py turns it into HTTP, serve_model into an
-exit code.
+"""What can go wrong in the engine. One tree; inference/http/consumers.py turns it into HTTP, serve_model into
+an exit code.
 
 InferenceError
 ├── ModelError             a model cannot be loaded; the message says what, where and what to try

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from inference.asgi import make_application
-from inference.blas import accelerate
-from inference.boundary import Serving
-from inference.client_connection import ClientConnection
 from inference.engine import Engine
+from inference.hardware.blas import accelerate
+from inference.http.asgi import make_application
+from inference.http.boundary import Serving
+from inference.http.client_connection import ClientConnection
 from ollaproject.garbage import spare_what_is_loaded
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _build(models: ModelOptions) -> Backend:
     from inference.backend import build  # noqa: PLC0415
 
     if models.embeddings_only:
-        from inference.encoder_backend import build_encoder  # noqa: PLC0415
+        from inference.embeddings.encoder_backend import build_encoder  # noqa: PLC0415
 
         backend: Backend = build_encoder(models)
     elif models.together:
@@ -207,7 +207,7 @@ def _uvicorn_config(application: Application) -> uvicorn.Config:
 
 
 def _is_no_cut_stream(record: logging.LogRecord) -> bool:
-    """Cutting a connection is how a stream that failed ends (see inference/boundary.py): no news for the
+    """Cutting a connection is how a stream that failed ends (see inference/http/boundary.py): no news for the
     log.
     """
     return record.getMessage() != "ASGI callable returned without completing response."

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 
+from inference.http.sampling_fields import check_defaults
 from inference.options import (
     DEFAULT_DISK_CACHE_BYTES,
     DEFAULT_MAX_ROWS,
@@ -19,7 +20,6 @@ from inference.options import (
     ModelOptions,
     ServerOptions,
 )
-from inference.sampling_fields import check_defaults
 from ollaproject.env import env_secret
 from ollaproject.wire.cors import is_origin
 from ollaproject.wire.openai_errors import ApiError

@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from inference.attention import padded_bytes
 from inference.backend import PROMPT_CACHE_SHARE, Backend, leave_thread, limited, within
+from inference.cache.kept_state import keeps_every_token
+from inference.cache.prompt_cache import PromptCache
 from inference.errors import ModelError
-from inference.kept_state import keeps_every_token
-from inference.limits import limits_of
-from inference.loader import LoadedModel, Making, load_chat_model
-from inference.lockstep import Group, Leader, TurnScheduler, follow
-from inference.memory import KvCost, budget_bytes, set_wired_limit
-from inference.prompt_cache import PromptCache
-from inference.room import Room
+from inference.generation.attention import padded_bytes
+from inference.generation.limits import limits_of
+from inference.generation.lockstep import Group, Leader, TurnScheduler, follow
+from inference.generation.room import Room
+from inference.hardware.memory import KvCost, budget_bytes, set_wired_limit
+from inference.loading.loader import LoadedModel, Making, load_chat_model
 from ollaproject.garbage import spare_what_is_loaded
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import BatchKVCache, KVCache
 from mlx_lm.sample_utils import make_sampler
 
-from inference.limits import limits_of
-from inference.prompt_cache import PromptCache
-from inference.rehearsal import known_pace
-from inference.scheduler import Scheduler
+from inference.cache.prompt_cache import PromptCache
+from inference.generation.limits import limits_of
+from inference.generation.rehearsal import known_pace
+from inference.generation.scheduler import Scheduler
 from inference.work import Row, Sampling
 
 PROMPT_TOKENS = 128

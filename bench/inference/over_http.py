@@ -18,9 +18,9 @@ from django.conf import settings
 from bench.inference import load
 from bench.inference.quiet import wait_until_quiet
 from bench.inference.servers import Server, dense_copy, ours, peer
-from inference import kernels
-from inference.blas import renamed_openblas
-from inference.demo import demo_chat_model
+from inference.hardware import kernels
+from inference.hardware.blas import renamed_openblas
+from inference.loading.demo import demo_chat_model
 
 if TYPE_CHECKING:
     import argparse

@@ -8,8 +8,8 @@ import mlx.core as mx
 from mlx.utils import tree_map
 from mlx_lm.models import llama
 
-from inference.large_pages import use_large_pages
-from inference.on_cpu import computes_on_cpu
+from inference.hardware.large_pages import use_large_pages
+from inference.hardware.on_cpu import computes_on_cpu
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",

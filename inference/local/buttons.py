@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from inference.loading.model_folder import DEMO
 from inference.local import files, wishes
 from inference.local.choices import State, Wanted
 from inference.local.validation import is_hub_id
-from inference.model_folder import DEMO
 from ollaproject.wire.numbers import size
 from ollaproject.wire.time_words import span
 

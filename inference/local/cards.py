@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from inference.loading.model_folder import DEMO
 from inference.local import buttons, hosts, record, words
 from inference.local.choices import ON_THE_MOVE, Kind, State, Wanted
 from inference.local.estimate import Estimate, estimate
-from inference.model_folder import DEMO
 from inference.models import LocalModel
 from ollaproject.wire.numbers import size
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils.translation import gettext
 
-from inference.demo_names import EMBEDDING_NAME
+from inference.loading.demo_names import EMBEDDING_NAME
+from inference.loading.model_folder import DEMO
 from inference.local import hosts, record, wishes
 from inference.local.choices import Kind, State
 from inference.local.from_settings import name_of
-from inference.model_folder import DEMO
 
 if TYPE_CHECKING:
     from inference.local.looking import Look

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference import footprint, model_folder
-from inference.demo import demo_chat_model, demo_embedding_model
 from inference.errors import DownloadInterrupted, ModelError, ModelNotFound
+from inference.loading import footprint, model_folder
+from inference.loading.demo import demo_chat_model, demo_embedding_model
 from inference.local.fetch_words import EMBEDDING, Failed, Fetched, Job
 from inference.local.progress import DOWNLOADING, VERIFYING, Progress
 from ollaproject.parent import end_with_parent

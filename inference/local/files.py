@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from inference.demo_names import CHAT_NAME, EMBEDDING_NAME
+from inference.loading.demo_names import CHAT_NAME, EMBEDDING_NAME
+from inference.loading.model_folder import DEMO
 from inference.local.choices import Kind, State
 from inference.local.fetch_job import FetchJob
 from inference.local.fetch_words import CHAT, DRAFT, EMBEDDING, Job
 from inference.local.site import fetch_log_of
 from inference.local.validation import is_hub_id
-from inference.model_folder import DEMO
 from inference.models import LocalModelStatus
 from ollaproject.wire.sizes import size
 

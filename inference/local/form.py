@@ -10,9 +10,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from inference.loading.model_folder import DEMO
 from inference.local import configuring, hosts, looking, suggestions
 from inference.local.validation import is_hub_id
-from inference.model_folder import DEMO
 from inference.models import LocalModel
 from ollaproject.wire.form_fields import DurationField, LinesField
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inference.demo_names import CHAT_NAME
+from inference.loading.demo_names import CHAT_NAME
+from inference.loading.model_folder import DEMO
 from inference.local import record, wishes
 from inference.local.choices import Kind, Wanted
-from inference.model_folder import DEMO
 from inference.models import LocalModel
 
 

@@ -30,8 +30,8 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._paths import filter_repo_objects
 
 from inference.errors import DownloadInterrupted, ModelBroken, ModelError, ModelNotFound
+from inference.loading.model_folder import DISK_FULL, HUB_IGNORED, HUB_PATTERNS, disk_full
 from inference.local.progress import DOWNLOADING, VERIFYING
-from inference.model_folder import DISK_FULL, HUB_IGNORED, HUB_PATTERNS, disk_full
 from ollaproject.wire.sizes import size
 
 if TYPE_CHECKING:

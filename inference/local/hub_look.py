@@ -10,9 +10,9 @@ from typing import Any
 
 from huggingface_hub import constants, hf_hub_download
 
-from inference import footprint, model_folder
 from inference.errors import ModelBroken
-from inference.footprint import Footprint
+from inference.loading import footprint, model_folder
+from inference.loading.footprint import Footprint
 from inference.local import hub
 from inference.local.progress import Progress
 

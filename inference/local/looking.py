@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext, gettext_noop
 
-from inference import footprint, model_folder
-from inference.demo_names import CHAT_NAME, EMBEDDING_NAME
 from inference.errors import DownloadInterrupted, ModelError, ModelNotFound
+from inference.loading import footprint, model_folder
+from inference.loading.demo_names import CHAT_NAME, EMBEDDING_NAME
+from inference.loading.model_folder import DEMO
 from inference.local import files, hosts, site
 from inference.local.choices import Kind
 from inference.local.estimate import estimate
 from inference.local.fetch_words import CHAT, EMBEDDING
-from inference.model_folder import DEMO
 from ollaproject.sealed import SealBroken
 from ollaproject.wire.numbers import size
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from inference.models import LocalModel, ModelHost
 
 FIELDS = {CHAT: "source", EMBEDDING: "embedding_source"}
-# What is downloaded once for a demo model; see inference.demo.
+# What is downloaded once for a demo model; see inference.loading.demo.
 DEMO_DOWNLOAD_BYTES = {CHAT: 93_000_000, EMBEDDING: 84_000_000}
 LOST = "Its Hugging Face token cannot be opened with OLLA_ENCRYPTION_KEYS. Enter it again."
 OWN_CODE = gettext_noop("It comes with code of its own, which does not run unless you tick that.")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import psutil
 from django.conf import settings
 
-from inference import footprint
-from inference.footprint import Footprint
-from inference.free_memory import available_memory
+from inference.hardware.free_memory import available_memory
+from inference.loading import footprint
+from inference.loading.footprint import Footprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

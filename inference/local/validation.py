@@ -12,8 +12,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from inference import server_arguments
+from inference.loading.model_folder import DEMO, HUB_ID
 from inference.local.choices import Kind, Link
-from inference.model_folder import DEMO, HUB_ID
 from inference.options import RESERVED_ARGUMENTS
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ TINY = "house/tiny"
 WRITE_MODELS = """
 import os, sys
 from pathlib import Path
-from inference.demo import demo_chat_model, demo_embedding_model
+from inference.loading.demo import demo_chat_model, demo_embedding_model
 from tests.inference.tiny_models import write_tiny_model
 demo_embedding_model(Path(sys.argv[1]))
 write_tiny_model(Path(sys.argv[2]), tokenizer_from=demo_chat_model(Path(sys.argv[1])))

@@ -16,7 +16,7 @@ PROGRAM = """
 import json, logging, os, sys, time
 from pathlib import Path
 logging.basicConfig(format="%(levelname)s %(message)s")
-from inference import blas
+from inference.hardware import blas
 {before}
 done = blas.accelerate(cache_dir=Path(sys.argv[1]), threads={threads})
 found = {{

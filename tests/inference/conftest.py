@@ -9,7 +9,7 @@ import openai
 import pytest
 from django.conf import settings
 
-from inference.blas import accelerate
+from inference.hardware.blas import accelerate
 
 # One thread each: several servers, and whatever else runs here, share few cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -20,8 +20,8 @@ import httpx
 import mlx.core as mx
 from transformers import AutoTokenizer
 
-from inference.demo import demo_chat_model
-from inference.detokenize import Vocabulary
+from inference.http.detokenize import Vocabulary
+from inference.loading.demo import demo_chat_model
 from inference.options import ModelOptions, ServerOptions
 from tests.inference import tool_model
 from tests.inference.servers import Running, running

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import pytest
 
-from inference.attention import most_bytes_for
-from inference.beside import Chunk, read_beside, reads_beside
-from inference.kept_state import fresh_caches, keeps_every_token
-from inference.pace import ON_CPU
-from inference.prompt_cache import PromptCache
-from inference.ragged import joinable
-from inference.room import Limits
-from inference.scheduler import Scheduler
+from inference.cache.kept_state import fresh_caches, keeps_every_token
+from inference.cache.prompt_cache import PromptCache
+from inference.generation.attention import most_bytes_for
+from inference.generation.beside import Chunk, read_beside, reads_beside
+from inference.generation.pace import ON_CPU
+from inference.generation.ragged import joinable
+from inference.generation.room import Limits
+from inference.generation.scheduler import Scheduler
 from inference.work import Sampling
 from tests.inference.families import FAMILIES
 from tests.inference.test_prompt_cache import ANSWER_TOKENS, alone_cached, model_of, row, text

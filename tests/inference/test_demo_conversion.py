@@ -11,7 +11,7 @@ import pytest
 from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 
 from inference.errors import ModelBroken
-from inference.gguf_llama import convert
+from inference.loading.gguf_llama import convert
 from tests.inference.tiny_gguf import write_tiny_gguf
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 import openai
 import pytest
 
-from inference.consumers import INPUTS_AT_A_TIME
+from inference.http.consumers import INPUTS_AT_A_TIME
 from tests.inference.conftest import DEMO, DEMO_EMBEDDING
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from inference.detokenize import ByteDetokenizer, Vocabulary, WindowDetokenizer
+from inference.http.detokenize import ByteDetokenizer, Vocabulary, WindowDetokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inference.detokenize import Detokenizer
+    from inference.http.detokenize import Detokenizer
 
 SPM_WORDS = ["▁", "▁the", "▁a", "a", "b", "▁▁", "é", "日本", "▁🙂", ".", "\n", "�", "▁�"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from inference import kv_file
-from inference.disk_cache import DiskCache
-from inference.kept_state import keeps_every_token
-from inference.limits import limits_of
-from inference.prompt_cache import PromptCache
-from inference.scheduler import Scheduler
+from inference.cache import kv_file
+from inference.cache.disk_cache import DiskCache
+from inference.cache.kept_state import keeps_every_token
+from inference.cache.prompt_cache import PromptCache
+from inference.generation.limits import limits_of
+from inference.generation.scheduler import Scheduler
 from tests.inference.families import FAMILIES
 from tests.inference.test_prompt_cache import PLENTY, alone, answer, model_of, text
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference.embedding import EmbeddingQueue
+from inference.embeddings.embedding import EmbeddingQueue
+from inference.embeddings.matryoshka import Lengths, cut
 from inference.errors import GenerationFailed
-from inference.matryoshka import Lengths, cut
 from inference.work import EmbeddingJob, Vectors
 
 if TYPE_CHECKING:

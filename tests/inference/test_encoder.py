@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from safetensors.numpy import load_file
 
-from inference.encoder import TOKENS_PER_PASS_CPU, Encoder, load_encoder
+from inference.embeddings.encoder import TOKENS_PER_PASS_CPU, Encoder, load_encoder
 from inference.errors import InputInvalid, InputTooLong, ModelBroken
 from tests.inference.tiny_encoders import HIDDEN, POSITIONS, Reference, TinyFolder, cosine, unit
 

@@ -15,10 +15,10 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from inference.backend import Backend, leave_thread
 from inference.engine import MOST_FAILURES, Engine
 from inference.errors import EngineNotReady, EngineStopping, GenerationFailed, ModelNotFound
-from inference.loader import LoadedModel
-from inference.pace import ON_CPU
-from inference.room import Limits, Room
-from inference.scheduler import Scheduler
+from inference.generation.pace import ON_CPU
+from inference.generation.room import Limits, Room
+from inference.generation.scheduler import Scheduler
+from inference.loading.loader import LoadedModel
 from inference.work import Row, Sampling, Step
 from tests.inference.tiny_models import CONTEXT_LENGTH, VOCABULARY_SIZE, prompt_cache, tiny_model
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from llguidance import LLMatcher
 
-from inference.batch import Batch
-from inference.beside import reads_beside
 from inference.errors import GenerationFailed
-from inference.grammars import Grammars
-from inference.head import draws_at_once
-from inference.pace import ON_CPU
-from inference.room import Limits
-from inference.scheduler import Scheduler
-from inference.structure import Structure
-from inference.suspects import MOST_RESTARTS
+from inference.generation.batch import Batch
+from inference.generation.beside import reads_beside
+from inference.generation.head import draws_at_once
+from inference.generation.pace import ON_CPU
+from inference.generation.room import Limits
+from inference.generation.scheduler import Scheduler
+from inference.generation.suspects import MOST_RESTARTS
+from inference.http.grammars import Grammars
+from inference.http.structure import Structure
 from inference.work import Sampling
 from tests.inference.test_scheduler import alone, row, some_prompt, tokens, until_idle
 from tests.inference.tiny_models import VOCABULARY_SIZE, prompt_cache, tiny_model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from inference.meter import Meter
+from inference.http.meter import Meter
 from ollaproject.wire.release import VERSION
 from tests.inference.conftest import TINY
 from tests.inference.servers import running

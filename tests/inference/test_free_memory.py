@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from inference import free_memory
-from inference.free_memory import available_memory, left_in_container, loadable_memory
+from inference.hardware import free_memory
+from inference.hardware.free_memory import available_memory, left_in_container, loadable_memory
 from inference.local import room
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ V1_WITHOUT_LIMIT = 9223372036854771712
 LOADS_WITH_LITTLE = """
 import resource, sys
 from pathlib import Path
-from inference.blas import accelerate
+from inference.hardware.blas import accelerate
 accelerate(cache_dir=Path(sys.argv[2]))
 from inference.errors import ModelError
-from inference.loader import load_chat_model
+from inference.loading.loader import load_chat_model
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 most = pages * resource.getpagesize() + 150_000_000
 resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import EngineOverloaded, TooManyAnswers
-from inference.memory import KvCost
-from inference.room import HEADROOM_TOKENS, Room
+from inference.generation.room import HEADROOM_TOKENS, Room
+from inference.hardware.memory import KvCost
 from inference.work import EmbeddingJob
 from tests.inference.test_engine import TROUBLE, engine_of, last, make_row
 from tests.inference.test_memory import scheduler_within

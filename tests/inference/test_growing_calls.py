@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlx_lm import tool_parsers
 
-from inference.call_notations import HEADS, NOTATIONS, growing_of, parse_with
-from inference.growing_call import arguments_of
-from inference.speech import Manner, Said, Speech
+from inference.http.call_notations import HEADS, NOTATIONS, growing_of, parse_with
+from inference.http.growing_call import arguments_of
+from inference.http.speech import Manner, Said, Speech
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference import kernels
+from inference.hardware import kernels
 from tests.inference.accelerated import finish, launch
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ found["worst"], found["differing"] = worst, differing
 ATTEND = """
 import mlx.core as mx
 import numpy as np
-from inference.whole_attention import attention
+from inference.hardware.whole_attention import attention
 random = np.random.default_rng(7)
 def expected_of(queries, keys, values, scale, is_causal):
     each, tokens, length = queries.shape[1] // keys.shape[1], queries.shape[2], keys.shape[2]
@@ -101,7 +101,7 @@ found["worst"] = worst
 ONE_IS_NO_NUMBER = """
 import mlx.core as mx
 import numpy as np
-from inference.whole_attention import attention
+from inference.hardware.whole_attention import attention
 arrays = [np.ones((1, 1, 12, 4), dtype=np.float32) for _ in range(3)]
 arrays[0][0, 0, 5, 2] = np.nan
 ours = np.array(attention(*map(mx.array, arrays), cache=None, scale=1.0, mask="causal"))

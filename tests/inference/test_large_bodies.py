@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from inference.boundary import LARGE_BODY_BYTES
+from inference.http.boundary import LARGE_BODY_BYTES
 from ollaproject.wire.lingering import LINGER_SECONDS
 from tests.inference.conftest import TINY
 from tests.inference.test_answers_over_http import refusal

@@ -14,9 +14,9 @@ import pytest
 from django.conf import settings
 from mlx import nn
 
-from inference import large_pages
-from inference.large_pages import use_large_pages
-from inference.loader import load_chat_model
+from inference.hardware import large_pages
+from inference.hardware.large_pages import use_large_pages
+from inference.loading.loader import load_chat_model
 
 WIDTH = 3072
 WEIGHT_BYTES = WIDTH * WIDTH * 4
@@ -46,7 +46,7 @@ def model() -> Any:
 
 @pytest.fixture(autouse=True)
 def _all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "inference.large_pages")
+    caplog.set_level(logging.INFO, "inference.hardware.large_pages")
 
 
 def mappings_of(array: Any) -> list[str]:

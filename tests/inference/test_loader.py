@@ -14,11 +14,11 @@ from mlx.utils import tree_flatten
 from mlx_lm import generate
 from mlx_lm.tuner.utils import linear_to_lora_layers
 
-from inference import free_memory
-from inference.chat_template import prompt_tokens
 from inference.errors import ModelBroken, ModelNotFound
-from inference.gguf_llama import convert
-from inference.loader import LoadedModel, Making, load_chat_model
+from inference.hardware import free_memory
+from inference.http.chat_template import prompt_tokens
+from inference.loading.gguf_llama import convert
+from inference.loading.loader import LoadedModel, Making, load_chat_model
 from ollaproject.wire.openai_errors import ApiError
 from tests.inference.tiny_gguf import CONTEXT, vocabulary, write_tiny_gguf
 

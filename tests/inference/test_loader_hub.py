@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.gguf_llama import convert
+from inference.loading.gguf_llama import convert
 from tests.inference.local.hub import Hub
 from tests.inference.tiny_gguf import write_tiny_gguf
 
@@ -22,7 +22,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from inference.errors import ModelError
-from inference.loader import load_chat_model
+from inference.loading.loader import load_chat_model
 try:
     loaded = load_chat_model(sys.argv[1], models_dir=Path(sys.argv[2]))
     print(loaded.name, loaded.created > 0, sorted(path.name for path in loaded.path.iterdir()))

@@ -11,17 +11,17 @@ import pytest
 from mlx_lm.models.cache import make_prompt_cache
 
 from inference.backend import Backend, build
+from inference.cache.kept_state import keeps_every_token
+from inference.cache.prompt_cache import PromptCache
 from inference.errors import ModelBroken
-from inference.free_memory import available_memory
-from inference.kept_state import keeps_every_token
-from inference.memory import LEAST_ON_MAC, KvCost, left_on_gpu, set_wired_limit
+from inference.generation.pace import ON_CPU
+from inference.generation.room import HEADROOM_TOKENS, Limits, Load, Room
+from inference.generation.scheduler import Scheduler
+from inference.hardware.free_memory import available_memory
+from inference.hardware.memory import LEAST_ON_MAC, KvCost, left_on_gpu, set_wired_limit
+from inference.http.prompts import completion_prompts
+from inference.http.schema import read_completion
 from inference.options import ModelOptions
-from inference.pace import ON_CPU
-from inference.prompt_cache import PromptCache
-from inference.prompts import completion_prompts
-from inference.room import HEADROOM_TOKENS, Limits, Load, Room
-from inference.scheduler import Scheduler
-from inference.schema import read_completion
 from ollaproject.wire.openai_errors import ApiError
 from tests.inference.families import COMMON, FAMILIES, WINDOW
 from tests.inference.test_prompt_cache import alone, model_of, row, text
@@ -227,5 +227,5 @@ def test_a_gpu_has_left_what_no_other_program_has(
 
 def test_what_is_available_is_known_without_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     here = available_memory()
-    monkeypatch.setattr("inference.free_memory.MEMORY_INFO", Path("/no/such/file"))
+    monkeypatch.setattr("inference.hardware.free_memory.MEMORY_INFO", Path("/no/such/file"))
     assert available_memory() == pytest.approx(here, rel=0.5)

@@ -16,7 +16,7 @@ from mlx_lm.models.activations import swiglu as mlx_swiglu
 from mlx_lm.models.base import create_causal_mask
 from mlx_lm.models.base import scaled_dot_product_attention as mlx_attention
 
-from inference import on_cpu
+from inference.hardware import on_cpu
 
 pytestmark = pytest.mark.skipif(not on_cpu.computes_on_cpu(), reason="for CPUs")
 FLOAT_STEP = 2.0**-23

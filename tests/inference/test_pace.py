@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.pace import LOOKS, ON_CPU, ON_CUDA, ON_METAL, SMALLEST_CHUNK_TOKENS, UNSEEN_STEPS, Pace, Sizes
+from inference.generation.pace import (
+    LOOKS,
+    ON_CPU,
+    ON_CUDA,
+    ON_METAL,
+    SMALLEST_CHUNK_TOKENS,
+    UNSEEN_STEPS,
+    Pace,
+    Sizes,
+)
 
 ROUNDING = 0.8  # sizes are rounded down, to four in each doubling
 ROWS = 4

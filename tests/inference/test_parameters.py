@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from inference.refused import REFUSED, REFUSED_ON_COMPLETIONS
+from inference.http.refused import REFUSED, REFUSED_ON_COMPLETIONS
 from tests.inference.conftest import TINY
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx_lm.generate import generate_step
 
-from inference.head import draws_at_once
-from inference.kept_state import keeps_every_token
-from inference.pace import ON_CPU
-from inference.prompt_cache import PromptCache
-from inference.room import Limits
-from inference.scheduler import Scheduler
+from inference.cache.kept_state import keeps_every_token
+from inference.cache.prompt_cache import PromptCache
+from inference.generation.head import draws_at_once
+from inference.generation.pace import ON_CPU
+from inference.generation.room import Limits
+from inference.generation.scheduler import Scheduler
 from inference.work import Row, Sampling
 from tests.inference.families import FAMILIES, VOCABULARY, WINDOW, family_model
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mlx_lm.models.cache import ArraysCache, KVCache
 
-from inference.prompt_cache import PromptCache
+from inference.cache.prompt_cache import PromptCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

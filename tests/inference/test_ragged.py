@@ -12,15 +12,15 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from inference import part
-from inference.attention import most_bytes_for
-from inference.batch import Batch, Group
-from inference.kept_state import can_batch, fresh_caches
-from inference.passes import read_alone, read_together
-from inference.prompt_cache import Reuse
-from inference.ragged import RaggedCache
-from inference.reading import Reading
-from inference.seat import Seat
+from inference.cache.kept_state import can_batch, fresh_caches
+from inference.cache.prompt_cache import Reuse
+from inference.generation import part
+from inference.generation.attention import most_bytes_for
+from inference.generation.batch import Batch, Group
+from inference.generation.passes import read_alone, read_together
+from inference.generation.ragged import RaggedCache
+from inference.generation.reading import Reading
+from inference.generation.seat import Seat
 from tests.inference.families import FAMILIES
 from tests.inference.test_prompt_cache import alone_cached, model_of, row, text
 

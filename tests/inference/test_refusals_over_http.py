@@ -95,7 +95,7 @@ def logged(caplog: pytest.LogCaptureFixture, request_id: str) -> str:
 def test_a_request_is_one_line_of_numbers_in_the_log(
     tiny_http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO", logger="inference.boundary"):
+    with caplog.at_level("INFO", logger="inference.http.boundary"):
         answer = tiny_http.post(
             "/v1/completions", json=completion(prompt="A secret."), headers={"X-Request-ID": "r1"}
         )
@@ -110,7 +110,7 @@ def test_a_request_is_one_line_of_numbers_in_the_log(
 def test_a_path_cannot_begin_a_line_of_its_own_in_the_log(
     tiny_http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO", logger="inference.boundary"):
+    with caplog.at_level("INFO", logger="inference.http.boundary"):
         tiny_http.get("/nothing%0AERROR%20forged", headers={"X-Request-ID": "r2"})
         line = logged(caplog, "r2")
     assert "\n" not in line

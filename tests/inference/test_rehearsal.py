@@ -9,10 +9,10 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from inference.limits import limits_of
-from inference.pace import ON_CPU, ON_CUDA
-from inference.rehearsal import rehearse
-from inference.room import Limits
+from inference.generation.limits import limits_of
+from inference.generation.pace import ON_CPU, ON_CUDA
+from inference.generation.rehearsal import rehearse
+from inference.generation.room import Limits
 from tests.inference.tiny_models import CONTEXT_LENGTH, tiny_model
 
 LIMITS = Limits(max_rows=8, chunks=ON_CPU.up_to(64))
@@ -35,7 +35,10 @@ class Watched:
         return getattr(self._model, name)
 
 
-LIMIT, LIMIT_COMPILED = "inference.rehearsal.MOST_SECONDS", "inference.rehearsal.MOST_SECONDS_COMPILED"
+LIMIT, LIMIT_COMPILED = (
+    "inference.generation.rehearsal.MOST_SECONDS",
+    "inference.generation.rehearsal.MOST_SECONDS_COMPILED",
+)
 
 
 @pytest.fixture

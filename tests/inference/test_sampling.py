@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from inference.sampling import NUCLEUS_LIMIT, Draw, draw, processors_for, seed_of, top_tokens
+from inference.generation.sampling import NUCLEUS_LIMIT, Draw, draw, processors_for, seed_of, top_tokens
 from inference.work import Sampling
 
 VOCABULARY = 5000

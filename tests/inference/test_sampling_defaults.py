@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from inference.sampling_fields import usual_sampling
-from inference.schema import read_chat
+from inference.http.sampling_fields import usual_sampling
+from inference.http.schema import read_chat
 from inference.server_arguments import Unreadable, check
 from inference.work import Sampling
 

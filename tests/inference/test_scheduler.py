@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from mlx_lm.generate import generate_step
 
-from inference.beside import reads_beside
 from inference.errors import GenerationFailed
-from inference.head import draws_at_once
-from inference.pace import ON_CPU
-from inference.room import Limits
-from inference.sampling import logprobs_of
-from inference.scheduler import Scheduler
-from inference.slices import teach_to_pause
+from inference.generation.beside import reads_beside
+from inference.generation.head import draws_at_once
+from inference.generation.pace import ON_CPU
+from inference.generation.room import Limits
+from inference.generation.sampling import logprobs_of
+from inference.generation.scheduler import Scheduler
+from inference.generation.slices import teach_to_pause
 from inference.work import Row, Sampling, Step
 from tests.inference.tiny_models import VOCABULARY_SIZE, prompt_cache, tiny_model
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from inference.fields import read_object
-from inference.schema import read_chat, read_completion, read_embedding
+from inference.http.fields import read_object
+from inference.http.schema import read_chat, read_completion, read_embedding
 from inference.work import Sampling
 from ollaproject.wire.openai_errors import ApiError
 

@@ -10,14 +10,14 @@ import mlx.core as mx
 import pytest
 from mlx.utils import tree_flatten
 
-from inference.beside import reads_beside
-from inference.head import draws_at_once
-from inference.kept_state import fresh_caches, keeps_every_token
-from inference.pace import ON_CPU, Pace
-from inference.prompt_cache import PromptCache
-from inference.room import Limits
-from inference.scheduler import Scheduler
-from inference.slices import Slices, teach_to_pause
+from inference.cache.kept_state import fresh_caches, keeps_every_token
+from inference.cache.prompt_cache import PromptCache
+from inference.generation.beside import reads_beside
+from inference.generation.head import draws_at_once
+from inference.generation.pace import ON_CPU, Pace
+from inference.generation.room import Limits
+from inference.generation.scheduler import Scheduler
+from inference.generation.slices import Slices, teach_to_pause
 from tests.inference.families import FAMILIES
 from tests.inference.test_prompt_cache import alone_cached, model_of, row, text
 

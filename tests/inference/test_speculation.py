@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.limits import limits_of
-from inference.reader import LONGEST_BESIDE
-from inference.scheduler import Scheduler
-from inference.speculation import FIRST_PAUSE_TOKENS, TRIALS, Lookup, Speculation
+from inference.generation.limits import limits_of
+from inference.generation.reader import LONGEST_BESIDE
+from inference.generation.scheduler import Scheduler
+from inference.generation.speculation import FIRST_PAUSE_TOKENS, TRIALS, Lookup, Speculation
 from inference.work import Sampling
 from tests.inference.families import FAMILIES
 from tests.inference.test_prompt_cache import alone, answers, model_of, row, text
 from tests.inference.tiny_models import prompt_cache
 
 if TYPE_CHECKING:
-    from inference.batch import Batch, Made
+    from inference.generation.batch import Batch, Made
     from inference.work import Row
 
 ANSWER = 40

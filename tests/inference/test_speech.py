@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.call_notations import JSON, growing_of
-from inference.speech import Manner, Speech
+from inference.http.call_notations import JSON, growing_of
+from inference.http.speech import Manner, Speech
 
 CALL = '{"name": "weather", "arguments": {"city": "Bern"}}'
 OTHER = '{"name": "time", "arguments": {}}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.stops import StopMatcher
+from inference.http.stops import StopMatcher
 
 # A small alphabet makes stop strings that overlap, repeat, and begin inside of one another.
 texts = st.text("abc", max_size=30)

@@ -10,11 +10,11 @@ import pytest
 from llguidance import LLMatcher
 
 from inference.errors import GenerationFailed
-from inference.fields import Fields
-from inference.grammars import Grammars
-from inference.limits import limits_of
-from inference.scheduler import Scheduler
-from inference.structure import Structure, read_structure
+from inference.generation.limits import limits_of
+from inference.generation.scheduler import Scheduler
+from inference.http.fields import Fields
+from inference.http.grammars import Grammars
+from inference.http.structure import Structure, read_structure
 from tests.inference.conftest import TINY
 from tests.inference.test_answers_over_http import chat, completion, events, refusal
 from tests.inference.test_scheduler import alone, row, some_prompt, tokens, until_idle

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from inference.encoder import Encoder, load_encoder
+from inference.embeddings.encoder import Encoder, load_encoder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models import llama
 
-from inference.prompt_cache import PromptCache
+from inference.cache.prompt_cache import PromptCache
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from inference.demo import demo_chat_model, demo_embedding_model
 from inference.errors import ModelError
+from inference.loading.demo import demo_chat_model, demo_embedding_model
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from inference import cache_folder, server_arguments
+from inference import server_arguments
+from inference.cache import cache_folder
 from inference.errors import ModelError
 from inference.local import run
 from inference.socket_file import listening_at

@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings
 from mlx_lm import generate
 
-from inference.loader import load_chat_model
+from inference.loading.loader import load_chat_model
 from inference.local import hosts, wishes
 from inference.local.choices import State
 from inference.local.room import Machine

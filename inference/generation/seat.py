@@ -1,0 +1,102 @@
+"""A row at work: what the model has read of it, and what stands between its logits and its next token.
+
+Imports mlx: loaded by the model process only, and everything here runs on the engine thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+from mlx_lm.models.cache import TokenBuffer
+
+from inference.generation.guide import Guide
+from inference.generation.sampling import Draw, processors_for, seed_of
+from inference.hardware.on_cpu import computes_on_cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inference.generation.sampling import LogitsProcessor
+    from inference.work import Row
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """`tokens` are those that its caches hold. `has_begun` once what comes next belongs to the answer."""
+
+    row: Row
+    tokens: list[int]
+    seed: int
+    guide: Guide | None = None
+    has_begun: bool = False
+    _processors: list[LogitsProcessor] = field(default_factory=list)
+    _history: TokenBuffer | None = None  # what the processors look at, on the device
+
+    @classmethod
+    def of(cls, row: Row, *, known: int) -> Seat:
+        """For a row whose first `known` tokens need not be read."""
+        tokens = row.tokens
+        processors = processors_for(
+            row.sampling,
+            prompt_length=len(row.prompt),
+            min_tokens=row.min_tokens,
+            stop_tokens=row.stop_tokens,
+        )
+        if row.seed is None:
+            row.seed = seed_of(row.sampling, row.choice)
+        return cls(
+            row,
+            tokens[:known],
+            row.seed,
+            guide=None if row.matcher is None else Guide(row, row.matcher),
+            _processors=processors,
+            _history=TokenBuffer(tokens[:-1]) if processors else None,
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing changes its logits."""
+        return not self._processors and self.guide is None
+
+    def draw(self, ahead: int = 1) -> Draw:
+        """How to draw the token behind those that the caches hold and so many `ahead` of them."""
+        return Draw(self.row.sampling, self.seed, len(self.tokens) + ahead - len(self.row.prompt))
+
+    def processed(self, logits: Any, token: Any) -> Any:
+        """The logits [1, vocabulary] that follow `token` [1], as the request wants them changed.
+
+        Never raises: a row that cannot be processed is stuck, and fails alone.
+        """
+        try:
+            if self._history is not None:
+                history = self._history.update_and_fetch(token)
+                for processor in self._processors:
+                    logits = processor(history, logits)
+            if self.guide is not None:  # the last, so that nothing opens what it has closed
+                logits = self.guide(token.tolist() if self.has_begun else [], logits)
+        except Exception as error:
+            logger.exception("The logits of a request could not be processed.")
+            self.row.stuck = f"This request's sampling failed: {error}."
+        return logits
+
+
+def processed(places: Sequence[Seat | None], logits: Any, tokens: Any) -> Any:
+    """The logits [places, vocabulary] that follow `tokens` [places], as the rows at these places want them
+    changed. Only those that want it are touched.
+    """
+    busy = [(place, seat) for place, seat in enumerate(places) if seat is not None and not seat.is_plain]
+    if not busy:
+        return logits
+    if not computes_on_cpu():
+        mx.async_eval([logits, tokens])  # a grammar has to know the token: meanwhile the device goes on
+    rows = [seat.processed(logits[place : place + 1], tokens[place : place + 1]) for place, seat in busy]
+    if len(rows) == len(places):
+        return mx.concatenate(rows)
+    changed = logits + 0  # `logits` may still be read by those who asked for it
+    changed[mx.array([place for place, _ in busy])] = mx.concatenate(rows)
+    return changed

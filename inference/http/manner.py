@@ -1,0 +1,78 @@
+"""How the served model speaks, from its tokenizer: where its thoughts and calls begin and end, and how a call
+is written.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from inference.http.call_notations import JSON, growing_of, notation_of, parse_with
+from inference.http.fields import unsupported
+from inference.http.speech import Manner
+
+if TYPE_CHECKING:
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+    from inference.http.tools import Tools
+
+
+def manner_of(tokenizer: TokenizerWrapper, tools: Tools, prompt: list[int]) -> Manner | None:
+    """None when everything that the model says is content. ApiError for tools that it does not know."""
+    if tools.offered and not tokenizer.has_tool_calling:
+        message = (
+            "This model knows no tools: its chat template has no calls that can be read. Leave them out."
+        )
+        raise unsupported("tools", message)
+    thought = (tokenizer.think_start, tokenizer.think_end) if tokenizer.has_thinking else None
+    if thought is None and not tools.offered:
+        return None
+    reads_calls = bool(tools.offered) and not tools.forced
+    notation = notation_of(tokenizer.tool_parser) if reads_calls else JSON
+    parse = parse_with(tokenizer.tool_parser, tools.offered) if reads_calls else json.loads
+    return Manner(
+        thought=thought,
+        call=(tokenizer.tool_call_start, tokenizer.tool_call_end) if reads_calls else None,
+        is_thinking=_is_thinking(tokenizer, prompt),
+        calls_only=tools.forced,
+        parallel=tools.parallel,
+        parse=parse,
+        marks=_marks(tokenizer),
+        grows=growing_of(notation, parse) if tools.offered else None,
+    )
+
+
+def call_opening(tokenizer: TokenizerWrapper) -> list[int]:
+    """What to put before a call that a model is made to write, so that it knows it is one."""
+    if _writes_json(tokenizer):
+        return list(tokenizer.encode(f"{tokenizer.tool_call_start}\n", add_special_tokens=False))
+    return []  # its own calls are no JSON, and this one will be
+
+
+def call_marks(tokenizer: TokenizerWrapper) -> tuple[int, int] | None:
+    """The tokens before and behind a call that is written as JSON. None where calls are written otherwise."""
+    start, end = (
+        tuple(tokens or ()) for tokens in (tokenizer.tool_call_start_tokens, tokenizer.tool_call_end_tokens)
+    )
+    is_usual = _writes_json(tokenizer) and len(start) == len(end) == 1
+    return (start[0], end[0]) if is_usual else None
+
+
+def _writes_json(tokenizer: TokenizerWrapper) -> bool:
+    return notation_of(tokenizer.tool_parser) == JSON
+
+
+def _is_thinking(tokenizer: TokenizerWrapper, prompt: list[int]) -> bool:
+    if not tokenizer.has_thinking:
+        return False
+    return bool(tokenizer.rfind_think_start(prompt) > tokenizer.rfind_think_end(prompt))
+
+
+def _marks(tokenizer: TokenizerWrapper) -> frozenset[int]:
+    groups = (
+        tokenizer.think_start_tokens,
+        tokenizer.think_end_tokens,
+        tokenizer.tool_call_start_tokens,
+        tokenizer.tool_call_end_tokens,
+    )
+    return frozenset(token for group in groups for token in group or ())

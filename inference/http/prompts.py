@@ -1,0 +1,213 @@
+"""Requests to token ids, checked against the model: is it the one served, do the ids exist, does it all fit.
+
+These functions take milliseconds on long texts, so they run on the tokenizing thread, not on the loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from inference.http import far_too_long
+from inference.http.chat_template import prompt_tokens
+from inference.http.fields import BAD_REQUEST, invalid_value
+from inference.http.manner import call_marks, call_opening, manner_of
+from inference.http.tools import call_grammar, strict_grammar
+from ollaproject.wire.openai_errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llguidance import LLMatcher
+
+    from inference.backend import Backend
+    from inference.embeddings.encoder import Encoder
+    from inference.http.chat_template import Check, Ending
+    from inference.http.schema import ChatRequest, CompletionRequest, EmbeddingRequest, Generating
+    from inference.http.speech import Manner
+    from inference.http.structure import Structure
+    from inference.http.tools import Tools
+
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Of each prompt: its token ids, how many tokens an answer may have, and its text if it is echoed.
+
+    `matcher` is the grammar that all answers must follow, once they have said `guided_after`, or whenever
+    they have, if `guided_again`. `manner` is how the model speaks, when not everything it says is content.
+    """
+
+    tokens: list[list[int]]
+    room: list[int]
+    echoes: list[str]
+    matcher: LLMatcher | None = None
+    guided_after: tuple[int, ...] = ()
+    guided_again: bool = False
+    manner: Manner | None = None
+
+
+def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
+    _check_generating(backend, request.generating)
+    check = partial(check_length, backend, wanted=request.generating.max_tokens, param="messages")
+    tokens, manner = conversation_tokens(
+        backend, request.messages, request.template_arguments, request.tools, request.ending, check=check
+    )
+    structure = _structure(request)
+    after: tuple[int, ...] = ()
+    marks = call_marks(backend.chat.tokenizer) if request.tools.offered else None
+    calls = strict_grammar(request.tools, end=marks[1]) if marks and structure is None else None
+    if marks and calls is not None:
+        structure, after = calls, marks[:1]
+    elif manner is not None and manner.is_thinking:
+        after = tuple(backend.chat.tokenizer.think_end_tokens)
+    return Prompts(
+        [tokens],
+        [_room(backend, tokens, request.generating.max_tokens, param="messages")],
+        [""],
+        matcher=_matcher(backend, structure),
+        guided_after=after,
+        guided_again=calls is not None,
+        manner=manner,
+    )
+
+
+def conversation_tokens(
+    backend: Backend,
+    messages: list[dict[str, Any]],
+    template_arguments: dict[str, Any],
+    tools: Tools,
+    ending: Ending,
+    *,
+    check: Check | None = None,
+) -> tuple[list[int], Manner | None]:
+    """What a conversation is for the model, to the token, and how the model will answer. `check` as
+    `prompt_tokens` has it.
+    """
+    tokenizer = backend.chat.tokenizer
+    arguments = {**backend.chat.template_options, **template_arguments}
+    tokens = prompt_tokens(tokenizer, messages, arguments, tools=tools.offered, ending=ending, check=check)
+    manner = manner_of(tokenizer, tools, tokens)
+    if tools.forced and not (manner is not None and manner.is_thinking):
+        tokens += call_opening(tokenizer)
+    return tokens, manner
+
+
+def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
+    _check_generating(backend, request.generating)
+    lists = [
+        _tokens_of(backend, prompt, request.generating.max_tokens, special=request.add_special_tokens)
+        for prompt in request.prompts
+    ]
+    room = [_room(backend, tokens, request.generating.max_tokens, param="prompt") for tokens in lists]
+    echoes = [_text_of(backend, prompt) if request.echo else "" for prompt in request.prompts]
+    return Prompts(lists, room, echoes, matcher=_matcher(backend, request.generating.structure))
+
+
+def encoder_for(backend: Backend, request: EmbeddingRequest) -> Encoder:
+    """The embedding model, if it is the one that is asked for, and can do what is asked of it."""
+    encoder = backend.encoder
+    if encoder is None:
+        message = f"This server makes no embeddings: it serves the chat model '{backend.chat.name}' only."
+        raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
+    if request.model != encoder.name:
+        message = f"The model '{request.model}' makes no embeddings here. Use '{encoder.name}'."
+        raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
+    if not encoder.lengths.allow(request.dimensions):
+        raise invalid_value(
+            "dimensions", f"'{encoder.name}' makes vectors of {encoder.lengths} dimensions only."
+        )
+    if not all(request.inputs):
+        raise invalid_value("input", "'input' must not hold an empty text.")
+    return encoder
+
+
+def check_model(backend: Backend, name: str | None) -> None:
+    """ApiError unless `name` is the chat model, or None."""
+    served, encoder = backend.chat.name, backend.encoder
+    if name in (None, served):
+        return
+    message = f"The model '{name}' is not served here. This server generates with '{served}'."
+    if encoder is not None and name == encoder.name:
+        message = f"The model '{encoder.name}' makes embeddings only. To generate, use '{served}'."
+    raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
+
+
+def _check_generating(backend: Backend, generating: Generating) -> None:
+    check_model(backend, generating.model)
+    check_ids(backend, "logit_bias", [token for token, _ in generating.sampling.logit_bias])
+    check_ids(backend, "stop_token_ids", generating.stop_tokens)
+
+
+def _structure(request: ChatRequest) -> Structure | None:
+    """What the answer must follow. A `response_format` is about text, of which an enforced call has none."""
+    asked = request.generating.structure
+    if not request.tools.forced:
+        return asked
+    if asked is not None and not asked.param.startswith("response_format"):
+        raise invalid_value("tool_choice", f"Give either 'tool_choice' with a call or '{asked.param}'.")
+    return call_grammar(request.tools)
+
+
+def _matcher(backend: Backend, structure: Structure | None) -> LLMatcher | None:
+    return None if structure is None else backend.grammars.matcher(structure)
+
+
+def check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...]) -> None:
+    """ApiError when `tokens` names one that the model does not have."""
+    size = backend.chat.vocabulary_size
+    if tokens and max(tokens) >= size:
+        raise invalid_value(
+            param, f"'{param}' names the token {max(tokens)}, but this model has {size} tokens."
+        )
+
+
+def _tokens_of(backend: Backend, prompt: str | list[int], wanted: int | None, *, special: bool) -> list[int]:
+    if isinstance(prompt, list):
+        check_ids(backend, "prompt", prompt)
+        return prompt
+    check_length(backend, len(prompt), lambda: prompt, wanted=wanted, param="prompt")
+    tokens: list[int] = backend.chat.tokenizer.encode(prompt, add_special_tokens=special)
+    if not tokens:
+        raise invalid_value("prompt", "'prompt' must not be empty.")
+    return tokens
+
+
+def _text_of(backend: Backend, prompt: str | list[int]) -> str:
+    return prompt if isinstance(prompt, str) else backend.vocabulary.decode(prompt)
+
+
+def check_length(
+    backend: Backend, characters: int, text: Callable[[], str], *, wanted: int | None, param: str
+) -> None:
+    """ApiError when a text is far too long, before all of it is tokenised."""
+    chat = backend.chat
+    if not far_too_long.may_be(characters, chat.context_length):
+        return
+    tokens = far_too_long.counted(
+        text(), chat.context_length, lambda piece: len(chat.tokenizer.encode(piece, add_special_tokens=False))
+    )
+    if tokens is not None:
+        raise _too_long(backend, tokens, wanted, param=param, at_least="at least ")
+
+
+def _room(backend: Backend, tokens: list[int], wanted: int | None, *, param: str) -> int:
+    """How many tokens the answer may have: `wanted`, or all that is left of the model's context."""
+    left = backend.chat.context_length - len(tokens)
+    if left < (1 if wanted is None else wanted):
+        raise _too_long(backend, len(tokens), wanted, param=param)
+    return left if wanted is None else wanted
+
+
+def _too_long(
+    backend: Backend, tokens: int, wanted: int | None, *, param: str, at_least: str = ""
+) -> ApiError:
+    asked = f" and {wanted} for the answer" if wanted else ""
+    message = (
+        f"This model reads at most {backend.chat.context_length} tokens, prompt and answer together. You "
+        f"asked for {at_least}{tokens + (1 if wanted is None else wanted)}: {at_least}{tokens} in the "
+        f"{param}{asked}. Shorten one of them.{backend.chat.context_limit}"
+    )
+    return ApiError(BAD_REQUEST, "context_length_exceeded", message, param=param)
