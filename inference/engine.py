@@ -274,9 +274,12 @@ class Engine:
         """What is about to come in, too."""
         began = time.monotonic()
         until = began + self._gather_seconds
-        while self._coming and (left := until - time.monotonic()) > 0:
+        is_coming = True
+        while is_coming or not self._inbox.empty():
+            left = until - time.monotonic()
+            is_coming = self._coming > 0 and left > 0  # asked first: what came until then is there now
             with contextlib.suppress(queue.Empty):
-                work = self._inbox.get(timeout=min(left, LOOK_SECONDS))
+                work = self._inbox.get(block=is_coming, timeout=min(left, LOOK_SECONDS))
                 if work is None:
                     return
                 backend.add(work)
