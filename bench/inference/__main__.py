@@ -65,7 +65,7 @@ def arguments() -> argparse.Namespace:
     servers.add_argument(
         "--share-few-rows",
         action="store_true",
-        help="give the others our own products of a few rows, too (Linux; see inference/hardware/few_rows.cpp)",
+        help="give the others our own products of a few rows, too (Linux; see hardware/few_rows.cpp)",
     )
     engines = parser.add_argument_group("engines, in this process; needs no Django")
     engines.add_argument(

@@ -266,49 +266,6 @@ def test_short_prompts_begin_together(model: Any) -> None:
     scheduler.close()
 
 
-class Counted:
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self.layers = model.layers
-        self.passes = 0
-
-    def __call__(self, tokens: Any, cache: Any = None) -> Any:
-        self.passes += 1
-        return self._model(tokens, cache=cache)
-
-
-@pytest.mark.parametrize("at_once", [False, True])
-def test_the_model_is_asked_for_nothing_that_nobody_wants(model: Any, *, at_once: bool) -> None:
-    counted = Counted(model)
-    limits = Limits(max_rows=4, chunks=ON_CPU.up_to(16), draws_at_once=at_once)
-    scheduler = Scheduler(counted, prompt_cache=prompt_cache(), limits=limits)
-    counted.passes = 0
-    one = row(some_prompt(5, seed=1), 9)
-    scheduler.add(one)
-    seen: dict[Row, list[Step]] = {}
-    until_idle(scheduler, seen)
-    scheduler.close()
-    assert len(tokens(seen[one])) == 9
-    # The prompt, its last token if it was not read with the rest, and eight of the answer's nine.
-    assert counted.passes == 1 + (not at_once) + 8
-
-
-def test_the_pass_that_reads_prompts_says_what_comes_first(model: Any) -> None:
-    counted = Counted(model)
-    limits = Limits(max_rows=4, chunks=ON_CPU.up_to(32), draws_at_once=True)
-    scheduler = Scheduler(counted, prompt_cache=prompt_cache(), limits=limits)
-    counted.passes = 0
-    rows = [row(some_prompt(length, seed=length), 1) for length in (9, 4, 7)]
-    for one in rows:
-        scheduler.add(one)
-    steps = scheduler.step()
-    scheduler.close()
-    assert counted.passes == 1
-    assert {made: step.token and [step.token.id] for made, step in steps} == {
-        one: alone(model, one.prompt, 1) for one in rows
-    }
-
-
 def test_a_row_that_has_ended_counts_as_running_no_more(scheduler: Scheduler) -> None:
     one = row(some_prompt(5, seed=1), 3)
     scheduler.add(one)
