@@ -138,7 +138,7 @@ def test_products_are_right_and_a_row_comes_to_the_same_whoever_is_with_it(
 def test_so_it_is_on_processors_with_fewer_registers(processor: str, tmp_path: Path) -> None:
     if processor == "haswell" and "avx2" not in kernels.CPU.read_text():
         pytest.skip("this processor cannot run it")
-    other = f"from inference import kernels; kernels.FLAGS = (*kernels.FLAGS, '-march={processor}')"
+    other = f"from inference.hardware import kernels; kernels.FLAGS = (*kernels.FLAGS, '-march={processor}')"
 
     found = finish(launch(tmp_path, before=other, after=MULTIPLY))
     attention = finish(launch(tmp_path, before=other, after=ATTEND))
