@@ -58,10 +58,7 @@ OLLA_WORKERS = env_int("OLLA_WORKERS", 1, minimum=1)
 OLLA_API_AUTH = env_choice("OLLA_API_AUTH", ["remote", "always", "never"], "remote")
 # The names that this machine goes by on its network, beside what OLLA_ALLOWED_HOSTS adds. Any other Host is
 # refused: a web page must not reach the API by DNS rebinding.
-OLLA_ALLOWED_HOSTS = [
-    *("localhost", "127.0.0.1", "[::1]", *host_names.names()),
-    *env_list("OLLA_ALLOWED_HOSTS"),
-]
+OLLA_ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *host_names.names(), *env_list("OLLA_ALLOWED_HOSTS")]
 OLLA_KEY_LIMITS = key_settings.OLLA_KEY_LIMITS
 OLLA_PERSON_LIMITS = key_settings.OLLA_PERSON_LIMITS
 OLLA_TEAM_LIMITS = key_settings.OLLA_TEAM_LIMITS

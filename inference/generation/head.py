@@ -42,8 +42,6 @@ class Wanting(list[Any]):
 
 def wanting_ends(caches: Sequence[Any], ends: Sequence[int]) -> Wanting:
     """For a pass that gives logits [rows, 1, vocabulary], of the token of each row at the place in `ends`."""
-    if len(ends) == 1:
-        return Wanting(caches, lambda hidden: hidden[:, ends[0] : ends[0] + 1])
     return Wanting(caches, lambda hidden: hidden[mx.arange(len(ends)), mx.array([*ends])][:, None])
 
 

@@ -47,9 +47,7 @@ def in_turns(messages: list[Json]) -> list[Json]:
 
 
 def without_system(messages: list[Json]) -> list[Json]:
-    """The same conversation, its first message told by the user if it is the system's."""
-    if messages[0]["role"] != "system":
-        return messages
+    """The same conversation, its first message told by the user."""
     told: list[Json] = []
     ask(told, messages[0]["content"])
     return in_turns([*told, *messages[1:]])

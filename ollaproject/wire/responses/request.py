@@ -14,7 +14,7 @@ import msgspec
 
 from ollaproject.wire.openai_errors import ApiError
 from ollaproject.wire.responses.items import messages_of
-from ollaproject.wire.responses.tools import Member, members_of, refused, tools_of
+from ollaproject.wire.responses.tools import Member, refused, tools_of
 from ollaproject.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
@@ -99,11 +99,12 @@ def to_chat(body: bytes | mmap.mmap) -> Asked:
     chat |= {name: given[name] for name in PLAIN if given.get(name) is not None}
     if given.get("max_output_tokens") is not None:
         chat["max_tokens"] = given["max_output_tokens"]
-    chat |= tools_of(given) | _reasoning(given) | _text(given)
+    tools, members = tools_of(given)
+    chat |= tools | _reasoning(given) | _text(given)
     stream = _boolean(given, "stream")
     if stream:
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
-    return Asked(model, stream, chat, given, members_of(given))
+    return Asked(model, stream, chat, given, members)
 
 
 def _check_include(wanted: Any) -> None:

@@ -29,8 +29,11 @@ class Member(NamedTuple):
     name: str
 
 
-def tools_of(given: Json) -> Json:
-    """`tools` and `tool_choice` of the chat. Raises ApiError 400."""
+def tools_of(given: Json) -> tuple[Json, dict[str, Member]]:
+    """`tools` and `tool_choice` of the chat, and the functions of namespaces by what they are called there.
+
+    Raises ApiError 400.
+    """
     tools = given.get("tools")
     if not isinstance(tools, list | None):
         raise ApiError(BAD_REQUEST, "invalid_type", "'tools' must be an array of objects.", param="tools")
@@ -39,26 +42,18 @@ def tools_of(given: Json) -> Json:
         if choice not in (None, "auto", "none"):
             message = "'tool_choice' wants a tool to be called, but 'tools' offers none."
             raise ApiError(BAD_REQUEST, "invalid_value", message, param="tool_choice")
-        return {}
-    functions = [function for function, _ in _functions(tools)]
-    if not functions:
+        return {}, {}
+    found = [*_functions(tools)]
+    if not found:
         raise _refused_tool("tools[0]", _kind(tools[0]))
     if isinstance(choice, dict):
         if choice.get("type") != "function":
             message = f"'tool_choice.type' must be 'function', not {choice.get('type')!r}."
             raise refused("tool_choice.type", message)
         choice = {"type": "function", "function": {"name": choice.get("name")}}
-    return {"tools": functions, **({"tool_choice": choice} if choice is not None else {})}
-
-
-def members_of(given: Json) -> dict[str, Member]:
-    """The functions of namespaces, by what they are called in the chat."""
-    tools = given.get("tools")
-    return {
-        function["function"]["name"]: member
-        for function, member in _functions(tools or [])
-        if member is not None
-    }
+    members = {function["function"]["name"]: member for function, member in found if member is not None}
+    chat = {"tools": [function for function, _ in found]}
+    return chat | ({"tool_choice": choice} if choice is not None else {}), members
 
 
 def joined_name(namespace: str, name: str) -> str:
