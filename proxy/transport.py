@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
+from endpoints.patience import Patience
 from ollaproject.wire.heads import Memory
 from ollaproject.wire.unix_sockets import connected
 from proxy.connection import Connection, Timeouts
@@ -134,6 +135,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._idle: dict[Origin, list[Connection]] = {}
         self._origins: dict[Connection, Origin] = {}
         self._known: Memory[AnswerHead] = Memory()
+        self._patience = Patience()
 
     @property
     def open_connections(self) -> int:
@@ -198,7 +200,7 @@ class Transport(httpx.AsyncBaseTransport):
             return Connection(loop, self._closed, self._known)
 
         try:
-            async with asyncio.timeout(seconds):
+            async with self._patience.limit(seconds):
                 if origin.socket:
                     there = await connected(origin.socket)
                     _, connection = await loop.create_unix_connection(made, sock=there)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import uvloop
 
 from tests.fakes import answers
 from tests.fakes.answers import HANG
-from tests.proxy.asking import SHORT, ask, transport
+from tests.proxy.asking import PATIENT, SHORT, ask, transport
 
 if TYPE_CHECKING:
     from tests.fakes.upstream import FakeUpstream
@@ -53,3 +54,20 @@ async def test_a_slow_reader_is_not_a_stalled_upstream(upstream: FakeUpstream) -
 
         assert await response.aread() == b"data: 1\n\ndata: 2\n\n"
         await response.aclose()
+
+
+def test_an_event_loop_that_stood_still_is_not_an_endpoint_s_fault(upstream: FakeUpstream) -> None:
+    """As on a machine that has too much to do, or while a debugger looks."""
+    upstream.answer("/x", answers.respond({}))
+    timeouts = PATIENT._replace(connect=0.2)
+
+    async def ask_and_stand_still() -> httpx.Response:
+        async with transport() as over:
+            asked = asyncio.create_task(ask(over, upstream, timeouts=timeouts))
+            await asyncio.sleep(0)  # it has begun to connect
+            time.sleep(timeouts.connect * 2)  # noqa: ASYNC251 - what this is about
+            return await asked
+
+    for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            assert runner.run(ask_and_stand_still()).status_code == 200
