@@ -15,6 +15,7 @@ InferenceError
     ├── EngineStopping     the server is shutting down
     ├── EngineOverloaded   too many answers would wait
     └── GenerationFailed   the model failed on this request; the others in its batch go on
+        └── GrammarFailed     its grammar turned out not to be one that can be followed to its end
 """
 
 from __future__ import annotations
@@ -87,3 +88,7 @@ class EngineOverloaded(EngineError):
 
 class GenerationFailed(EngineError):
     """The model failed on this request. The others in its batch go on."""
+
+
+class GrammarFailed(GenerationFailed):
+    """The request's grammar turned out, in the middle of an answer, not to be one that can be followed."""

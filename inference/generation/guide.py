@@ -40,10 +40,10 @@ class Guide:
     def __call__(self, said: list[int], logits: Any) -> Any:
         """`said` is new since the last call, `logits` are [1, vocabulary]."""
         self._follow(said)
-        if self._free is not None or self._is_stuck():
+        if self._free is not None or self.has_failed():
             return logits
         words = mx.array(np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint32))
-        if self._is_stuck():
+        if self.has_failed():
             return logits
         bits = (words[:, None] >> mx.arange(BITS, dtype=mx.uint32)) & 1
         allowed = bits.reshape(1, -1)[:, : logits.shape[-1]].astype(mx.bool_)
@@ -61,10 +61,11 @@ class Guide:
                 if self._row.guided_again and self._matcher.is_accepting():
                     self._begin()
 
-    def _is_stuck(self) -> bool:
+    def has_failed(self) -> bool:
+        """Whether the grammar cannot be followed any further; then the row is told why."""
         if not self._matcher.is_error():
             return False
         # Only the kind of error: the rest of llguidance's text holds what was generated.
         kind = self._matcher.get_error().split(":", 1)[0]
-        self._row.stuck = f"The grammar of this request could not be followed any further ({kind})."
+        self._row.stuck = f"The grammar of this request cannot be followed any further ({kind}): simplify it."
         return True

@@ -15,7 +15,7 @@ import mlx.core as mx
 
 from inference.cache.kept_state import can_batch, fresh_caches
 from inference.cache.prompt_cache import Reuse
-from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
+from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed, GrammarFailed
 from inference.generation.batch import Batch
 from inference.generation.budget import Budget
 from inference.generation.mixer import Mixer
@@ -266,7 +266,9 @@ class Scheduler:
         if len(row.said) >= row.max_tokens:
             return Step(token, "length")
         if row.stuck is not None:
-            return Step(error=GenerationFailed(row.stuck))
+            guide = made.seat.guide
+            failed = GrammarFailed if guide is not None and guide.has_failed() else GenerationFailed
+            return Step(error=failed(row.stuck))
         return Step(token)
 
     def _end(self, seats: list[Seat]) -> None:

@@ -20,6 +20,7 @@ from inference.errors import (
     EngineOverloaded,
     EngineStopping,
     GenerationFailed,
+    GrammarFailed,
     InferenceError,
     InputInvalid,
     InputTooLong,
@@ -274,6 +275,8 @@ def _translated(error: InferenceError) -> ApiError:
         return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
     if isinstance(error, InputInvalid):
         return ApiError(BAD_REQUEST, "invalid_value", str(error), param="input")
+    if isinstance(error, GrammarFailed):
+        return ApiError(BAD_REQUEST, "invalid_grammar", str(error))
     later = {"Retry-After": RETRY_AFTER_SECONDS}
     for kind, code in UNAVAILABLE_FOR.items():
         if isinstance(error, kind):

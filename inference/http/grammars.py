@@ -10,7 +10,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from inference.http.fields import BAD_REQUEST, unsupported
 from ollaproject.wire.openai_errors import ApiError
@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 SILENT = 0
 """llguidance would otherwise write what was generated to standard error."""
 MAX_ERROR_CHARACTERS = 400
+MAX_LEXER_WORK = 300_000
+"""What llguidance may do to see whether the patterns of a grammar are too large, in its own units. Nested
+repetitions are refused within a third of a second, not within three; five thousand words need 100,000.
+"""
 
 
 class Grammars:
@@ -36,6 +40,7 @@ class Grammars:
         self._source = tokenizer
         self._width = max(width, tokenizer.get_vocab_size(with_added_tokens=True))
         self._ends = list(ends)
+        self._limits = LLParserLimits(initial_lexer_fuel=MAX_LEXER_WORK)
 
     def matcher(self, structure: Structure) -> LLMatcher:
         """A matcher at the beginning of an answer, to be copied for each choice.
@@ -50,7 +55,7 @@ class Grammars:
             )
             raise unsupported(structure.param, message)
         is_broken, messages = LLMatcher.validate_grammar_with_warnings(structure.grammar, tokenizer)
-        matcher = LLMatcher(tokenizer, structure.grammar, log_level=SILENT)
+        matcher = LLMatcher(tokenizer, structure.grammar, log_level=SILENT, limits=self._limits)
         if is_broken or matcher.is_error():
             reason = (messages[0] if messages else matcher.get_error())[:MAX_ERROR_CHARACTERS]
             raise _refused(structure, reason)

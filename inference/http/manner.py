@@ -5,7 +5,7 @@ is written.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inference.http.call_notations import JSON, growing_of, notation_of, parse_with
 from inference.http.fields import unsupported
@@ -49,13 +49,32 @@ def call_opening(tokenizer: TokenizerWrapper) -> list[int]:
     return []  # its own calls are no JSON, and this one will be
 
 
-def call_marks(tokenizer: TokenizerWrapper) -> tuple[int, int] | None:
-    """The tokens before and behind a call that is written as JSON. None where calls are written otherwise."""
-    start, end = (
-        tuple(tokens or ()) for tokens in (tokenizer.tool_call_start_tokens, tokenizer.tool_call_end_tokens)
+class Fence(NamedTuple):
+    """What stands before and behind the calls that a model makes: text, and its tokens. Behind those of
+    Mistral stands nothing. `holds_json`: what is between is one call in JSON.
+    """
+
+    start: str
+    end: str
+    start_tokens: tuple[int, ...]
+    end_tokens: tuple[int, ...]
+    holds_json: bool
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a grammar can see to it what stands between: it is JSON, and two tokens say where."""
+        return self.holds_json and len(self.start_tokens) == len(self.end_tokens) == 1
+
+
+def fence_of(tokenizer: TokenizerWrapper) -> Fence:
+    """For a model that knows tools."""
+    return Fence(
+        tokenizer.tool_call_start,
+        tokenizer.tool_call_end,
+        tuple(tokenizer.tool_call_start_tokens),
+        tuple(tokenizer.tool_call_end_tokens),
+        _writes_json(tokenizer),
     )
-    is_usual = _writes_json(tokenizer) and len(start) == len(end) == 1
-    return (start[0], end[0]) if is_usual else None
 
 
 def _writes_json(tokenizer: TokenizerWrapper) -> bool:

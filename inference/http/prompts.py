@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from inference.http import far_too_long
 from inference.http.chat_template import prompt_tokens
 from inference.http.fields import BAD_REQUEST, invalid_value
-from inference.http.manner import call_marks, call_opening, manner_of
-from inference.http.tools import call_grammar, strict_grammar
+from inference.http.manner import call_opening, fence_of, manner_of
+from inference.http.tools import answer_or_calls, call_grammar, strict_grammar
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
@@ -55,21 +55,20 @@ def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     tokens, manner = conversation_tokens(
         backend, request.messages, request.template_arguments, request.tools, request.ending, check=check
     )
-    structure = _structure(request)
+    is_thinking = manner is not None and manner.is_thinking
+    matcher, calls_only = _chat_matcher(backend, request)
     after: tuple[int, ...] = ()
-    marks = call_marks(backend.chat.tokenizer) if request.tools.offered else None
-    calls = strict_grammar(request.tools, end=marks[1]) if marks and structure is None else None
-    if marks and calls is not None:
-        structure, after = calls, marks[:1]
-    elif manner is not None and manner.is_thinking:
+    if calls_only:
+        after = fence_of(backend.chat.tokenizer).start_tokens
+    elif is_thinking:
         after = tuple(backend.chat.tokenizer.think_end_tokens)
     return Prompts(
         [tokens],
         [_room(backend, tokens, request.generating.max_tokens, param="messages")],
         [""],
-        matcher=_matcher(backend, structure),
+        matcher=matcher,
         guided_after=after,
-        guided_again=calls is not None,
+        guided_again=calls_only,
         manner=manner,
     )
 
@@ -141,14 +140,23 @@ def _check_generating(backend: Backend, generating: Generating) -> None:
     check_ids(backend, "stop_token_ids", generating.stop_tokens)
 
 
-def _structure(request: ChatRequest) -> Structure | None:
-    """What the answer must follow. A `response_format` is about text, of which an enforced call has none."""
-    asked = request.generating.structure
-    if not request.tools.forced:
-        return asked
-    if asked is not None and not asked.param.startswith("response_format"):
-        raise invalid_value("tool_choice", f"Give either 'tool_choice' with a call or '{asked.param}'.")
-    return call_grammar(request.tools)
+def _chat_matcher(backend: Backend, request: ChatRequest) -> tuple[LLMatcher | None, bool]:
+    """What the answer must follow, and whether that is about the calls in it only, wherever they are."""
+    asked, tools = request.generating.structure, request.tools
+    # That is about the text of an answer. vLLM's are about all of it.
+    is_format = asked is not None and asked.param.startswith("response_format")
+    if tools.forced:
+        if asked is not None and not is_format:
+            raise invalid_value("tool_choice", f"Give either 'tool_choice' with a call or '{asked.param}'.")
+        return _matcher(backend, call_grammar(tools)), False
+    if not tools.offered or not (asked is None or is_format):
+        return _matcher(backend, asked), False
+    fence = fence_of(backend.chat.tokenizer)
+    if asked is None:
+        calls = strict_grammar(tools, end=fence.end_tokens[0]) if fence.is_strict else None
+        return _matcher(backend, calls), calls is not None
+    _matcher(backend, asked)  # what is wrong with it is told of by its own name
+    return _matcher(backend, answer_or_calls(asked, tools, fence)), False
 
 
 def _matcher(backend: Backend, structure: Structure | None) -> LLMatcher | None:

@@ -34,6 +34,10 @@ WHITESPACE = r"[ \t\r\n]{1,24}"
 """What may stand between the parts of JSON: enough to indent, too little to go on for ever."""
 
 
+BLANK = f"BLANK: /{WHITESPACE}/"
+"""Its definition in Lark's notation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Structure:
     """`param` is the field of the request that asked for it, `grammar` what llguidance compiles."""
@@ -70,8 +74,16 @@ def json_until(schema: dict[str, Any], *, end: int) -> str:
     """JSON that conforms to `schema`, and behind it the token `end`."""
     described = json.dumps({**schema, "x-guidance": _options(lenient=False)})
     return LLMatcher.grammar_from_lark(
-        f"start: BLANK? json BLANK? <[{end}]>\nBLANK: /{WHITESPACE}/\njson: %json {described}"
+        f"start: BLANK? json BLANK? <[{end}]>\n{BLANK}\njson: %json {described}"
     )
+
+
+def named(name: str, grammar: str) -> list[dict[str, Any]]:
+    """A grammar that others can call `@name` in Lark's notation, and behind it those that it calls itself."""
+    if not grammar.lstrip().startswith("{"):
+        return [{"name": name, "lark_grammar": grammar}]
+    first, *others = json.loads(grammar)["grammars"]
+    return [{**first, "name": name}, *others]
 
 
 def _options(*, lenient: bool) -> JsonCompileOptions:

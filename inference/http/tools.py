@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inference.http.fields import Fields, invalid_type, invalid_value, unsupported
-from inference.http.structure import Structure, json_grammar, json_until
+from inference.http.structure import BLANK, Structure, json_grammar, json_until, named
 
 if TYPE_CHECKING:
     from typing import Literal
+
+    from inference.http.manner import Fence
 
 MAX_TOOLS = 128
 DEFINITIONS = ("$defs", "definitions")
@@ -66,6 +69,29 @@ def strict_grammar(tools: Tools, *, end: int) -> Structure | None:
         return None
     functions = [each if each.get("strict") else {"name": each["name"]} for each in tools.callable]
     return Structure("tools", json_until(_any_call(functions), end=end))
+
+
+def answer_or_calls(answer: Structure, tools: Tools, fence: Fence) -> Structure:
+    """Either what `answer` describes or calls of tools, whichever the model begins with.
+
+    A call is what the model makes of it, up to the end of its kind, unless a tool is `strict`.
+    """
+    strict = strict_grammar(tools, end=fence.end_tokens[0]) if fence.is_strict else None
+    grammars = named("answer", answer.grammar)
+    if strict is not None:
+        grammars += named("rest", strict.grammar)
+        rest = "rest: @rest"
+    elif not fence.end:
+        rest = "rest: <[*]>*"
+    elif len(fence.end_tokens) == 1:
+        rest = f"rest: <[^{fence.end_tokens[0]}]>* <[{fence.end_tokens[0]}]>"
+    else:
+        rest = f"rest[suffix={json.dumps(fence.end)}]: /(?s:.*)/"
+    start = f"<[{fence.start_tokens[0]}]>" if len(fence.start_tokens) == 1 else json.dumps(fence.start)
+    more = f"(BLANK? call)*\n{BLANK}" if tools.parallel else ""
+    lark = f"start: @answer | calls\ncalls: call {more}\ncall: {start} rest\n{rest}"
+    top = {"name": "answer_or_calls", "lark_grammar": lark}
+    return Structure("tools", json.dumps({"grammars": [top, *grammars]}))
 
 
 def _any_call(functions: list[dict[str, Any]]) -> dict[str, Any]:

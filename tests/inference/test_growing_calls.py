@@ -19,7 +19,7 @@ from inference.http.speech import Manner, Said, Speech
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {
         "type": "function",
         "function": {

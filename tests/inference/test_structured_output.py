@@ -248,10 +248,23 @@ def test_a_row_that_loses_its_grammar_fails_with_a_sentence(
     seen = until_idle(scheduler)
     error = seen[guided][-1].error
     assert isinstance(error, GenerationFailed)
-    assert "could not be followed any further" in str(error)
+    assert "cannot be followed any further" in str(error)
     assert seen[free][-1].finish_reason == "length"
     assert capfd.readouterr().err == ""
     scheduler.close()
+
+
+def test_a_pattern_that_turns_out_too_large_in_the_middle_of_an_answer_is_the_request_s_fault(
+    tiny_http: httpx.Client,
+) -> None:
+    pattern = {"type": "string", "pattern": "((([a-z]{1,900}){1,900}x){1,900}|y)"}
+    schema = {"type": "object", "properties": {"sunny": {"type": "boolean"}, "name": pattern}}
+    body = chat(
+        response_format=json_schema({**schema, "required": ["sunny", "name"]}), seed=1, max_tokens=300
+    )
+    error = refusal(tiny_http.post("/v1/chat/completions", json=body), 400)
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_grammar")
+    assert "lexer error" in error["message"]
 
 
 def test_a_matcher_is_copied_for_each_row(grammars: Grammars) -> None:
