@@ -13,7 +13,7 @@ SOURCES := manage.py ollaproject endpoints proxy inference tests scripts bench
 PYTEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint style imports types format check services pytest bench screenshots lock clean
+.PHONY: help setup setup-dev run test lint types format check services pytest bench screenshots lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,23 +25,14 @@ setup: $(VENV)/.run-installed ## make the virtual environment with everything th
 
 setup-dev: $(VENV)/.dev-installed ## the same with everything that checks
 
-test: setup-dev services ## set up, then run every check
-	@$(MAKE) --no-print-directory -j 2 lint check
-	@$(MAKE) --no-print-directory pytest
+test: setup-dev services lint check pytest ## set up, then run every check
 
-# The types, which take longest, come first: with `-j 2` all else is checked beside them.
-lint: types style imports ## formatting, lint, types, import contracts, templates
-
-types: setup-dev
-	$(BIN)/mypy $(SOURCES)
-
-style: setup-dev
+lint: setup-dev ## formatting, lint, types, import contracts, templates
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	find templates -name '*.html' -print0 | xargs -0 $(BIN)/djade --target-version 5.2 --check
-
-imports: setup-dev
 	$(BIN)/lint-imports
+	$(BIN)/mypy $(SOURCES)
 
 check: setup-dev ## Django's own checks, as for a deployment, and missing migrations
 	OLLA_HOME=$(VENV)/check-home OLLA_HTTPS=true $(BIN)/python manage.py check --deploy --fail-level WARNING
