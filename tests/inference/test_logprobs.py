@@ -1,0 +1,30 @@
+"""Log probabilities in the shapes that OpenAI prints, where a grammar, a bias or chance has its say."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.inference.test_answers_over_http import chat
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def no_number(name: str) -> Any:
+    raise AssertionError(f"{name} is no JSON")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_token_that_may_not_come_has_the_least_logprob_and_the_answer_is_json(
+    tiny_http: httpx.Client, *, stream: bool
+) -> None:
+    body = chat(logprobs=True, top_logprobs=5, guided_choice=["x"], stream=stream)
+    answer = tiny_http.post("/v1/chat/completions", json=body)
+    lines = answer.text.split("data: ")[1:-1] if stream else [answer.text]
+    chunks = [json.loads(line, parse_constant=no_number)["choices"][0] for line in lines]
+    (odds,) = [chunk["logprobs"]["content"] for chunk in chunks if chunk["logprobs"]]
+    assert [token["token"] for token in odds] == ["x"]
+    assert [other["logprob"] for other in odds[0]["top_logprobs"]] == [0.0, *[-9999.0] * 4]
