@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inference.http.detokenize import Vocabulary
     from inference.http.schema import Generating
     from inference.http.speech import ToolCall
+    from inference.work import Token
 
 OWNER = "vllm-mlx"
 
@@ -277,11 +278,16 @@ class CompletionShape(Shape):
             "top_logprobs": [
                 None
                 if shown.token.logprob is None  # the first one of a prompt
-                else {name(token): logprob for token, logprob in shown.token.likeliest}
+                else {name(token): logprob for token, logprob in _with_itself(shown.token).items()}
                 for shown in tokens
             ],
             "text_offset": [shown.offset for shown in tokens],
         }
+
+
+def _with_itself(token: Token) -> dict[int, float | None]:
+    """The likeliest tokens and the one that came, so one more than were asked for, as OpenAI has it."""
+    return {**dict(token.likeliest), token.id: token.logprob}
 
 
 def _behind(echo: str, tokens: Sequence[ShownToken]) -> list[ShownToken]:

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.inference.test_answers_over_http import chat
+from tests.inference.test_answers_over_http import chat, completion
 
 if TYPE_CHECKING:
     import httpx
 
+CHANCE = {"temperature": 2, "seed": 3}
+
 
 def no_number(name: str) -> Any:
     raise AssertionError(f"{name} is no JSON")
+
+
+def choice_of(answer: httpx.Response) -> Any:
+    return json.loads(answer.content, parse_constant=no_number)["choices"][0]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -28,3 +34,16 @@ def test_a_token_that_may_not_come_has_the_least_logprob_and_the_answer_is_json(
     (odds,) = [chunk["logprobs"]["content"] for chunk in chunks if chunk["logprobs"]]
     assert [token["token"] for token in odds] == ["x"]
     assert [other["logprob"] for other in odds[0]["top_logprobs"]] == [0.0, *[-9999.0] * 4]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_the_token_that_was_drawn_is_among_the_likeliest_of_a_completion(
+    tiny_http: httpx.Client, count: int
+) -> None:
+    odds = choice_of(tiny_http.post("/v1/completions", json=completion(logprobs=count, **CHANCE)))["logprobs"]
+    for token, logprob, likeliest in zip(
+        odds["tokens"], odds["token_logprobs"], odds["top_logprobs"], strict=True
+    ):
+        assert likeliest[token] == logprob
+        assert count <= len(likeliest) <= count + 1
+    assert any(len(likeliest) == count + 1 for likeliest in odds["top_logprobs"])
