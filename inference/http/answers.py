@@ -228,7 +228,7 @@ class Answer:
             choice=choice,
             min_tokens=generating.min_tokens,
             top_logprobs=generating.top_logprobs,
-            scores_prompt=bool(ready.echoes[place]) and generating.top_logprobs is not None,
+            scores_prompt=ready.echoes[place] is not None and generating.top_logprobs is not None,
             matcher=ready.matcher,
             guided_after=ready.guided_after,
             guided_again=ready.guided_again,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.inference.test_answers_over_http import chat, completion
+from tests.inference.test_answers_over_http import chat, completion, events
 
 if TYPE_CHECKING:
     import httpx
 
+START = 1  # a special token, which is no text
 CHANCE = {"temperature": 2, "seed": 3}
 
 
@@ -47,3 +48,18 @@ def test_the_token_that_was_drawn_is_among_the_likeliest_of_a_completion(
         assert likeliest[token] == logprob
         assert count <= len(likeliest) <= count + 1
     assert any(len(likeliest) == count + 1 for likeliest in odds["top_logprobs"])
+
+
+def test_a_prompt_of_tokens_that_are_no_text_is_judged_as_well(tiny_http: httpx.Client) -> None:
+    body = completion(prompt=[START, START, START], echo=True, logprobs=0, max_tokens=0)
+    whole = choice_of(tiny_http.post("/v1/completions", json=body))
+    parts = [
+        event["choices"][0]
+        for event in events(tiny_http.post("/v1/completions", json=body | {"stream": True}))
+    ]
+    assert whole["text"] == ""
+    first, *others = whole["logprobs"]["token_logprobs"]
+    assert first is None
+    assert len(others) == 2
+    assert all(logprob < 0 for logprob in others)
+    assert [logprob for part in parts for logprob in part["logprobs"]["token_logprobs"]] == [first, *others]
