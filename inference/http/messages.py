@@ -15,7 +15,7 @@ from ollaproject.wire.anthropic import counting, errors
 from ollaproject.wire.anthropic.answer import message_of
 from ollaproject.wire.anthropic.request import to_chat
 from ollaproject.wire.anthropic.stream import MessageStream
-from ollaproject.wire.chat import TranslationError, Usage, chunk_of
+from ollaproject.wire.chat import Details, TranslationError, Usage, chunk_of
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class MessageShape(ChatShape):
 
     def encode(self, chunks: list[dict[str, Any]], answer: Answer) -> bytes:
         if self._told is None:
-            usage = Usage(prompt_tokens=answer.prompt_tokens)
+            known = Details(cached_tokens=answer.cached_tokens)
+            usage = Usage(prompt_tokens=answer.prompt_tokens, prompt_tokens_details=known)
             self._told = MessageStream(
                 model=self._asked.model, usage=usage, hides_thoughts=self._asked.hides_thoughts
             )
