@@ -42,6 +42,16 @@ def test_a_response_and_its_stream_say_the_same(tiny_client: openai.OpenAI) -> N
     ]
 
 
+def test_what_the_sdk_puts_together_of_a_stream_is_the_text_so_far(tiny_client: openai.OpenAI) -> None:
+    said = ""
+    with tiny_client.responses.stream(model=TINY, input="Say something.", max_output_tokens=16) as events:
+        for event in events:
+            if event.type == "response.output_text.delta":
+                said += event.delta
+                assert event.snapshot == said
+    assert said
+
+
 def test_what_would_need_a_memory_is_refused(tiny_client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         tiny_client.responses.create(model=TINY, input="And?", previous_response_id="resp_1")
