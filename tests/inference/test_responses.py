@@ -103,6 +103,26 @@ def test_a_cancelled_stream_says_so_and_frees_its_place(tiny_http: httpx.Client,
     assert tiny_http.delete(f"/v1/requests/{name}").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/responses", {"input": "Say something.", "max_output_tokens": 400}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "Hi."}], "max_tokens": 400}),
+    ],
+)
+def test_a_stream_is_cancelled_by_the_id_that_its_api_gave_it(
+    tiny_http: httpx.Client, path: str, body: dict[str, Any]
+) -> None:
+    with tiny_http.stream("POST", path, json={"model": TINY, "stream": True, **body}) as answer:
+        lines = answer.iter_lines()
+        name = next(line for line in lines if '"id":"' in line).split('"id":"')[1].split('"')[0]
+        assert tiny_http.delete(f"/v1/requests/{name}").json()["cancelled"]
+        rest: list[str] = []
+        with pytest.raises(httpx.RemoteProtocolError, match="peer closed"):
+            rest.extend(lines)
+    assert "It was cancelled" in "".join(rest)
+
+
 def test_a_cancelled_plain_answer_is_an_error(tiny_http: httpx.Client) -> None:
     answers: list[httpx.Response] = []
 

@@ -49,6 +49,11 @@ class ResponseStream(EventStream):
         self._item_id = ""
         self._number = 0
 
+    @property
+    def id(self) -> str:
+        """The response's."""
+        return str(self._response["id"])
+
     def fail(self, message: str, code: str | None) -> bytes:
         """What a stream says when it cannot go on."""
         error = {"code": code or "server_error", "message": message}
