@@ -64,6 +64,7 @@ class Choice:
         self._detokenizer = backend.vocabulary.detokenizer()
         self._stops = StopMatcher(generating.stops)
         self._stop_tokens = generating.stop_tokens
+        self._min_tokens = generating.min_tokens
         self._stop_token: int | None = None
         self._with_tokens = generating.top_logprobs is not None
         self._pending: list[ShownToken] = []
@@ -81,7 +82,7 @@ class Choice:
         if step.finish_reason is not None:
             text += self._detokenizer.flush()
         said = self._understand(text, step)
-        shown = self._stops.feed(said.content)
+        shown = self._stops.feed(said.content, may_end=self.completion_tokens > self._min_tokens)
         self.finish_reason = self._reason_to_finish(step, said)
         if self.finish_reason is not None and self._stops.matched is None:
             shown += self._stops.flush()
@@ -228,7 +229,7 @@ class Answer:
             choice=choice,
             min_tokens=generating.min_tokens,
             top_logprobs=generating.top_logprobs,
-            scores_prompt=bool(ready.echoes[place]) and generating.top_logprobs is not None,
+            scores_prompt=ready.echoes[place] is not None and generating.top_logprobs is not None,
             matcher=ready.matcher,
             guided_after=ready.guided_after,
             guided_again=ready.guided_again,

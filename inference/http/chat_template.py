@@ -102,14 +102,16 @@ def _plain_message(message: Any, path: str, roles: Mapping[str, str]) -> dict[st
             raise invalid_value(f"{path}.{name}", f"'{path}.{name}' is not supported with this model.")
     plain: dict[str, Any] = {"role": roles[role]}
     plain |= {name: fields.string(name) for name in PASSED_ON if fields.get(name) is not None}
-    if not fields.get("tool_calls"):
-        return {**plain, "content": _text(fields.get("content"), f"{path}.content")}
     calls = _tool_calls(fields.get("tool_calls"), f"{path}.tool_calls")
-    return {**plain, "content": _text(fields.get("content") or "", f"{path}.content"), "tool_calls": calls}
+    content = "" if calls and fields.get("content") is None else fields.get("content")
+    told = {**plain, "content": _text(content, f"{path}.content")}
+    return {**told, "tool_calls": calls} if calls else told
 
 
 def _tool_calls(calls: Any, path: str) -> list[dict[str, Any]]:
     """Calls that the model made before. Templates want their arguments as objects, not as JSON in strings."""
+    if calls is None:
+        return []
     if not isinstance(calls, list):
         raise invalid_type(path, "an array of objects", calls)
     return [_tool_call(call, f"{path}[{place}]") for place, call in enumerate(calls)]

@@ -34,7 +34,8 @@ NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Of each prompt: its token ids, how many tokens an answer may have, and its text if it is echoed.
+    """Of each prompt: its token ids, how many tokens an answer may have, and its text, None unless it is
+    echoed.
 
     `matcher` is the grammar that all answers must follow, once they have said `guided_after`, or whenever
     they have, if `guided_again`. `manner` is how the model speaks, when not everything it says is content.
@@ -42,7 +43,7 @@ class Prompts:
 
     tokens: list[list[int]]
     room: list[int]
-    echoes: list[str]
+    echoes: list[str | None]
     matcher: LLMatcher | None = None
     guided_after: tuple[int, ...] = ()
     guided_again: bool = False
@@ -65,7 +66,7 @@ def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     return Prompts(
         [tokens],
         [_room(backend, tokens, request.generating.max_tokens, param="messages")],
-        [""],
+        [None],
         matcher=matcher,
         guided_after=after,
         guided_again=calls_only,
@@ -101,7 +102,7 @@ def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
         for prompt in request.prompts
     ]
     room = [_room(backend, tokens, request.generating.max_tokens, param="prompt") for tokens in lists]
-    echoes = [_text_of(backend, prompt) if request.echo else "" for prompt in request.prompts]
+    echoes = [_text_of(backend, prompt) if request.echo else None for prompt in request.prompts]
     return Prompts(lists, room, echoes, matcher=_matcher(backend, request.generating.structure))
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inference.http.detokenize import Vocabulary
     from inference.http.schema import Generating
     from inference.http.speech import ToolCall
+    from inference.work import Token
 
 OWNER = "vllm-mlx"
 
@@ -217,8 +218,8 @@ class CompletionShape(Shape):
     object = "text_completion"
     chunk_object = "text_completion"
 
-    def __init__(self, generating: Generating, vocabulary: Vocabulary, echoes: list[str]) -> None:
-        """`echoes` is the text to show before each choice."""
+    def __init__(self, generating: Generating, vocabulary: Vocabulary, echoes: list[str | None]) -> None:
+        """`echoes` is the text to show before each choice, None where none is wanted."""
         super().__init__(generating, vocabulary)
         self._echoes = echoes
         self._echoed: set[int] = set()
@@ -229,18 +230,18 @@ class CompletionShape(Shape):
     def growth(self, piece: Piece) -> list[dict[str, Any]]:
         choice, chunks = piece.choice, []
         echo = self._echoes[choice.index]
-        if echo and choice.index not in self._echoed:
+        if echo is not None and choice.index not in self._echoed:
             self._echoed.add(choice.index)
             chunks.append(self.chunk([self._text(choice.index, echo, tokens=self._of_prompt(choice))]))
-        tokens = _behind(echo, piece.tokens)
+        tokens = _behind(echo or "", piece.tokens)
         said = self._text(choice.index, piece.text, tokens=tokens, finish_reason=piece.finish_reason)
         return [*chunks, self.chunk([{**said, **_stop_reason(piece)}])]
 
     def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
         echo, last = self._echoes[index], pieces[-1]
-        tokens = self._of_prompt(last.choice) if echo else []
-        tokens += _behind(echo, [token for piece in pieces for token in piece.tokens])
-        text = echo + "".join(piece.text for piece in pieces)
+        tokens = [] if echo is None else self._of_prompt(last.choice)
+        tokens += _behind(echo or "", [token for piece in pieces for token in piece.tokens])
+        text = (echo or "") + "".join(piece.text for piece in pieces)
         whole = self._text(index, text, tokens=tokens, finish_reason=last.finish_reason)
         return {**whole, **_stop_reason(last)}
 
@@ -249,7 +250,7 @@ class CompletionShape(Shape):
 
         A special token is part of the text only where a prompt that is text has it by name.
         """
-        echo, vocabulary = self._echoes[choice.index], self._vocabulary
+        echo, vocabulary = self._echoes[choice.index] or "", self._vocabulary
         detokenizer, shown, offset = vocabulary.detokenizer(), [], 0
         for token in choice.row.prompt_odds:
             shown.append(ShownToken(token, offset))
@@ -277,11 +278,16 @@ class CompletionShape(Shape):
             "top_logprobs": [
                 None
                 if shown.token.logprob is None  # the first one of a prompt
-                else {name(token): logprob for token, logprob in shown.token.likeliest}
+                else {name(token): logprob for token, logprob in _with_itself(shown.token).items()}
                 for shown in tokens
             ],
             "text_offset": [shown.offset for shown in tokens],
         }
+
+
+def _with_itself(token: Token) -> dict[int, float | None]:
+    """The likeliest tokens and the one that came, so one more than were asked for, as OpenAI has it."""
+    return {**dict(token.likeliest), token.id: token.logprob}
 
 
 def _behind(echo: str, tokens: Sequence[ShownToken]) -> list[ShownToken]:

@@ -106,6 +106,23 @@ def test_a_damaged_file_is_told_and_done_without(
     assert ask(tmp_path, "llama", prompt) == [59]  # it was written anew
 
 
+@pytest.mark.parametrize("runs", [False, True])
+def test_what_cannot_be_read_nor_removed_is_done_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, runs: bool
+) -> None:
+    prompt = text(60, seed=5)
+    ask(tmp_path, "llama", prompt)
+    (path,) = tmp_path.glob("*.safetensors")
+    running = scheduler_on(tmp_path, "llama")
+    path.unlink()
+    path.mkdir()  # as a disk that has become read-only, it can be neither read nor unlinked
+    scheduler = running if runs else scheduler_on(tmp_path, "llama")
+    assert answer(scheduler, prompt) == (alone("llama", prompt), 0)
+    scheduler.close()
+    running.close()
+    assert f"{path} is left out of the prompt cache: " in caplog.text
+
+
 def test_another_model_gets_nothing_of_it(tmp_path: Path) -> None:
     prompt = text(60, seed=6)
     ask(tmp_path, "llama", prompt)
