@@ -11,6 +11,7 @@ from inference.embeddings.matryoshka import cut
 from inference.http import prompts, schema, shapes
 from inference.http.answers import Answer
 from inference.http.boundary import NOT_FOUND, OK, RETRY_AFTER_SECONDS, UNAVAILABLE, Consumer
+from inference.http.completion_shape import CompletionShape
 from inference.http.embedding_shape import embeddings
 from inference.http.fields import read_object
 from inference.work import EmbeddingJob, Vectors
@@ -104,7 +105,7 @@ class Generation(Consumer):
             chunks = [chunk for piece in pieces for chunk in shape.growth(piece)]
             if not self.streaming:
                 await self.start_stream()
-                chunks = shape.opening(range(len(answer.choices))) + chunks
+                chunks = shape.opening(answer.choices) + chunks
             await self.send_chunks(shape.encode(chunks, answer))
         await self.send_chunks(shape.ending(answer), last=True)
 
@@ -131,7 +132,7 @@ class Completions(Generation):
         )
         ready = await self.serving.tokenize(prompts.completion_prompts, backend, request)
         echoes = [echo for echo in ready.echoes for _ in range(request.generating.n)]
-        shape = shapes.CompletionShape(request.generating, backend.vocabulary, echoes)
+        shape = CompletionShape(request.generating, backend.vocabulary, echoes)
         await self.answer(request.generating, ready, shape)
 
 

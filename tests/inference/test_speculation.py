@@ -6,6 +6,7 @@ The oracle is mlx_lm generating one answer at a time, and the scheduler without 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -123,14 +124,22 @@ def test_a_draft_model_that_disagrees_changes_nothing() -> None:
     assert said == alone("llama", prompt, ANSWER)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(temperature=0.8), Sampling(temperature=1, top_p=0.8)])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=0.8),
+        Sampling(temperature=1, top_p=0.8),
+        Sampling(xtc_probability=0.5, xtc_threshold=0.02),
+        Sampling(typical_p=0.5, top_k=50, top_a=0.1),
+    ],
+)
 def test_sampled_answers_have_the_distribution_of_plain_decoding(sampling: Sampling) -> None:
     """The first two tokens of many answers, against the product of the model's own probabilities."""
     model, prompt = model_of("llama"), text(9, seed=7)
     plain, guessed = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
     with_guesses, without = scheduler_of(model, Oracle(model)), scheduler_of(model, None)
     for seed in range(60):
-        chosen = Sampling(temperature=sampling.temperature, top_p=sampling.top_p, seed=seed)
+        chosen = replace(sampling, seed=seed)
         (one,) = answers(with_guesses, row(prompt, max_tokens=6, sampling=chosen))
         (other,) = answers(without, row(prompt, max_tokens=6, sampling=chosen))
         guessed[tuple(one)] += 1
