@@ -22,7 +22,6 @@ from inference.hardware.blas import accelerate
 from inference.http.asgi import make_application
 from inference.http.boundary import Serving
 from inference.http.client_connection import ClientConnection
-from inference.loading import transformers_index
 from ollaproject.garbage import spare_what_is_loaded
 
 if TYPE_CHECKING:
@@ -157,7 +156,6 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 def _build(models: ModelOptions) -> Backend:
     """Runs on the engine thread. `accelerate` has to come before anything imports MLX."""
     logger.info("%s", accelerate(cache_dir=models.cache_dir).summary)
-    transformers_index.keep(models.cache_dir)
     from inference.backend import build  # noqa: PLC0415
 
     if models.embeddings_only:
@@ -179,7 +177,6 @@ def _build(models: ModelOptions) -> Backend:
 def serve_along(models: ModelOptions) -> None:
     """On another machine than the first of those that run a model together. Raises ModelError."""
     logger.info("%s", accelerate(cache_dir=models.cache_dir).summary)
-    transformers_index.keep(models.cache_dir)
     from inference import together  # noqa: PLC0415 -- as in `_build`
 
     signal.signal(signal.SIGTERM, lambda *_: threading.Timer(LEADER_SECONDS, os._exit, [0]).start())

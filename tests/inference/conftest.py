@@ -10,12 +10,10 @@ import pytest
 from django.conf import settings
 
 from inference.hardware.blas import accelerate
-from inference.loading import transformers_index
 
 # One thread each: several servers, and whatever else runs here, share few cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 accelerate(cache_dir=settings.OLLA_HOME / "cache")  # before anything imports mlx
-transformers_index.keep(settings.OLLA_HOME / "cache")  # or transformers
 
 # ruff: noqa: E402
 import httpx
