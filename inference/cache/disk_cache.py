@@ -125,6 +125,8 @@ class DiskCache:
         fresh, self._fresh = self._fresh, []
         for path, (sequence, start, span, state) in fresh:
             contents = kv_file.contents_of(sequence, start, span, state)
+            if contents.nbytes > self._max_bytes:
+                continue  # it would push out everything else, and then itself
             try:
                 self._waiting.put_nowait((path, contents))
             except queue.Full:

@@ -84,6 +84,14 @@ def test_files_keep_within_their_size_and_the_latest_stay(tmp_path: Path) -> Non
     assert ask(tmp_path, "llama", prompts[0]) == [0]
 
 
+def test_what_is_larger_than_all_files_may_be_pushes_none_out(tmp_path: Path) -> None:
+    short, long = text(60, seed=1), text(400, seed=2)
+    ask(tmp_path, "llama", short)
+    (one,) = tmp_path.glob("*.safetensors")
+    assert ask(tmp_path, "llama", long, disk_bytes=one.stat().st_size + 100) == [0]
+    assert ask(tmp_path, "llama", short) == [59]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "header", "empty"])
 def test_a_damaged_file_is_told_and_done_without(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
