@@ -84,7 +84,7 @@ class CompletionShape(Shape):
             "top_logprobs": [
                 None
                 if shown.token.logprob is None  # the first one of a prompt
-                else {name(token): logprob for token, logprob in shown.token.likeliest}
+                else {name(token): logprob for token, logprob in shown.token.likeliest[: self._top]}
                 for shown in tokens
             ],
             "text_offset": [shown.offset for shown in tokens],
