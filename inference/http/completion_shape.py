@@ -85,16 +85,16 @@ class CompletionShape(Shape):
             "top_logprobs": [
                 None
                 if shown.token.logprob is None  # the first one of a prompt
-                else {name(token): logprob for token, logprob in _with_itself(shown.token).items()}
+                else {name(token): logprob for token, logprob in _with_itself(shown.token, self._top).items()}
                 for shown in tokens
             ],
             "text_offset": [shown.offset for shown in tokens],
         }
 
 
-def _with_itself(token: Token) -> dict[int, float | None]:
-    """The likeliest tokens and the one that came, so one more than were asked for, as OpenAI has it."""
-    return {**dict(token.likeliest), token.id: token.logprob}
+def _with_itself(token: Token, most: int | None) -> dict[int, float | None]:
+    """`most` of the likeliest tokens and the one that came, so one more than asked for, as OpenAI has it."""
+    return {**dict(token.likeliest[:most]), token.id: token.logprob}
 
 
 def _behind(echo: str, tokens: Sequence[ShownToken]) -> list[ShownToken]:

@@ -14,6 +14,8 @@ from inference.http.boundary import NOT_FOUND, OK, RETRY_AFTER_SECONDS, UNAVAILA
 from inference.http.completion_shape import CompletionShape
 from inference.http.embedding_shape import embeddings
 from inference.http.fields import read_object
+from inference.http.functions import FunctionShape
+from inference.http.renamed import OF_FUNCTIONS, named_as
 from inference.work import EmbeddingJob, Vectors
 from ollaproject.wire.openai_errors import ApiError
 
@@ -117,8 +119,10 @@ class ChatCompletions(Generation):
         backend = self.serving.engine.backend
         usual = backend.chat.usual
         request = await self.serving.understand(body, lambda body: schema.read_chat(read_object(body), usual))
-        ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
-        await self.answer(request.generating, ready, shapes.ChatShape(request.generating, backend.vocabulary))
+        with named_as(OF_FUNCTIONS if request.calls_functions else {}):
+            ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
+        shape = FunctionShape if request.calls_functions else shapes.ChatShape
+        await self.answer(request.generating, ready, shape(request.generating, backend.vocabulary))
 
 
 class Completions(Generation):

@@ -34,8 +34,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "chat_template": (),
     "documents": ([],),
     "echo": (False,),
-    "function_call": ("none",),
-    "functions": ([],),
     "include_reasoning": (True,),
     "modalities": (["text"],),
     "prediction": (),

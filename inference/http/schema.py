@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inference.http.fields import Fields, check_strings, invalid_type, invalid_value, token_ids, unsupported
+from inference.http.functions import read_functions
 from inference.http.refused import REFUSED, REFUSED_ON_COMPLETIONS, REFUSED_ON_EMBEDDINGS, refuse
 from inference.http.sampling_fields import OPENAI, read_sampling
 from inference.http.structure import Structure, check_ending, read_structure
@@ -57,11 +58,14 @@ class Generating:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """`ending` is what follows the last message: the beginning of an answer, nothing, or the rest of it."""
+    """`ending` is what follows the last message: the beginning of an answer, nothing, or the rest of it.
+    `calls_functions`: its `tools` were `functions`, and so are its answer's calls.
+    """
 
     generating: Generating
     messages: list[dict[str, Any]]
     tools: Tools = field(default_factory=Tools)
+    calls_functions: bool = False
     template_arguments: dict[str, Any] = field(default_factory=dict)
     ending: Ending = "generation_prompt"
     truncation: Truncation | None = None
@@ -97,9 +101,10 @@ def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
         raise invalid_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
     # Both are looked at, though only one counts.
     most = [fields.integer(name, low=1) for name in ("max_completion_tokens", "max_tokens")]
-    tools = read_tools(fields)
+    functions = read_functions(fields)
+    tools = read_tools(fields) if functions is None else functions
     if tools.forced:
-        check_ending(fields, "tool_choice")
+        check_ending(fields, "tool_choice" if functions is None else "function_call")
     return ChatRequest(
         generating=_generating(
             fields,
@@ -109,6 +114,7 @@ def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
         ),
         messages=messages,
         tools=tools,
+        calls_functions=functions is not None,
         template_arguments=template_arguments(fields),
         ending=ending_of(fields),
         truncation=read_truncation(fields),

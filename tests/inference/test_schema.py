@@ -65,7 +65,7 @@ COMPLETION: dict[str, Any] = {"model": "m", "prompt": "hi"}
         ({"model": 5}, "model", "invalid_type"),
         ({"tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
         ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
-        ({"functions": [{"name": "f"}]}, "functions", "unsupported_parameter"),
+        ({"functions": [{"description": "f"}]}, "functions[0].name", "missing_required_parameter"),
         ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
         ({"reasoning_effort": "much"}, "reasoning_effort", "invalid_value"),
         (

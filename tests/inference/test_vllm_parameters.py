@@ -149,6 +149,9 @@ def test_a_prompt_is_judged_as_its_echo_is(tiny_http: httpx.Client) -> None:
     body = completion(prompt=prompt, max_tokens=1, prompt_logprobs=3, n=2)
     choices = ask(tiny_http, COMPLETIONS, body)["choices"]
     judged = choices[0]["prompt_logprobs"]
+    both = ask(tiny_http, COMPLETIONS, {**echo, "prompt_logprobs": 5})["choices"][0]
+    assert [len(odds) for odds in both["logprobs"]["top_logprobs"][1:]] == [3] * len(judged)
+    assert all(len(odds) in (5, 6) for odds in both["prompt_logprobs"][1:])
     tokens = tokens_of(tiny_http, prompt=prompt)
     assert judged[0] is None
     assert len(judged) == len(tokens)
