@@ -100,7 +100,8 @@ def test_a_worker_that_is_told_to_stop_waits_for_nothing_more(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[object] = []
-    with connection(folder) as broker, broker.SimpleQueue("work") as queue:
+    # A queue of its own: kombu takes one that another test has bound for bound in this folder, too.
+    with connection(folder) as broker, broker.SimpleQueue("stopping") as queue:
         queue.consumer.register_callback(lambda body, _message: heard.append(body))
         queue.consumer.consume()
         with pytest.raises(TimeoutError):
