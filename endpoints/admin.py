@@ -15,22 +15,22 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, override, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from endpoints import (
+from endpoints.administration import (
     admin_files,
-    alert_admin,  # noqa: F401 - registers itself
     alias_admin,  # noqa: F401 - registers itself
     change_admin,  # noqa: F401 - registers itself
-    changes,
     status_page_admin,  # noqa: F401 - registers itself
 )
-from endpoints.admin_filters import ModeFilter, StatusFilter
-from endpoints.admin_operating import QUESTIONS, asking_action, bulk_action, page, url_of
-from endpoints.admin_trial import trial
-from endpoints.buttons import BUTTONS, press
+from endpoints.administration.admin_filters import ModeFilter, StatusFilter
+from endpoints.administration.admin_operating import QUESTIONS, asking_action, bulk_action, page, url_of
+from endpoints.administration.admin_trial import trial
+from endpoints.administration.forms import EndpointForm
+from endpoints.alerts import alert_admin  # noqa: F401 - registers itself
 from endpoints.choices import SET_ASIDE, Mode
-from endpoints.forms import EndpointForm
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
-from endpoints.overview import MODE_WORDS, card_of
+from endpoints.pages.buttons import BUTTONS, press
+from endpoints.pages.overview import MODE_WORDS, card_of
+from endpoints.past import changes
 from endpoints.templatetags.fleet import clock, mode_pill, status_pill
 from ollaproject.fieldsets import without
 

@@ -30,7 +30,7 @@ class Status(models.TextChoices):
 # How much of its share an endpoint gets, compared with one that is healthy. What is not here gets nothing.
 TRAFFIC: Final = {Status.HEALTHY: 1.0, Status.BUSY: 0.3}
 ROUTABLE: Final = frozenset(TRAFFIC)
-# It runs no server now, and is woken by the first request for one of its models (endpoints.sleep).
+# It runs no server now, and is woken by the first request for one of its models (endpoints.routing.sleep).
 WAKEABLE: Final = frozenset({Status.ASLEEP})
 # What it passes through on its way from there.
 WAKING: Final = frozenset({Status.UNKNOWN, Status.WARMING})

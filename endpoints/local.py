@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from endpoints import discovery, health, operations, revision
+from endpoints import operations
 from endpoints.choices import SET_ASIDE, AuthKind, Mode, Status
-from endpoints.findings import FoundModel
+from endpoints.health import discovery, health
+from endpoints.health.findings import FoundModel
+from endpoints.health.schedule import WAITING_FOR_FIRST_CHECK
 from endpoints.models import (
     MAX_NAME_LENGTH,
     AliasedModel,
@@ -23,7 +25,7 @@ from endpoints.models import (
     EndpointModel,
     ModelAlias,
 )
-from endpoints.schedule import WAITING_FOR_FIRST_CHECK
+from endpoints.routing import revision
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:

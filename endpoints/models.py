@@ -11,12 +11,12 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from endpoints import secrets, validation
-from endpoints.alert_models import AlertChannel, AlertDelivery
-from endpoints.alias_models import AliasedModel, ModelAlias
-from endpoints.change_row import Change
+from endpoints.alerts.alert_models import AlertChannel, AlertDelivery
+from endpoints.aliases.alias_models import AliasedModel, ModelAlias
 from endpoints.choices import AuthKind, Mode, Retry, Span, Status
-from endpoints.revision_row import Revision
-from endpoints.status_page_row import StatusPage
+from endpoints.pages.status_page_row import StatusPage
+from endpoints.past.change_row import Change
+from endpoints.routing.revision_row import Revision
 from ollaproject.wire import socket_urls
 
 __all__ = [
@@ -116,7 +116,7 @@ class Endpoint(models.Model):
 
 
 class EndpointHealth(models.Model):
-    """How an endpoint is, as far as the checks know. Written by endpoints.health only."""
+    """How an endpoint is, as far as the checks know. Written by endpoints.health.health only."""
 
     endpoint = models.OneToOneField(
         Endpoint, on_delete=models.CASCADE, primary_key=True, related_name="health"
@@ -158,7 +158,7 @@ class EndpointModel(models.Model):
     name = models.CharField(max_length=300)
     created = models.BigIntegerField(help_text=_("Unix time, as the backend says or when it was first seen."))
     max_model_len = models.PositiveIntegerField(null=True)
-    # What the backend itself says, as far as it does. endpoints.model_details adds what its name tells.
+    # What the backend itself says, as far as it does. endpoints.known_models adds what its name tells.
     family = models.CharField(max_length=60, blank=True)
     parameter_size = models.CharField(max_length=60, blank=True)
     quantization = models.CharField(max_length=60, blank=True)
@@ -179,7 +179,7 @@ class EndpointModel(models.Model):
 
 
 class HealthCheck(models.Model):
-    """One check and what came of it. Short-lived: endpoints.retention prunes these rows."""
+    """One check and what came of it. Short-lived: endpoints.past.retention prunes these rows."""
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="checks")
     at = models.DateTimeField()
@@ -203,7 +203,7 @@ class HealthCheck(models.Model):
 
 
 class CheckSummary(models.Model):
-    """The checks of one minute, hour or day (UTC), summed up by endpoints.rollup.
+    """The checks of one minute, hour or day (UTC), summed up by endpoints.past.rollup.
 
     `answered` is how many of the `count` checks have a latency, which the other three figures are of.
     """

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from endpoints import changes, health, schedule
 from endpoints.choices import SET_ASIDE, Mode
+from endpoints.health import health, schedule
 from endpoints.models import Endpoint
+from endpoints.past import changes
 from ollaproject.wire import socket_urls
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import Any
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
-from endpoints import revision, schedule
+from endpoints.health import schedule
 from endpoints.models import AliasedModel, Endpoint, ModelAlias
+from endpoints.routing import revision
 
 
 @receiver(post_save, sender=Endpoint, dispatch_uid="endpoints.saved")

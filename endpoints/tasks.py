@@ -7,7 +7,10 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from endpoints import alert_delivery, operations, prober, retention, rollup, schedule
+from endpoints import operations
+from endpoints.alerts import alert_delivery
+from endpoints.health import prober, schedule
+from endpoints.past import retention, rollup
 from ollaproject.wire import clock
 
 

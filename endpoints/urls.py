@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from endpoints import charts, dashboard, endpoint_page, incidents, status_page
+from endpoints.pages import charts, dashboard, endpoint_page, incidents, status_page
 
 urlpatterns = [
     path("", dashboard.page, name="dashboard"),

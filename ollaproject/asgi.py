@@ -22,10 +22,11 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from channels.sessions import SessionMiddlewareStack
 from django.urls import re_path
 
-from endpoints import live
+from endpoints.pages import live
 from ollaproject.garbage import spare_what_is_loaded
 from ollaproject.lifespan import lifespan
-from proxy import pulse, websockets
+from proxy import websockets
+from proxy.records import pulse
 from proxy.routes import API_PREFIXES, api, http_urlpatterns
 
 if TYPE_CHECKING:

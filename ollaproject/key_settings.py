@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ollaproject.env import env_choice, env_int, env_limits, env_size, kept_secret
-from proxy.limits import WORDS as LIMIT_WORDS
+from proxy.limits.limits import WORDS as LIMIT_WORDS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from endpoints import watch
+from endpoints.routing import watch
 from ollaproject.parent import end_with_parent
-from proxy import ledger, request_log, shared_counts
+from proxy.records import ledger, request_log, shared_counts
 from proxy.routes import gateway
 
 if TYPE_CHECKING:

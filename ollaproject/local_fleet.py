@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from endpoints import local, parts, revision, sleep
+from endpoints import local
+from endpoints.pages import parts
+from endpoints.routing import revision, sleep
 from inference.local import cards, record
 from inference.local.choices import State
 from inference.models import LocalModelStatus

@@ -139,7 +139,7 @@ def configuration() -> dict[str, Any]:
             # httpx writes one line per request at INFO: health checks would fill the log.
             "httpx": {"level": "WARNING"},
             "httpx2": {"level": "WARNING"},  # what huggingface_hub speaks through
-            # uvicorn counts its processes and connections at INFO; proxy.record has the request log.
+            # uvicorn counts its processes and connections at INFO; proxy.records.record has the request log.
             "uvicorn": {"level": "WARNING"},
             # django-axes tells of each sign-in that it has nothing to forget.
             "axes": {"level": "WARNING"},

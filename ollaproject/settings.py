@@ -244,7 +244,7 @@ CONTENT_SECURITY_POLICY = {
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "proxy.rest_auth.KeyAuthentication",  # the first one says how to answer who is nobody: 401
+        "proxy.access.rest_auth.KeyAuthentication",  # the first one says how to answer who is nobody: 401
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["ollaproject.wire.rest.ModelPermissions"],

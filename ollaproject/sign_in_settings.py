@@ -52,7 +52,7 @@ OIDC_RP_SIGN_ALGO = env_choice("OLLA_OIDC_ALGORITHM", ["RS256", "RS384", "RS512"
 OIDC_USE_PKCE = True
 OIDC_TIMEOUT = 10  # seconds
 if OLLA_OIDC_ISSUER:
-    AUTHENTICATION_BACKENDS.append("proxy.oidc.Backend")
+    AUTHENTICATION_BACKENDS.append("proxy.access.oidc.Backend")
 
 # --- Cookies, https, and the proxy before us --------------------------------------------------------------
 

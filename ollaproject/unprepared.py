@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from proxy import readiness
+from proxy.status import readiness
 
 
 def sentence(error: DatabaseError) -> str | None:

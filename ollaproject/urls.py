@@ -34,7 +34,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("language/", set_language, name="language"),
     path("words.js", JavaScriptCatalog.as_view(), name="words"),
-    path("api/", include("endpoints.api_urls")),
+    path("api/", include("endpoints.rest.api_urls")),
     path("api/", include("inference.api_urls")),
     path("api/", include("proxy.api_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

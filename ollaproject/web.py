@@ -27,8 +27,8 @@ KEEP_ALIVE_SECONDS = 75
 def config(*, host: str, port: int) -> uvicorn.Config:
     """How uvicorn runs the gateway.
 
-    Forwarded headers are judged by proxy.auth, not by the server; requests are logged by proxy.record, with
-    what a request log needs and without content.
+    Forwarded headers are judged by proxy.access.auth, not by the server; requests are logged by
+    proxy.records.record, with what a request log needs and without content.
     """
     return uvicorn.Config(
         "ollaproject.asgi:application",
@@ -37,7 +37,7 @@ def config(*, host: str, port: int) -> uvicorn.Config:
         loop="uvloop",
         http=ClientConnection,
         ws="websockets-sansio",
-        ws_per_message_deflate=False,  # what is worth it, endpoints.live_hub compresses once for all
+        ws_per_message_deflate=False,  # what is worth it, endpoints.pages.live_hub compresses once for all
         lifespan="on",
         log_config=None,
         access_log=False,

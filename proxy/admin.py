@@ -9,12 +9,12 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from endpoints.admin_history import NameFilter, ToLookAt
+from endpoints.administration.admin_history import NameFilter, ToLookAt
 from endpoints.models import Endpoint, EndpointModel
 from ollaproject.wire import roles
-from proxy import key_admin  # noqa: F401 - registers itself
+from proxy.access import key_admin  # noqa: F401 - registers itself
 from proxy.models import ApiKey, BudgetReached, ModelPrice, RequestRecord, UsageTotal
-from proxy.request_search import LAST
+from proxy.pages.request_search import LAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ollaproject.wire import rest, roles
-from proxy import keys, usage_csv, usage_question, usage_report
+from proxy.access import keys
+from proxy.access.rest_auth import KeyAuth
 from proxy.api_shapes import (
     IssuedSerializer,
     KeySerializer,
@@ -27,7 +28,7 @@ from proxy.api_shapes import (
     UsageSerializer,
 )
 from proxy.models import ApiKey, ModelPrice, PersonLimits, TeamLimits
-from proxy.rest_auth import KeyAuth
+from proxy.reports import usage_csv, usage_question, usage_report
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.serializers import BaseSerializer
 
-    from proxy.key_table import Holder
+    from proxy.access.key_table import Holder
     from proxy.models import UsageTotal
-    from proxy.usage_report import Asked
+    from proxy.reports.usage_report import Asked
 
     KeyViews = viewsets.ModelViewSet[ApiKey]
     PriceViews = viewsets.ModelViewSet[ModelPrice]

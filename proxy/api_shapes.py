@@ -9,11 +9,11 @@ from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
 from ollaproject.wire import clock, rest, roles
-from proxy import keys
+from proxy.access import keys
 from proxy.models import ApiKey, ModelPrice, PersonLimits, TeamLimits
 
 if TYPE_CHECKING:
-    from proxy.usage_report import Used
+    from proxy.reports.usage_report import Used
 
 
 class ByName(serializers.SlugRelatedField[Any]):

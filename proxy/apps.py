@@ -10,8 +10,11 @@ class GatewayConfig(AppConfig):
 
     def ready(self) -> None:
         # Apps load first.
-        from endpoints import first_steps, watch  # noqa: PLC0415
-        from proxy import first_request, key_table, signals  # noqa: PLC0415
+        from endpoints.pages import first_steps  # noqa: PLC0415
+        from endpoints.routing import watch  # noqa: PLC0415
+        from proxy import signals  # noqa: PLC0415
+        from proxy.access import key_table  # noqa: PLC0415
+        from proxy.pages import first_request  # noqa: PLC0415
 
         signals.connect()
         watch.rebuild_with_access(key_table.rebuild)

@@ -15,8 +15,8 @@ from channels.generic.http import AsyncHttpConsumer
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
 from proxy import errors
+from proxy.answer.relay import break_off
 from proxy.call import Call
-from proxy.relay import break_off
 
 if TYPE_CHECKING:
     from ollaproject.wire.asgi import Receive, Scope, Send

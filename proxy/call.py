@@ -14,31 +14,33 @@ from typing import TYPE_CHECKING, Any
 from ollaproject.wire import asgi, clock, ids
 from ollaproject.wire.asgi import BodyTooLarge
 from ollaproject.wire.header_lines import HeaderLines
-from proxy import common_headers, errors, headers
-from proxy.bodies import NoRoomError, data_of
-from proxy.capture import Capture
-from proxy.dialects import dialect_of
-from proxy.estimate import NONE, charged
-from proxy.head import Head
-from proxy.record import Attempt, Outcome
+from proxy import errors
+from proxy.answer import common_headers
+from proxy.answer.capture import Capture
+from proxy.answer.dialects import dialect_of
+from proxy.records.record import Attempt, Outcome
+from proxy.request import headers
+from proxy.request.bodies import NoRoomError, data_of
+from proxy.request.estimate import NONE, charged
+from proxy.request.head import Head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from endpoints.snapshot import Target
+    from endpoints.routing.snapshot import Target
     from ollaproject.wire.asgi import Message, Receive, Scope, Send
     from ollaproject.wire.openai_errors import ApiError
-    from proxy.auth import Caller
-    from proxy.bodies import Body, Spool
-    from proxy.headers import Pair
-    from proxy.key_table import Holder
-    from proxy.limiter import Permit
-    from proxy.meters import Full
-    from proxy.paths import Surface
-    from proxy.sticky import Session
-    from proxy.tracing import RequestTrace
-    from proxy.translation import Translation
-    from proxy.usage import Tap
+    from proxy.access.auth import Caller
+    from proxy.access.key_table import Holder
+    from proxy.answer.usage import Tap
+    from proxy.formats.translation import Translation
+    from proxy.limits.limiter import Permit
+    from proxy.limits.meters import Full
+    from proxy.records.tracing import RequestTrace
+    from proxy.request.bodies import Body, Spool
+    from proxy.request.headers import Pair
+    from proxy.request.paths import Surface
+    from proxy.routing.sticky import Session
 
 
 EVENTS = (b"content-type", headers.EVENT_STREAM)

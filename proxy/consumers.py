@@ -8,48 +8,41 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
 
-from endpoints.snapshot import snapshot
+from endpoints.routing.snapshot import snapshot
 from ollaproject.wire.openai_errors import ApiError
-from proxy import (
-    anthropic_models,
-    batches,
-    errors,
-    estimate,
-    headers,
-    intake,
-    model_catalogue,
-    model_list,
-    needs,
-    usage,
-)
-from proxy.beside import done
-from proxy.bodies import data_of
+from proxy import errors
+from proxy.answer import usage
+from proxy.answer.dialects import ANTHROPIC
+from proxy.answer.relay import relay
 from proxy.boundary import READ_METHODS, GatewayConsumer
-from proxy.dialects import ANTHROPIC
-from proxy.messages import Messages, MessagesTap
-from proxy.parameters import parameters_for
-from proxy.paths import has_dot_segments, place_of
-from proxy.plan import Plan
-from proxy.relay import relay
-from proxy.routing import Question
-from proxy.sticky import Asker
-from proxy.tables import routing_table_loaded
-from proxy.translation import converse
-from proxy.translators import is_translatable, translation_for
-from proxy.transport import IDEMPOTENT_METHODS
-from proxy.upstream import Outgoing
+from proxy.formats import batches
+from proxy.formats.messages import Messages, MessagesTap
+from proxy.formats.translation import converse
+from proxy.formats.translators import is_translatable, translation_for
+from proxy.request import estimate, headers, intake, needs
+from proxy.request.beside import done
+from proxy.request.bodies import data_of
+from proxy.request.parameters import parameters_for
+from proxy.request.paths import has_dot_segments, place_of
+from proxy.routing.plan import Plan
+from proxy.routing.routing import Question
+from proxy.routing.sticky import Asker
+from proxy.routing.tables import routing_table_loaded
+from proxy.status import anthropic_models, model_catalogue, model_list
+from proxy.upstream.transport import IDEMPOTENT_METHODS
+from proxy.upstream.upstream import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from proxy.batches import Part
-    from proxy.bodies import Body
+    from proxy.access.patterns import Names
     from proxy.call import Call
-    from proxy.failover import Begun
-    from proxy.intake import Asked
-    from proxy.parameters import Parameters
-    from proxy.paths import Place
-    from proxy.patterns import Names
+    from proxy.formats.batches import Part
+    from proxy.request.bodies import Body
+    from proxy.request.intake import Asked
+    from proxy.request.parameters import Parameters
+    from proxy.request.paths import Place
+    from proxy.routing.failover import Begun
 
 # With these, nothing is asked of a model.
 HARMLESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

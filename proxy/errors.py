@@ -18,7 +18,7 @@ from ollaproject.wire.openai_errors import ApiError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from proxy.meters import Full
+    from proxy.limits.meters import Full
 
 FIRST_SERVER_STATUS = 500
 MAX_LISTED_MODELS = 10

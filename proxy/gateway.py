@@ -9,30 +9,30 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from endpoints import feedback
-from endpoints.doubts import Doubts
-from endpoints.strategies import STRATEGIES
-from proxy.admission import Admission
-from proxy.auth import Guard
-from proxy.bodies import Spool
-from proxy.failover import Failover
-from proxy.ledger import Ledger
-from proxy.limiter import Limiter
-from proxy.record import Records
-from proxy.rediscovery import Rediscovery
-from proxy.revocations import Revocations
-from proxy.routing import COMPATIBLE, DISCOVERY, STRICT, Router
-from proxy.shared_counts import Present, SharedCounts, Traffic
-from proxy.shared_limits import SharedLimits
-from proxy.sharing import Sharing
-from proxy.sticky import Sticky, StickyRules
-from proxy.translators import Translators
-from proxy.upstream import Upstream
-from proxy.waking import Waking
+from endpoints.health import feedback
+from endpoints.health.doubts import Doubts
+from endpoints.routing.strategies import STRATEGIES
+from proxy.access.auth import Guard
+from proxy.access.revocations import Revocations
+from proxy.formats.translators import Translators
+from proxy.limits.limiter import Limiter
+from proxy.limits.shared_limits import SharedLimits
+from proxy.records.ledger import Ledger
+from proxy.records.record import Records
+from proxy.records.shared_counts import Present, SharedCounts, Traffic
+from proxy.request.bodies import Spool
+from proxy.routing.admission import Admission
+from proxy.routing.failover import Failover
+from proxy.routing.rediscovery import Rediscovery
+from proxy.routing.routing import COMPATIBLE, DISCOVERY, STRICT, Router
+from proxy.routing.sharing import Sharing
+from proxy.routing.sticky import Sticky, StickyRules
+from proxy.routing.waking import Waking
+from proxy.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
-    from proxy.counts import Counts
-    from proxy.tracing import Tracing
+    from proxy.records.counts import Counts
+    from proxy.records.tracing import Tracing
 
 
 @dataclass(slots=True)
@@ -146,7 +146,7 @@ def tracing_from_settings() -> Tracing | None:
     """None, without a cost, when no traces are wanted."""
     if not settings.OLLA_TRACES:
         return None
-    from proxy.tracing import Tracing  # noqa: PLC0415 -- OpenTelemetry is half a second that others spare
+    from proxy.records.tracing import Tracing  # noqa: PLC0415 -- OpenTelemetry is half a second that others spare
 
     return Tracing()
 

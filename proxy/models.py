@@ -12,9 +12,9 @@ from django.db import models
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
-from proxy.identity import Identity
-from proxy.key_models import KEY_NAME_LENGTH, ApiKey, PersonLimits, TeamLimits
-from proxy.log_models import BudgetReached, KeptBody
+from proxy.access.identity import Identity
+from proxy.access.key_models import KEY_NAME_LENGTH, ApiKey, PersonLimits, TeamLimits
+from proxy.records.log_models import BudgetReached, KeptBody
 
 __all__ = [
     "ApiKey",
@@ -132,7 +132,7 @@ class RequestRecord(Attributed):
 
 
 class TrafficTotal(models.Model):
-    """What all web processes have counted, in one row of JSON: `proxy.counts.Counts`."""
+    """What all web processes have counted, in one row of JSON: `proxy.records.counts.Counts`."""
 
     SINGLETON = 1
 

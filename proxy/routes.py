@@ -9,8 +9,8 @@ from django.urls import re_path
 from ollaproject.wire.cors import AllowingOrigins
 from proxy.consumers import ApiConsumer
 from proxy.gateway import Gateway
-from proxy.operator import OperatorConsumer
-from proxy.playground_api import PlaygroundConsumer
+from proxy.pages.playground_api import PlaygroundConsumer
+from proxy.status.operator import OperatorConsumer
 
 if TYPE_CHECKING:
     from django.urls import URLPattern

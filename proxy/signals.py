@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db.models.signals import post_delete, post_save
 
-from endpoints import revision
+from endpoints.routing import revision
 from proxy.models import ApiKey, PersonLimits, TeamLimits
 
 if TYPE_CHECKING:

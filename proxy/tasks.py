@@ -8,10 +8,10 @@ from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from endpoints.retention import delete_in_batches
+from endpoints.past.retention import delete_in_batches
 from ollaproject.wire import clock
-from proxy import kept_bodies
 from proxy.models import RequestRecord
+from proxy.records import kept_bodies
 
 
 @shared_task(name="proxy.prune_requests")

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from django.urls import path
 
-from proxy import (
-    endpoint_traffic,
-    figure_pages,
-    key_pages,
-    model_pages,
-    oidc,
-    playground,
-    request_pages,
-    usage_pages,
-)
+from proxy.access import key_pages, oidc
+from proxy.pages import endpoint_traffic, figure_pages, model_pages, playground, request_pages
+from proxy.reports import usage_pages
 
 urlpatterns = [
     path("oidc/authenticate/", oidc.BeginView.as_view(), name="oidc_authentication_init"),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from example_models import keep_alive
 
-from endpoints import revision
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel, HealthCheck, Transition
+from endpoints.routing import revision
 from ollaproject.wire.clock import now
 
 if TYPE_CHECKING:

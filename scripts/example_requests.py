@@ -25,7 +25,7 @@ SPAN_SECONDS = 7200
 
 
 def fill(count: int = COUNT, span_seconds: float = SPAN_SECONDS) -> None:
-    """Rows as proxy.ledger would have written them."""
+    """Rows as proxy.records.ledger would have written them."""
     dice = random.Random(4)  # noqa: S311 - the pictures are to be the same each time
     at = now()
     ages = sorted((dice.random() ** 1.6 * span_seconds for _ in range(count)), reverse=True)

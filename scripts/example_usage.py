@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.contrib.auth.models import Group, User
 
 from ollaproject.wire import clock, roles
-from proxy import keys
+from proxy.access import keys
 from proxy.models import ApiKey, BudgetReached, ModelPrice, TeamLimits, UsageTotal
 
 DAYS = 35

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from django.utils import translation
 
-from endpoints import snapshot
+from endpoints.routing import snapshot
 from tests import services
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from datetime import timedelta
 from django.core.management import call_command
 from django.db import connection
 
-from endpoints import prober, tasks
+from endpoints import tasks
+from endpoints.health import prober
+from endpoints.health.schedule import LOOKAHEAD_SECONDS
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck
-from endpoints.schedule import LOOKAHEAD_SECONDS
 from ollaproject.wire import clock
 
 TICK_SECONDS = 1.0

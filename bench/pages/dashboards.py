@@ -19,9 +19,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from endpoints import health
 from endpoints.choices import Status
-from endpoints.findings import Finding, ProbeResult
+from endpoints.health import health
+from endpoints.health.findings import Finding, ProbeResult
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel
 from ollaproject.wire import roles
 from ollaproject.wire.clock import now

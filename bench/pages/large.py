@@ -144,8 +144,8 @@ def timed(ask: Callable[[], int]) -> tuple[float, float]:
 
 def forget_moments() -> None:
     """What is kept for a moment only is not there any more."""
-    from endpoints import fleet_view  # noqa: PLC0415
-    from proxy import pulse  # noqa: PLC0415
+    from endpoints.pages import fleet_view  # noqa: PLC0415
+    from proxy.records import pulse  # noqa: PLC0415
 
     pulse.forget()
     fleet_view.forget()
@@ -170,8 +170,8 @@ def getter(client: Client, url: str) -> Callable[[], int]:
 
 def push(person: User) -> Callable[[], int]:
     """What a change costs that is pushed to open dashboards, whatever their number."""
-    from endpoints import fleet_view  # noqa: PLC0415
-    from endpoints.filters import Filter  # noqa: PLC0415
+    from endpoints.pages import fleet_view  # noqa: PLC0415
+    from endpoints.pages.filters import Filter  # noqa: PLC0415
 
     def ask() -> int:
         reader = fleet_view.reader_of(person, "en")

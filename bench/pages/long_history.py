@@ -15,10 +15,10 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection
 
-from endpoints import rollup
-from endpoints.alert_models import AlertChannel
+from endpoints.alerts.alert_models import AlertChannel
 from endpoints.choices import Status
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel
+from endpoints.past import rollup
 from ollaproject.wire import roles
 from ollaproject.wire.clock import now
 from proxy.models import ApiKey, ModelPrice

@@ -9,18 +9,18 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 from bench.routing.fleet import spread
-from endpoints.snapshot import install
-from endpoints.strategies import STRATEGIES
-from proxy import intake
-from proxy.admission import Admission, Slot
-from proxy.paths import surface_for
-from proxy.plan import Plan
-from proxy.routing import Question, Router
+from endpoints.routing.snapshot import install
+from endpoints.routing.strategies import STRATEGIES
+from proxy.request import intake
+from proxy.request.paths import surface_for
+from proxy.routing.admission import Admission, Slot
+from proxy.routing.plan import Plan
+from proxy.routing.routing import Question, Router
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from proxy.prefix import Prompt
+    from proxy.request.prefix import Prompt
 
 ENDPOINTS, MODELS, MODELS_EACH = 1000, 5000, 15
 CHOICES = 20_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from endpoints.choices import Mode, Status
-from endpoints.snapshot import ServedModel, Snapshot, Target
+from endpoints.routing.snapshot import ServedModel, Snapshot, Target
 
 
 def target(number: int, *models: str, **changes: Any) -> Target:

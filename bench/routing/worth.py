@@ -16,14 +16,14 @@ from statistics import mean, median, quantiles
 from typing import TYPE_CHECKING
 
 from bench.routing.fleet import target
-from endpoints.selection import Candidate, Loads, Tier
-from endpoints.strategies import STRATEGIES
-from endpoints.warmth import KEY_SHIFT
+from endpoints.routing.selection import Candidate, Loads, Tier
+from endpoints.routing.strategies import STRATEGIES
+from endpoints.routing.warmth import KEY_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from endpoints.selection import Load, Strategy
+    from endpoints.routing.selection import Load, Strategy
 
 ENDPOINTS = 3
 CHATS = 120

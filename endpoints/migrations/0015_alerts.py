@@ -2,7 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
-import endpoints.alert_models
+import endpoints.alerts.alert_models
 from django.db import migrations, models
 
 
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('group_seconds', models.PositiveIntegerField(default=10, validators=[django.core.validators.MaxValueValidator(3600)])),
                 ('quiet_from', models.TimeField(blank=True, null=True)),
                 ('quiet_until', models.TimeField(blank=True, null=True)),
-                ('time_zone', models.CharField(default='UTC', max_length=64, validators=[endpoints.alert_models.validate_zone])),
+                ('time_zone', models.CharField(default='UTC', max_length=64, validators=[endpoints.alerts.alert_models.validate_zone])),
             ],
             options={
                 'ordering': ['name'],

@@ -2,7 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
-import endpoints.alert_models
+import endpoints.alerts.alert_models
 import endpoints.validation
 from django.db import migrations, models
 
@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='alertchannel',
             name='time_zone',
-            field=models.CharField(default='UTC', max_length=64, validators=[endpoints.alert_models.validate_zone], verbose_name='time zone'),
+            field=models.CharField(default='UTC', max_length=64, validators=[endpoints.alerts.alert_models.validate_zone], verbose_name='time zone'),
         ),
         migrations.AlterField(
             model_name='alertdelivery',

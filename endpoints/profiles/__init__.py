@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent
-# Not a type, but the wish to find it out; see endpoints.detection.
+# Not a type, but the wish to find it out; see endpoints.health.detection.
 AUTO = "auto"
 # What this machine's own models are of, and the default of a new endpoint.
 OWN_TYPE = "vllm-mlx"

@@ -11,9 +11,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 
 from endpoints.choices import Mode, Status
-from endpoints.live import SIGNED_OUT
-from endpoints.model_names import SPELLED, UNKNOWN
-from endpoints.overview import MODE_WORDS, latency_ms
+from endpoints.known_models.model_names import SPELLED, UNKNOWN
+from endpoints.pages.live import SIGNED_OUT
+from endpoints.pages.overview import MODE_WORDS, latency_ms
 from ollaproject.wire.clock import now
 from ollaproject.wire.numbers import size
 from ollaproject.wire.time_words import span
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from django.utils.safestring import SafeString
 
-    from endpoints.history import Incident
+    from endpoints.past.history import Incident
 
 register = template.Library()
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from django.contrib.auth import get_user_model
 from django.db.models import Max
 
-from endpoints import fleet_view
 from endpoints.choices import ROUTABLE, WAKEABLE, Mode
 from endpoints.models import Endpoint, EndpointHealth
+from endpoints.pages import fleet_view
 from inference.local import hosts
 from inference.local.choices import State
 from inference.models import LocalModelStatus, ModelHost
 from ollaproject.doctor.findings import Finding, ok, problem, warning
 from ollaproject.wire import clock
 from ollaproject.wire.time_words import span
-from proxy import shared_counts
+from proxy.records import shared_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from django.db.utils import Error
 
 from ollaproject.doctor.findings import Finding, ok, problem, warning
 from ollaproject.wire import clock
-from proxy import readiness
+from proxy.status import readiness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ def word(name, length, verbose_name):
 
 
 def sum_up(apps, schema_editor):
-    """The same as proxy.totals, of the rows that were written before there were totals."""
+    """The same as proxy.records.totals, of the rows that were written before there were totals."""
     rows = apps.get_model("proxy", "RequestRecord").objects.order_by()
     model = Case(When(endpoint="", then=Value("")), default=F("model"))
     found = rows.values(day=TruncDate("at"), where=F("endpoint"), which=model).annotate(

@@ -11,14 +11,14 @@ from django.utils.text import capfirst
 from endpoints.templatetags.fleet import icon
 from ollaproject.wire import numbers
 from ollaproject.wire.time_words import span
-from proxy import figures
 from proxy.models import Came
+from proxy.status import figures
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
-    from proxy.explain import EndpointStep
     from proxy.models import RequestRecord
+    from proxy.routing.explain import EndpointStep
 
 register = template.Library()
 

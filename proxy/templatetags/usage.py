@@ -10,10 +10,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ollaproject.wire import numbers
-from proxy.usage_report import OTHERS
+from proxy.reports.usage_report import OTHERS
 
 if TYPE_CHECKING:
-    from proxy.limits_left import Limit
+    from proxy.limits.limits_left import Limit
 
 register = template.Library()
 

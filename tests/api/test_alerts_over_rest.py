@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from endpoints import alert_delivery, alerts
-from endpoints.alert_models import AlertChannel, AlertDelivery, AlertKind
+from endpoints.alerts import alert_delivery, alerts
+from endpoints.alerts.alert_models import AlertChannel, AlertDelivery, AlertKind
 from endpoints.models import Change
 from tests.fakes import answers
 from tests.pages.fleet import SECRET

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from endpoints import yaml_io
 from endpoints.choices import Mode, Status
+from endpoints.files import yaml_io
 from endpoints.models import Change, Endpoint, ModelAlias, Transition
-from endpoints.serializers import EndpointSerializer
+from endpoints.rest.serializers import EndpointSerializer
 from ollaproject.wire.clock import now
 from tests.fakes import answers, servers
 from tests.pages.fleet import SECRET, add_endpoint

@@ -14,7 +14,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from ollaproject.wire import clock
-from proxy import key_table, keys
+from proxy.access import key_table, keys
 from proxy.models import ApiKey, ModelPrice, UsageTotal
 from tests.pages.fleet import add_endpoint
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.routing.worth import CHATS, LOADS, TURNS, chats, simulate
-from endpoints.strategies import RoundRobin
-from endpoints.warmth import CacheAware
+from endpoints.routing.strategies import RoundRobin
+from endpoints.routing.warmth import CacheAware
 
 if TYPE_CHECKING:
     from bench.routing.worth import Asked

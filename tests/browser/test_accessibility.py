@@ -14,7 +14,7 @@ from endpoints.models import AliasedModel, ModelAlias
 from inference.local.choices import State
 from inference.models import LocalModel
 from ollaproject.wire.clock import now
-from proxy import keys
+from proxy.access import keys
 from proxy.models import Came, UsageTotal
 from tests.pages.fleet import add_endpoint
 from tests.pages.records import record

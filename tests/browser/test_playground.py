@@ -11,9 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from endpoints import revision
 from endpoints.choices import Span
 from endpoints.models import CheckSummary, Endpoint, EndpointModel
+from endpoints.routing import revision
 from ollaproject.wire.clock import now
 from tests.fakes import answers
 from tests.fakes.answers import Gate

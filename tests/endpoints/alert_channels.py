@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from endpoints.alert_models import AlertChannel, ChannelKind
+from endpoints.alerts.alert_models import AlertChannel, ChannelKind
 
 
 def channel(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from bench.routing.fleet import target
-from endpoints.selection import Candidate, Loads, Tier
-from endpoints.warmth import KEY_SHIFT
+from endpoints.routing.selection import Candidate, Loads, Tier
+from endpoints.routing.warmth import KEY_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from endpoints.selection import Strategy
-    from endpoints.snapshot import Target
+    from endpoints.routing.selection import Strategy
+    from endpoints.routing.snapshot import Target
 
 
 def tier_of(*targets: Target) -> Tier:

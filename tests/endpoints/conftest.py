@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from endpoints import prober, watch
+from endpoints.health import prober
 from endpoints.models import Endpoint
+from endpoints.routing import watch
 from tests.endpoints.importing import Importer
 from tests.fakes.upstream import FakeUpstream
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from endpoints.checking import check_target
+from endpoints.health.checking import check_target
 from endpoints.models import Endpoint
 
 if TYPE_CHECKING:
-    from endpoints.findings import CheckTarget
+    from endpoints.health.findings import CheckTarget
 
 
 def target_of(url: str, **changes: Any) -> CheckTarget:

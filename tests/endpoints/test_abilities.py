@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from endpoints.abilities import CHAT, EMBEDDINGS, TOOLS, VISION, Abilities, Fit, abilities_of
-from endpoints.model_names import parse
+from endpoints.known_models.abilities import CHAT, EMBEDDINGS, TOOLS, VISION, Abilities, Fit, abilities_of
+from endpoints.known_models.model_names import parse
 
 
 def by_name(name: str) -> Abilities:

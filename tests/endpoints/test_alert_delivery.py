@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from endpoints import alert_delivery, alerts, retention
-from endpoints.alert_formats import post_for
-from endpoints.alert_models import AlertChannel, AlertDelivery, AlertKind, ChannelKind, DeliveryState
-from endpoints.alert_rules import Event
+from endpoints.alerts import alert_delivery, alerts
+from endpoints.alerts.alert_formats import post_for
+from endpoints.alerts.alert_models import AlertChannel, AlertDelivery, AlertKind, ChannelKind, DeliveryState
+from endpoints.alerts.alert_rules import Event
+from endpoints.past import retention
 from ollaproject.wire import clock
 from tests.endpoints.alert_channels import channel
 from tests.fakes import answers

@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.urls import reverse
 
-from endpoints import alerts, health, operations
-from endpoints.alert_models import AlertDelivery, AlertKind, ChannelKind
-from endpoints.alert_rules import Event, QuietHours, due_at, headline, lines, retry_in
+from endpoints import operations
+from endpoints.alerts import alerts
+from endpoints.alerts.alert_models import AlertDelivery, AlertKind, ChannelKind
+from endpoints.alerts.alert_rules import Event, QuietHours, due_at, headline, lines, retry_in
 from endpoints.choices import Status
-from endpoints.findings import Finding, ProbeResult
+from endpoints.health import health
+from endpoints.health.findings import Finding, ProbeResult
 from ollaproject.wire import clock
 from tests.endpoints.alert_channels import channel
 

@@ -9,9 +9,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from endpoints import routing_table, yaml_io
+from endpoints.files import yaml_io
 from endpoints.models import Change, ModelAlias, Revision
-from endpoints.snapshot import Alias
+from endpoints.routing import routing_table
+from endpoints.routing.snapshot import Alias
 
 if TYPE_CHECKING:
     from pathlib import Path

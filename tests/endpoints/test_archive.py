@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.cache import cache
 
-from endpoints import archive, latency, rollup
 from endpoints.choices import Status
 from endpoints.models import Endpoint, HealthCheck, Transition
+from endpoints.past import archive, latency, rollup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import detection, profiles
-from endpoints.checking import check_target
+from endpoints import profiles
 from endpoints.choices import Status
 from endpoints.errors import DetectionError
+from endpoints.health import detection
+from endpoints.health.checking import check_target
+from endpoints.health.probe import Checker
 from endpoints.models import Endpoint
-from endpoints.probe import Checker
 from tests.fakes import answers, servers
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints.breaker import FAULTS_TO_OPEN, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Breaker
+from endpoints.health.breaker import FAULTS_TO_OPEN, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Breaker
 
 steps = st.lists(
     st.tuples(st.sampled_from(("succeeded", "failed", "abandoned")), st.floats(0, 100)), max_size=60

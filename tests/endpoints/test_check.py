@@ -8,8 +8,8 @@ import pytest
 
 from endpoints.choices import Status
 from endpoints.errors import DiscoveryError
-from endpoints.findings import Finding, FoundModel
-from endpoints.probe import Checker
+from endpoints.health.findings import Finding, FoundModel
+from endpoints.health.probe import Checker
 from tests.endpoints.targets import target_of
 from tests.fakes import answers
 

@@ -11,10 +11,11 @@ from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints import changes, exporting, importing, yaml_io
 from endpoints.choices import Mode
 from endpoints.errors import EndpointFileError
+from endpoints.files import exporting, importing, yaml_io
 from endpoints.models import AliasedModel, Change, Endpoint, ModelAlias
+from endpoints.past import changes
 from ollaproject.wire.acting import Actor, acting
 from ollaproject.wire.clock import now
 

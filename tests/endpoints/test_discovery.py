@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from endpoints import discovery, model_lists
 from endpoints.choices import Status
 from endpoints.errors import DiscoveryError
-from endpoints.findings import FoundModel
+from endpoints.health import discovery
+from endpoints.health.findings import FoundModel
+from endpoints.known_models import model_lists
 from endpoints.models import EndpointHealth, EndpointModel
 from ollaproject.wire import clock
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.routing.fleet import target
-from endpoints.breaker import FAULTS_TO_OPEN
 from endpoints.choices import Status
-from endpoints.doubts import Doubts
-from endpoints.snapshot import Snapshot, Target, install, snapshot
+from endpoints.health.breaker import FAULTS_TO_OPEN
+from endpoints.health.doubts import Doubts
+from endpoints.routing.snapshot import Snapshot, Target, install, snapshot
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import CommandError, call_command
 
-from endpoints import operations, routing_table, tasks
+from endpoints import operations, tasks
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
+from endpoints.routing import routing_table
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import feedback, prober, schedule, tasks
+from endpoints import tasks
 from endpoints.choices import Status
+from endpoints.health import feedback, prober, schedule
 from endpoints.models import Endpoint, EndpointHealth
-from endpoints.snapshot import Snapshot, install, snapshot
+from endpoints.routing.snapshot import Snapshot, install, snapshot
 from ollaproject.wire import clock
 from tests.endpoints.test_prober import becomes, eventually
 from tests.fakes.upstream import FakeUpstream

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 
-from endpoints import archive, health, history, operations, schedule
+from endpoints import operations
 from endpoints.choices import Status
-from endpoints.findings import Finding, FoundModel, ProbeResult
+from endpoints.health import health, schedule
+from endpoints.health.findings import Finding, FoundModel, ProbeResult
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel, HealthCheck, Revision, Transition
+from endpoints.past import archive, history
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpoints.choices import Status
-from endpoints.history import (
+from endpoints.health.rules import FAILURES
+from endpoints.past.history import (
     Flip,
     Incident,
     Kind,
@@ -22,7 +23,6 @@ from endpoints.history import (
     stretches,
     uptime,
 )
-from endpoints.rules import FAILURES
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import call_command
 
-from endpoints import importing, operations, yaml_io
+from endpoints import operations
 from endpoints.choices import Mode
+from endpoints.files import importing, yaml_io
 from endpoints.models import Endpoint
 from tests.endpoints.importing import SEED
 from tests.fakes import servers

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import health, local, operations, schedule, sleep
+from endpoints import local, operations
 from endpoints.choices import Mode, Status
-from endpoints.findings import Finding, ProbeResult
+from endpoints.health import health, schedule
+from endpoints.health.findings import Finding, ProbeResult
 from endpoints.local import Server
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel, ModelAlias
-from endpoints.routing_table import build
+from endpoints.routing import sleep
+from endpoints.routing.routing_table import build
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:

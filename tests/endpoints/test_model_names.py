@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from endpoints import model_names
-from endpoints.model_details import details_of
+from endpoints.known_models import model_names
+from endpoints.known_models.model_details import details_of
 from endpoints.models import EndpointModel
 
 # Name, family and variant, size, quantisation, and what it can do beside completing text.

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from celery.signals import after_task_publish
 
-from endpoints import health, operations, retention
+from endpoints import operations
 from endpoints.choices import Mode, Status
-from endpoints.findings import Finding, ProbeResult
+from endpoints.health import health
+from endpoints.health.findings import Finding, ProbeResult
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Revision, Transition
+from endpoints.past import retention
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:

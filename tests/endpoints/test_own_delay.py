@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from endpoints.patience import Patience
+from endpoints.health.patience import Patience
 
 
 def test_a_limit_stands_still_while_the_loop_is_held_up() -> None:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.routing.fleet import target
-from endpoints import deep_checks, health, prober, routing_table, rules
 from endpoints.choices import Status
-from endpoints.findings import Finding, FoundModel, ProbeResult
+from endpoints.health import deep_checks, health, prober, rules
+from endpoints.health.findings import Finding, FoundModel, ProbeResult
+from endpoints.health.rules import HealthState, Thresholds
+from endpoints.health.schedule import Claim
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel
-from endpoints.rules import HealthState, Thresholds
-from endpoints.schedule import Claim
-from endpoints.selection import Candidate, Load, Tier
-from endpoints.snapshot import FIRST_SHARE, Ramp
-from endpoints.strategies import STRATEGIES
+from endpoints.routing import routing_table
+from endpoints.routing.selection import Candidate, Load, Tier
+from endpoints.routing.snapshot import FIRST_SHARE, Ramp
+from endpoints.routing.strategies import STRATEGIES
 from ollaproject.wire import clock
 from tests.endpoints.choosing import no_prompt
 from tests.fakes import answers

@@ -12,11 +12,11 @@ import pytest
 
 from bench.ports import free_port
 from endpoints import profiles
-from endpoints.checking import check_target
 from endpoints.choices import Status
-from endpoints.findings import CheckTarget, ProbeResult
+from endpoints.health.checking import check_target
+from endpoints.health.findings import CheckTarget, ProbeResult
+from endpoints.health.probe import MAX_HEALTH_BYTES, Checker
 from endpoints.models import Endpoint
-from endpoints.probe import MAX_HEALTH_BYTES, Checker
 from tests.endpoints.targets import target_of
 from tests.fakes import answers
 from tests.fakes.upstream import FakeUpstream

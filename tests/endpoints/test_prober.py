@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 
-from endpoints import operations, prober, schedule, tasks
+from endpoints import operations, tasks
 from endpoints.choices import Status
+from endpoints.health import prober, schedule
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck
 from ollaproject.wire import clock
 from tests.fakes import answers

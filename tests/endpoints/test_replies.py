@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import replies, retention
-from endpoints.checking import check, check_target
 from endpoints.choices import AuthKind, Status
-from endpoints.findings import Answer
+from endpoints.health import replies
+from endpoints.health.checking import check, check_target
+from endpoints.health.findings import Answer
+from endpoints.health.probe import Checker
 from endpoints.models import Endpoint, HealthCheck
-from endpoints.probe import Checker
+from endpoints.past import retention
 from ollaproject.wire.clock import now
 from tests.fakes import answers
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import health, health_answers, probe, routing_table
-from endpoints.checking import check_target
 from endpoints.choices import Status
-from endpoints.findings import Finding, ProbeResult
+from endpoints.health import health, health_answers, probe
+from endpoints.health.checking import check_target
+from endpoints.health.findings import Finding, ProbeResult
 from endpoints.models import Endpoint
+from endpoints.routing import routing_table
 from ollaproject.wire import clock
 from tests.fakes import answers
 

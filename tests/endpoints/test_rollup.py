@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import retention, rollup
 from endpoints.choices import Span, Status
 from endpoints.models import CheckSummary, Endpoint, HealthCheck
+from endpoints.past import retention, rollup
 
 if TYPE_CHECKING:
     from pytest_django import DjangoAssertNumQueries

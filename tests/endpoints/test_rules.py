@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints import rules
 from endpoints.choices import ROUTABLE, Status
-from endpoints.findings import ProbeResult
+from endpoints.health import rules
+from endpoints.health.findings import ProbeResult
+from endpoints.health.rules import FAILURES, HealthState, Pace, Thresholds
 from endpoints.models import EndpointHealth
-from endpoints.rules import FAILURES, HealthState, Pace, Thresholds
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 AT_ONCE = Thresholds(failures_to_go_down=1, successes_to_come_back=1)

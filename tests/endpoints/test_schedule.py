@@ -12,16 +12,16 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints import health, schedule
 from endpoints.choices import Mode, Status
-from endpoints.findings import Finding, ProbeResult
+from endpoints.health import health, schedule
+from endpoints.health.findings import Finding, ProbeResult
 from endpoints.models import Endpoint, EndpointHealth
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
     from pytest_django import DjangoAssertNumQueries
 
-    from endpoints.schedule import Claim
+    from endpoints.health.schedule import Claim
     from tests.endpoints.conftest import MakeEndpoint
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

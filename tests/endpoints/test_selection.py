@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from bench.routing.fleet import target
-from endpoints.selection import WINDOW, Candidate, Load
-from endpoints.strategies import STRATEGIES, LeastConnections, LeastLatency, Priority, RoundRobin
+from endpoints.routing.selection import WINDOW, Candidate, Load
+from endpoints.routing.strategies import STRATEGIES, LeastConnections, LeastLatency, Priority, RoundRobin
 from tests.endpoints.choosing import chosen, fleet, prompt, shares, tier_of
 
 if TYPE_CHECKING:

@@ -13,12 +13,14 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 
-from endpoints import detection, exporting, operations
-from endpoints.checking import check_target
+from endpoints import operations
 from endpoints.choices import Status
+from endpoints.files import exporting
+from endpoints.health import detection
+from endpoints.health.checking import check_target
+from endpoints.health.probe import Checker
 from endpoints.models import Change, Endpoint
-from endpoints.overview import card_of
-from endpoints.probe import Checker
+from endpoints.pages.overview import card_of
 from ollaproject.wire.socket_urls import MAX_PATH_BYTES, written
 from tests.fakes import answers, servers
 from tests.fakes.full_queue import full_queue, on_linux
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from endpoints.findings import Finding
+    from endpoints.health.findings import Finding
     from tests.endpoints.conftest import MakeEndpoint
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from endpoints.sparkline import path
+from endpoints.pages.sparkline import path
 
 
 def test_the_largest_value_reaches_the_top() -> None:

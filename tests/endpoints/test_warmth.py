@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from bench.routing.fleet import target
-from endpoints.warmth import BYTES_A_REQUEST, OWN_PAST_COUNTS, CacheAware
+from endpoints.routing.warmth import BYTES_A_REQUEST, OWN_PAST_COUNTS, CacheAware
 from tests.endpoints.choosing import begun, chosen, fleet, no_prompt, prompt, shares, tier_of
 
 

@@ -15,12 +15,12 @@ from cryptography.fernet import Fernet
 from django.conf import settings as django_settings
 from django.db import connection
 
-from endpoints import routing_table, watch
 from endpoints.choices import AuthKind, Mode, Status
-from endpoints.findings import Finding, FoundModel, ProbeResult
-from endpoints.health import record
+from endpoints.health.findings import Finding, FoundModel, ProbeResult
+from endpoints.health.health import record
 from endpoints.models import Endpoint
-from endpoints.snapshot import Snapshot, snapshot
+from endpoints.routing import routing_table, watch
+from endpoints.routing.snapshot import Snapshot, snapshot
 from ollaproject.wire import clock
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_django import DjangoAssertNumQueries, Settings
 
-    from endpoints.watch import Change
+    from endpoints.routing.watch import Change
     from tests.endpoints.conftest import MakeEndpoint
 
 SEEN_WITHIN_SECONDS = 5.0  # it takes a quarter of one, and a few times as long on a busy machine

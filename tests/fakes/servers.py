@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from endpoints.findings import FoundModel
+from endpoints.health.findings import FoundModel
 from tests.fakes import answers
 from tests.fakes.answers import CREATED
 

@@ -12,7 +12,7 @@ import pytest
 from django.db import OperationalError
 
 from ollaproject import logs
-from proxy.request_log import Requests
+from proxy.records.request_log import Requests
 from tests.proxy.outcomes import outcome
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_a_database_that_is_away_is_told_by_celery_in_one_line_a_minute() -> Non
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.addFilter(logs.Outages())
-    for name in ("celery.beat", "endpoints.prober"):
+    for name in ("celery.beat", "endpoints.health.prober"):
         logger = logging.Logger(name)  # noqa: LOG001 - of this test alone
         logger.addHandler(handler)
         for error in (OperationalError("refused"), OperationalError("refused"), ValueError("a fault")):
@@ -90,5 +90,5 @@ def test_a_database_that_is_away_is_told_by_celery_in_one_line_a_minute() -> Non
         "celery.beat: refused (said once a minute, as long as it is so)\ncelery.beat: a fault\n"
     )
     assert told.count("celery.beat: refused") == 1
-    assert told.count("endpoints.prober: refused") == 2
+    assert told.count("endpoints.health.prober: refused") == 2
     assert told.count("Traceback") == 4

@@ -10,7 +10,7 @@ from django.test import Client
 
 from ollaproject.apps import install_roles
 from ollaproject.wire import roles
-from proxy import keys
+from proxy.access import keys
 
 pytestmark = pytest.mark.django_db
 

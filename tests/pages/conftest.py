@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 from django.test import Client
 
-from endpoints import fleet_view
+from endpoints.pages import fleet_view
 from ollaproject.wire import roles
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from endpoints import revision
 from endpoints.choices import Status
 from endpoints.models import Endpoint, EndpointHealth, EndpointModel
+from endpoints.routing import revision
 from ollaproject.wire.clock import now
 
 PASSWORD = "a-long-enough-password"
@@ -46,6 +46,6 @@ def add_endpoint(
 
 
 def set_health(endpoint: Endpoint, **fields: Any) -> None:
-    """Write what a check found, and tell the web processes, as endpoints.health does."""
+    """Write what a check found, and tell the web processes, as endpoints.health.health does."""
     EndpointHealth.objects.filter(endpoint=endpoint).update(**fields)
     revision.bump(routing=True)

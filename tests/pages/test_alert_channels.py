@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery.signals import after_task_publish
 
-from endpoints.alert_models import AlertChannel, AlertDelivery
+from endpoints.alerts.alert_models import AlertChannel, AlertDelivery
 from endpoints.models import Change
 from tests.pages.fleet import SECRET
 

@@ -11,8 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from endpoints.choices import Mode, Status
-from endpoints.latency import BUCKETS, READ_AT_ONCE
 from endpoints.models import Endpoint, EndpointHealth
+from endpoints.past.latency import BUCKETS, READ_AT_ONCE
 from ollaproject.wire.clock import now
 from tests.pages.fleet import add_endpoint, set_health
 

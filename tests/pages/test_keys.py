@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
 from ollaproject.wire import clock
-from proxy import key_table, keys
+from proxy.access import key_table, keys
 from proxy.models import ApiKey, PersonLimits, TeamLimits
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from endpoints.choices import Status
-from endpoints.latency import BUCKETS, READ_AT_ONCE
 from endpoints.models import Endpoint, EndpointModel, HealthCheck, Transition
+from endpoints.past.latency import BUCKETS, READ_AT_ONCE
 from ollaproject.wire.clock import now
-from proxy import pulse
 from proxy.models import Came, RequestRecord
+from proxy.records import pulse
 from tests.pages.fleet import add_endpoint
 
 if TYPE_CHECKING:

@@ -16,10 +16,11 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 from django.test import Client
 
-from endpoints import fleet_view, watch
 from endpoints.choices import Status
-from endpoints.filters import Filter
-from endpoints.live import SIGNED_OUT, routes
+from endpoints.pages import fleet_view
+from endpoints.pages.filters import Filter
+from endpoints.pages.live import SIGNED_OUT, routes
+from endpoints.routing import watch
 from ollaproject.asgi import application
 from ollaproject.wire import roles
 from tests.pages.fleet import add_endpoint, set_health

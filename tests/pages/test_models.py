@@ -11,10 +11,10 @@ import pytest
 from django.core.management import call_command
 from django.utils import translation
 
-from endpoints import routing_table
 from endpoints.choices import Status
 from endpoints.models import AliasedModel, EndpointModel, ModelAlias
-from endpoints.snapshot import install, snapshot
+from endpoints.routing import routing_table
+from endpoints.routing.snapshot import install, snapshot
 from endpoints.templatetags.fleet import family_word
 from ollaproject.wire.clock import now
 from proxy.models import UsageTotal

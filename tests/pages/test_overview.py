@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from endpoints.choices import Mode, Status
-from endpoints.overview import Card, by_attention, summary
+from endpoints.pages.overview import Card, by_attention, summary
 from endpoints.templatetags.fleet import in_words
 
 SINCE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 
 from ollaproject.wire import roles
-from proxy import key_table, keys, own_keys
+from proxy.access import key_table, keys, own_keys
 from proxy.models import ApiKey
 from tests.pages.people import lead
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ollaproject.wire.clock import now
-from proxy import pulse
 from proxy.models import Came, WebProcess
+from proxy.records import pulse
 from tests.pages.records import record
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from django.utils.html import escape
 
 from ollaproject.sealed import seal
 from ollaproject.wire import roles
-from proxy import keys
-from proxy.failover import BROKEN_OFF
+from proxy.access import keys
 from proxy.models import Came, KeptBody, RequestRecord
-from proxy.request_search import PER_PAGE, Search, page_of, whose
+from proxy.pages.request_search import PER_PAGE, Search, page_of, whose
+from proxy.routing.failover import BROKEN_OFF
 from tests.pages.fleet import add_endpoint
 from tests.pages.records import record
 

@@ -12,11 +12,11 @@ from django.template.response import TemplateResponse
 from django.test import Client
 from django.urls import get_resolver
 
-from endpoints.live_hub import Hub, Seat
 from endpoints.models import Endpoint
-from endpoints.watch import Change
+from endpoints.pages.live_hub import Hub, Seat
+from endpoints.routing.watch import Change
 from ollaproject.wire import clock, roles
-from proxy import key_table, keys
+from proxy.access import key_table, keys
 from proxy.models import ApiKey, UsageTotal
 from tests.pages.fleet import add_endpoint
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints.admin_operating import url_of
+from endpoints.administration.admin_operating import url_of
 from endpoints.models import Change, Endpoint
 from tests.fakes.upstream import FakeUpstream
 from tests.pages.admin_form import ADD, GOOD, LIST, change_url

@@ -15,10 +15,10 @@ from django.db import connection
 from django.test import Client
 
 from endpoints.choices import Mode, Status
-from endpoints.history import Flip
 from endpoints.models import Change, Transition
-from endpoints.status_page import current, together
-from endpoints.status_page_row import StatusPage
+from endpoints.pages.status_page import current, together
+from endpoints.pages.status_page_row import StatusPage
+from endpoints.past.history import Flip
 from ollaproject.wire.clock import now
 from tests.pages.fleet import add_endpoint, set_health
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ollaproject.wire import clock
-from proxy import keys
+from proxy.access import keys
 from proxy.models import BudgetReached, ModelPrice, PersonLimits, TeamLimits, UsageTotal
-from proxy.usage_chart import HEIGHT, SERIES, chart, largest
-from proxy.usage_report import OTHERS, Asked, report
+from proxy.reports.usage_chart import HEIGHT, SERIES, chart, largest
+from proxy.reports.usage_report import OTHERS, Asked, report
 from tests.pages.fleet import add_endpoint
 from tests.pages.people import lead
 from tests.pages.records import record

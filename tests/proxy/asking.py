@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from proxy.connection import Timeouts
-from proxy.transport import Transport, WholeBody
+from proxy.upstream.connection import Timeouts
+from proxy.upstream.transport import Transport, WholeBody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,14 +17,15 @@ from channels.routing import URLRouter
 from django.conf import settings as django_settings
 
 from bench.routing.fleet import target
-from endpoints import watch
-from endpoints.snapshot import ServedModel, Snapshot, Target, install, snapshot
+from endpoints.routing import watch
+from endpoints.routing.snapshot import ServedModel, Snapshot, Target, install, snapshot
 from ollaproject.client_connection import ClientConnection
 from ollaproject.web import KEEP_ALIVE_SECONDS
-from proxy import key_table, request_log
-from proxy.auth import Guard
-from proxy.bodies import Spool
+from proxy.access import key_table
+from proxy.access.auth import Guard
 from proxy.gateway import Gateway
+from proxy.records import request_log
+from proxy.request.bodies import Spool
 from proxy.routes import routes
 from tests.fakes import anthropic_answers
 from tests.fakes.answers import CREATED
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from endpoints.snapshot import Alias
+    from endpoints.routing.snapshot import Alias
     from ollaproject.wire.asgi import Receive, Scope, Send
-    from proxy.record import Tally
+    from proxy.records.record import Tally
     from tests.proxy.over_daphne import DaphneServer
 
     TargetOf = Callable[..., Target]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from endpoints.strategies import RoundRobin
-from proxy.admission import Admission
-from proxy.paths import surface_for
-from proxy.plan import Plan
-from proxy.routing import Question, Router
+from endpoints.routing.strategies import RoundRobin
+from proxy.request.paths import surface_for
+from proxy.routing.admission import Admission
+from proxy.routing.plan import Plan
+from proxy.routing.routing import Question, Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from proxy.admission import Slot
+    from proxy.routing.admission import Slot
 
     Table = Callable[..., None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ollaproject.wire.openai_errors import ApiError
-from proxy import key_table, keys
+from proxy.access import key_table, keys
 from tests.proxy.conftest import open_guard
 from tests.proxy.test_access import request_from
 

@@ -17,12 +17,12 @@ django.setup()
 
 # ruff: noqa: E402
 from ollaproject.wire.openai_errors import ApiError
-from proxy.auth import Caller
-from proxy.estimate import Estimate
-from proxy.key_table import Holder
-from proxy.limiter import Limiter
-from proxy.limits import Limits
-from proxy.shared_limits import SharedLimits
+from proxy.access.auth import Caller
+from proxy.access.key_table import Holder
+from proxy.limits.limiter import Limiter
+from proxy.limits.limits import Limits
+from proxy.limits.shared_limits import SharedLimits
+from proxy.request.estimate import Estimate
 
 
 async def ask(url: str, limits: Limits, callers: int) -> None:

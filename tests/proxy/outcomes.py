@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import structs
 
 from ollaproject.wire import clock
-from proxy.record import Attempt, Outcome
-from proxy.usage import Tokens
+from proxy.answer.usage import Tokens
+from proxy.records.record import Attempt, Outcome
 
 
 def outcome(number: int = 1, *, prompt: int = 5, **changes: Any) -> Outcome:

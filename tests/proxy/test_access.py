@@ -8,14 +8,14 @@ import httpx
 import pytest
 
 from ollaproject.wire.openai_errors import ApiError
-from proxy.head import Head
+from proxy.request.head import Head
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, target_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ollaproject.wire.asgi import Scope
-    from proxy.auth import Guard
+    from proxy.access.auth import Guard
     from proxy.gateway import Gateway
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served

@@ -13,11 +13,11 @@ import pytest
 from channels.db import database_sync_to_async
 from django.db.models import Count, Q, Sum
 
-from proxy import key_table
-from proxy.key_table import KeyTable, Team
-from proxy.ledger import Ledger
-from proxy.limits import Limits
+from proxy.access import key_table
+from proxy.access.key_table import KeyTable, Team
+from proxy.limits.limits import Limits
 from proxy.models import RequestRecord, UsageTotal
+from proxy.records.ledger import Ledger
 from tests.fakes import answers
 from tests.fakes.answers import Gate
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for

@@ -8,18 +8,18 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from endpoints.choices import Status
-from endpoints.strategies import STRATEGIES
+from endpoints.routing.strategies import STRATEGIES
 from ollaproject.wire.openai_errors import ApiError
-from proxy.admission import Admission
-from proxy.paths import surface_for
-from proxy.plan import Plan
-from proxy.routing import Question, Router
+from proxy.request.paths import surface_for
+from proxy.routing.admission import Admission
+from proxy.routing.plan import Plan
+from proxy.routing.routing import Question, Router
 from tests.proxy.conftest import target_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from endpoints.snapshot import Target
+    from endpoints.routing.snapshot import Target
 
     Table = Callable[..., None]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from endpoints.snapshot import Alias
-from proxy.parameters import Parameters
+from endpoints.routing.snapshot import Alias
+from proxy.request.parameters import Parameters
 from tests.proxy.conftest import CHAT, PLAIN, SPEAKING, chat_body, target_for
 from tests.proxy.key_making import made
 

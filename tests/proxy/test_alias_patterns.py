@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from endpoints.snapshot import Alias, Snapshot
+from endpoints.routing.snapshot import Alias, Snapshot
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 
 if TYPE_CHECKING:

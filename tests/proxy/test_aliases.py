@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from endpoints.choices import Status
-from endpoints.snapshot import Alias
+from endpoints.routing.snapshot import Alias
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, target_for
 

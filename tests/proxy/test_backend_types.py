@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoints import routing_table
 from endpoints.models import Endpoint, EndpointHealth
 from endpoints.profiles import profile
+from endpoints.routing import routing_table
 from ollaproject.wire import clock
 from tests.fakes import answers, servers
 from tests.proxy.conftest import chat_body

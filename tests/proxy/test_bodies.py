@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from endpoints.snapshot import Alias, Snapshot, install, snapshot
-from proxy.bodies import Edit, Spool, Spooled, edited, pieces_of
+from endpoints.routing.snapshot import Alias, Snapshot, install, snapshot
+from proxy.request.bodies import Edit, Spool, Spooled, edited, pieces_of
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, over_both_servers, target_for
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ollaproject.wire.asgi import Message
-    from proxy.bodies import Body
+    from proxy.request.bodies import Body
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from endpoints import routing_table
 from endpoints.choices import Status
 from endpoints.models import Endpoint, EndpointHealth
-from endpoints.snapshot import Alias, Snapshot, install
+from endpoints.routing import routing_table
+from endpoints.routing.snapshot import Alias, Snapshot, install
 from ollaproject.wire import clock
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body

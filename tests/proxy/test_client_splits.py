@@ -20,8 +20,8 @@ from uvicorn.server import ServerState
 from ollaproject.client_connection import ClientConnection
 from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
-from proxy.bodies import Spool, data_of
 from proxy.call import Call
+from proxy.request.bodies import Spool, data_of
 from tests.proxy.test_connection import pieces_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.connection import Connection, Timeouts
-from proxy.wire_errors import WireError
+from proxy.upstream.connection import Connection, Timeouts
+from proxy.upstream.wire_errors import WireError
 
 
 class _Wire(asyncio.Transport):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from proxy.sticky import Sticky, StickyRules
+from proxy.routing.sticky import Sticky, StickyRules
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 from tests.proxy.test_operator import stored
 from tests.proxy.waiting import wait_for

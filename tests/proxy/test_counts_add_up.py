@@ -14,9 +14,9 @@ from django.db.models import Sum
 from prometheus_client.parser import text_string_to_metric_families
 
 from endpoints.models import Endpoint
-from proxy.ledger import Ledger
 from proxy.models import RequestRecord, UsageTotal
-from proxy.shared_counts import stop_sharing
+from proxy.records.ledger import Ledger
+from proxy.records.shared_counts import stop_sharing
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE, Pause
 from tests.proxy.conftest import gateway_with, target_for

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.ports import free_port
-from endpoints.breaker import FAULTS_TO_OPEN
+from endpoints.health.breaker import FAULTS_TO_OPEN
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, target_for
 

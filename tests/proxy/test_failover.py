@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from endpoints.snapshot import Target
+    from endpoints.routing.snapshot import Target
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 

@@ -16,24 +16,25 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from endpoints import history, rules
 from endpoints.choices import ROUTABLE, Status
-from endpoints.findings import ProbeResult
-from endpoints.history import Flip, Kind
-from endpoints.rules import FAILURES, HealthState, Pace, Thresholds
-from endpoints.strategies import STRATEGIES
+from endpoints.health import rules
+from endpoints.health.findings import ProbeResult
+from endpoints.health.rules import FAILURES, HealthState, Pace, Thresholds
+from endpoints.past import history
+from endpoints.past.history import Flip, Kind
+from endpoints.routing.strategies import STRATEGIES
 from ollaproject.wire.openai_errors import ApiError
-from proxy.paths import surface_for
-from proxy.plan import Plan
-from proxy.prefix import Prompt
-from proxy.routing import Question, Router
+from proxy.request.paths import surface_for
+from proxy.request.prefix import Prompt
+from proxy.routing.plan import Plan
+from proxy.routing.routing import Question, Router
 from tests.proxy.conftest import target_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from endpoints.selection import Candidate
-    from endpoints.snapshot import Target
+    from endpoints.routing.selection import Candidate
+    from endpoints.routing.snapshot import Target
 
     Table = Callable[..., None]
 

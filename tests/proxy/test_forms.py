@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints.snapshot import Alias, Snapshot, install, snapshot
-from proxy import multipart
-from proxy.rewrite import with_model
+from endpoints.routing.snapshot import Alias, Snapshot, install, snapshot
+from proxy.request import multipart
+from proxy.request.rewrite import with_model
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE
 from tests.proxy.conftest import target_for

@@ -14,7 +14,7 @@ from tests.proxy.desk import NOWHERE, Desk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from proxy.admission import Slot
+    from proxy.routing.admission import Slot
 
     Table = Callable[..., None]
 

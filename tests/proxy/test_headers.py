@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import headers
+from proxy.request import headers
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20).map(str.encode)
 KNOWN = st.sampled_from(sorted(headers.NOT_TO_BACKEND | headers.NOT_TO_CLIENT))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy import intake
+from proxy.request import intake
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 from tests.proxy.wire import raw_client
 

@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from ollaproject.wire import clock
-from proxy import key_table, keys
-from proxy.expiry import parse_expiry
+from proxy.access import key_table, keys
+from proxy.access.expiry import parse_expiry
 from proxy.models import ApiKey
 from tests.proxy.key_making import judged
 

@@ -12,11 +12,11 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 
-from endpoints import watch
 from endpoints.models import Revision
+from endpoints.routing import watch
 from ollaproject.wire import clock
 from ollaproject.wire.openai_errors import ApiError
-from proxy import key_table, keys
+from proxy.access import key_table, keys
 from proxy.models import ApiKey, PersonLimits, UsageTotal
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, open_guard, target_for
 from tests.proxy.key_making import REMOTE, judged, made

@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ollaproject.wire.heads import Memory
-from proxy.connection import Connection, Timeouts
-from proxy.wire_errors import WireError
+from proxy.upstream.connection import Connection, Timeouts
+from proxy.upstream.wire_errors import WireError
 from tests.proxy.bare_wire import BODIES, LINES, Seen, Wire, messages, pieces_of
 
 if TYPE_CHECKING:
-    from proxy.answer_head import AnswerHead
+    from proxy.upstream.answer_head import AnswerHead
 
 
 async def answered(answers: list[bytes], *, whole: bool, method: str = "GET") -> Seen:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from endpoints.snapshot import Alias
-from proxy.beside import LARGE_BYTES, done
-from proxy.bodies import Spool
-from proxy.messages import Messages
-from proxy.responses import Responses
-from proxy.shared_headers import SharedHeaders
-from proxy.upstream import Outgoing
+from endpoints.routing.snapshot import Alias
+from proxy.formats.messages import Messages
+from proxy.formats.responses import Responses
+from proxy.request.beside import LARGE_BYTES, done
+from proxy.request.bodies import Spool
+from proxy.upstream.shared_headers import SharedHeaders
+from proxy.upstream.upstream import Outgoing
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from proxy.bodies import Body
+    from proxy.request.bodies import Body
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 

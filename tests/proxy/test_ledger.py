@@ -13,16 +13,16 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from endpoints import retention
+from endpoints.past import retention
 from ollaproject.wire import clock
-from proxy import catalogue
-from proxy.history_rows import COLUMNS
-from proxy.key_table import Holder, Team
-from proxy.ledger import Ledger
-from proxy.limits import Limits
+from proxy.access.key_table import Holder, Team
+from proxy.answer.usage import Tokens
+from proxy.limits.limits import Limits
 from proxy.models import ApiKey, Came, RequestRecord, UsageTotal
+from proxy.records.history_rows import COLUMNS
+from proxy.records.ledger import Ledger
+from proxy.status import catalogue
 from proxy.tasks import prune_requests
-from proxy.usage import Tokens
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 from tests.proxy.outcomes import outcome
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django.conf import LazySettings
     from django.test import Client
 
-    from proxy.record import Outcome
+    from proxy.records.record import Outcome
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 

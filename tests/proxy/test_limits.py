@@ -13,14 +13,14 @@ import httpx
 import pytest
 
 from ollaproject.wire.openai_errors import ApiError
-from proxy import key_secrets, key_table
-from proxy.auth import Caller
-from proxy.estimate import Estimate, estimate
-from proxy.key_table import Holder, KeyTable, Secret, Team
-from proxy.limiter import Limiter
-from proxy.limits import Limits
-from proxy.revocations import Revocations
-from proxy.windows import SECONDS_PER_DAY, Spent
+from proxy.access import key_secrets, key_table
+from proxy.access.auth import Caller
+from proxy.access.key_table import Holder, KeyTable, Secret, Team
+from proxy.access.revocations import Revocations
+from proxy.limits.limiter import Limiter
+from proxy.limits.limits import Limits
+from proxy.limits.windows import SECONDS_PER_DAY, Spent
+from proxy.request.estimate import Estimate, estimate
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from endpoints.choices import Status
-from endpoints.probe import Checker
-from proxy.head import MAX_GATEWAYS
-from proxy.headers import VIA
+from endpoints.health.probe import Checker
+from proxy.request.head import MAX_GATEWAYS
+from proxy.request.headers import VIA
 from tests.endpoints.targets import target_of
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from itertools import count, islice
 
-from proxy.auth import Caller
-from proxy.estimate import Estimate
-from proxy.limiter import MANY_METERS, Limiter
+from proxy.access.auth import Caller
+from proxy.limits.limiter import MANY_METERS, Limiter
+from proxy.request.estimate import Estimate
 
 
 async def test_very_many_addresses_make_a_request_no_dearer() -> None:

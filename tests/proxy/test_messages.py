@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import pytest
 
-from endpoints.snapshot import Alias, Snapshot, install, snapshot
+from endpoints.routing.snapshot import Alias, Snapshot, install, snapshot
 from tests.fakes import answers, anthropic_answers
 from tests.fakes.answers import CLOSE
 from tests.proxy.conftest import PLAIN, SPEAKING, target_for

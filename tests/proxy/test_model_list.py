@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from endpoints.choices import Status
-from endpoints.snapshot import ServedModel
+from endpoints.routing.snapshot import ServedModel
 from tests.proxy.conftest import target_for
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from endpoints.abilities import abilities_of
 from endpoints.choices import Status
-from endpoints.model_names import parse
+from endpoints.known_models.abilities import abilities_of
+from endpoints.known_models.model_names import parse
 from endpoints.models import Endpoint, EndpointHealth
-from endpoints.snapshot import Alias, ServedModel, install, snapshot
-from proxy.rediscovery import Rediscovery
+from endpoints.routing.snapshot import Alias, ServedModel, install, snapshot
+from proxy.routing.rediscovery import Rediscovery
 from tests.fakes import answers
 from tests.fakes.answers import CREATED
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
@@ -103,7 +103,7 @@ def test_a_model_whose_endpoint_is_down_is_stood_in_for(
 def test_discovery_asks_the_endpoints_for_a_model_that_nobody_knows(
     serve: Callable[..., Served], upstream: FakeUpstream
 ) -> None:
-    from endpoints import watch  # noqa: PLC0415
+    from endpoints.routing import watch  # noqa: PLC0415
 
     made = Endpoint.objects.create(name="mini-1", url=upstream.url)
     EndpointHealth.objects.filter(pk=made.pk).update(status=Status.HEALTHY)

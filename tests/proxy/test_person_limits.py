@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ollaproject.wire.openai_errors import ApiError
-from proxy.auth import Caller
-from proxy.estimate import Estimate
-from proxy.key_table import Person
-from proxy.limiter import Limiter
-from proxy.limits import Limits
+from proxy.access.auth import Caller
+from proxy.access.key_table import Person
+from proxy.limits.limiter import Limiter
+from proxy.limits.limits import Limits
+from proxy.request.estimate import Estimate
 from tests.proxy.test_limits import holder
 
 

@@ -10,10 +10,10 @@ from django.contrib.auth.models import Group, User
 from django.middleware.csrf import _get_new_csrf_string
 from django.test import Client
 
-from endpoints.snapshot import Alias
+from endpoints.routing.snapshot import Alias
 from ollaproject.wire import roles
 from proxy.models import PersonLimits, TeamLimits
-from proxy.playground_api import team_of
+from proxy.pages.playground_api import team_of
 from tests.proxy.conftest import chat_body, target_for
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from endpoints.warmth import KEY_SHIFT
-from proxy import intake
-from proxy.prefix import MAX_BLOCKS, keys_of
+from endpoints.routing.warmth import KEY_SHIFT
+from proxy.request import intake
+from proxy.request.prefix import MAX_BLOCKS, keys_of
 
 SYSTEM = {"role": "system", "content": "You are a careful assistant."}
 QUESTION = {"role": "user", "content": "What is MLX?"}

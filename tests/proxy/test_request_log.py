@@ -13,11 +13,12 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from endpoints.alert_models import AlertChannel, AlertDelivery
+from endpoints.alerts.alert_models import AlertChannel, AlertDelivery
 from ollaproject.wire import clock, roles
-from proxy import kept_bodies, key_table, keys
-from proxy.ledger import Ledger
+from proxy.access import key_table, keys
 from proxy.models import ApiKey, BudgetReached, KeptBody, RequestRecord, TeamLimits, UsageTotal
+from proxy.records import kept_bodies
+from proxy.records.ledger import Ledger
 from proxy.tasks import prune_requests
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for

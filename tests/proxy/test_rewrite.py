@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from proxy.bodies import pieces_of
-from proxy.rewrite import with_model
+from proxy.request.bodies import pieces_of
+from proxy.request.rewrite import with_model
 
 JSON = some.recursive(
     some.none() | some.booleans() | some.floats(allow_nan=False) | some.text() | some.just("model"),

@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from endpoints.choices import Mode, Status
 from endpoints.models import AliasedModel, Endpoint, EndpointHealth, EndpointModel, ModelAlias
-from endpoints.snapshot import install, snapshot
+from endpoints.routing.snapshot import install, snapshot
 from proxy.gateway import sticky_from_settings
-from proxy.sticky import SESSION_HEADER, Asker
+from proxy.routing.sticky import SESSION_HEADER, Asker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

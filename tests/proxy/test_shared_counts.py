@@ -12,12 +12,12 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 
 from ollaproject.wire import clock
-from proxy.counts import Counts, Histogram, ModelCounts, Spread, add
-from proxy.meter import Meter
+from proxy.answer.usage import Tokens
 from proxy.models import TrafficTotal, WebProcess
-from proxy.record import Attempt
-from proxy.shared_counts import Present, SharedCounts
-from proxy.usage import Tokens
+from proxy.records.counts import Counts, Histogram, ModelCounts, Spread, add
+from proxy.records.meter import Meter
+from proxy.records.record import Attempt
+from proxy.records.shared_counts import Present, SharedCounts
 from tests.proxy.conftest import target_for
 from tests.proxy.outcomes import outcome
 

@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 
 from bench.ports import free_port
 from ollaproject.wire.openai_errors import ApiError
-from proxy import shared_limits
-from proxy.auth import Caller
-from proxy.estimate import Estimate, estimate
-from proxy.limiter import Limiter
-from proxy.limits import Limits
-from proxy.shared_limits import SharedLimits
+from proxy.access.auth import Caller
+from proxy.limits import shared_limits
+from proxy.limits.limiter import Limiter
+from proxy.limits.limits import Limits
+from proxy.limits.shared_limits import SharedLimits
+from proxy.request.estimate import Estimate, estimate
 from tests.services import redis_server
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from endpoints.choices import Status
-from proxy.prefix import Prompt
-from proxy.sharing import Sharing
-from proxy.sticky import SOURCES, Asker, Sticky, StickyRules
+from proxy.request.prefix import Prompt
+from proxy.routing.sharing import Sharing
+from proxy.routing.sticky import SOURCES, Asker, Sticky, StickyRules
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 

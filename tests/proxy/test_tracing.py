@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from ollaproject.telemetry import traces_wanted
-from proxy.tracing import Tracing
+from proxy.records.tracing import Tracing
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for

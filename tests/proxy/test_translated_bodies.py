@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from proxy import estimate
-from proxy.bodies import Spool, Spooled, pieces_of
 from proxy.errors import BrokenAnswerError
-from proxy.responses import Responses
-from proxy.shared_headers import SharedHeaders
-from proxy.upstream import Outgoing, Upstream
+from proxy.formats.responses import Responses
+from proxy.request import estimate
+from proxy.request.bodies import Spool, Spooled, pieces_of
+from proxy.upstream.shared_headers import SharedHeaders
+from proxy.upstream.upstream import Outgoing, Upstream
 from tests.fakes import answers
 from tests.fakes.answers import Gate
 from tests.proxy.conftest import gateway_with, target_for

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from proxy.transport import Transport, WholeBody
+from proxy.upstream.transport import Transport, WholeBody
 from tests.fakes import answers
 from tests.fakes.answers import CLOSE, HANG, RESET
 from tests.proxy.asking import ask, closed, transport

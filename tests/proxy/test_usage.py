@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.usage import Tap, Tokens, asking, tokens_in
+from proxy.answer.usage import Tap, Tokens, asking, tokens_in
 from tests.fakes import answers
 from tests.fakes.answers import LAST_CHUNK, RESET
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for

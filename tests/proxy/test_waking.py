@@ -14,14 +14,14 @@ import pytest
 
 from endpoints.choices import Status
 from ollaproject.wire import clock
-from proxy.waking import COMMENT, Waking
+from proxy.routing.waking import COMMENT, Waking
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, gateway_with, target_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from endpoints.snapshot import Target
+    from endpoints.routing.snapshot import Target
     from tests.fakes.upstream import FakeUpstream
     from tests.proxy.conftest import Served
 

@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from proxy.windows import SECONDS_PER_DAY, Budget, Spent, Window, month_of, until_next_month, until_tomorrow
+from proxy.limits.windows import (
+    SECONDS_PER_DAY,
+    Budget,
+    Spent,
+    Window,
+    month_of,
+    until_next_month,
+    until_tomorrow,
+)
 
 
 def unix(*date: int) -> float:

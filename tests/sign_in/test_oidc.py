@@ -44,7 +44,7 @@ def provider(
     settings.OLLA_OIDC_ISSUER = shared_provider.issuer
     settings.OIDC_RP_CLIENT_ID = CLIENT_ID
     settings.OIDC_RP_CLIENT_SECRET = CLIENT_SECRET
-    settings.AUTHENTICATION_BACKENDS = [*settings.AUTHENTICATION_BACKENDS, "proxy.oidc.Backend"]
+    settings.AUTHENTICATION_BACKENDS = [*settings.AUTHENTICATION_BACKENDS, "proxy.access.oidc.Backend"]
     monkeypatch.setenv("NO_PROXY", "*")
     yield shared_provider
     vars(shared_provider).update(before)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.utils import translation
 
-from endpoints.history import Uptime
+from endpoints.past.history import Uptime
 from ollaproject.wire import numbers
 from ollaproject.wire.time_words import exact_span
 from proxy.templatetags.requests import duration

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.core.management.base import BaseCommand, CommandError
 
-from endpoints.checking import check
 from endpoints.choices import ROUTABLE, Mode
+from endpoints.health.checking import check
+from endpoints.health.probe import Checker
 from endpoints.models import Endpoint
-from endpoints.probe import Checker
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from endpoints.findings import Finding
+    from endpoints.health.findings import Finding
 
 COLUMNS = ("name", "status", "latency", "models", "reason")
 MAX_MODELS_SHOWN = 3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from endpoints import exporting
+from endpoints.files import exporting
 from endpoints.models import Endpoint
 
 if TYPE_CHECKING:

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 
-from endpoints import aliases, importing, yaml_io
+from endpoints.aliases import aliases
 from endpoints.choices import Outcome
 from endpoints.errors import EndpointFileError
+from endpoints.files import importing, yaml_io
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.core.management.base import CommandParser
 
-    from endpoints.alias_importing import ImportedAlias
-    from endpoints.importing import Import, Imported
-    from endpoints.yaml_entries import EndpointFile
+    from endpoints.files.alias_importing import ImportedAlias
+    from endpoints.files.importing import Import, Imported
+    from endpoints.files.yaml_entries import EndpointFile
 
 MARKS = {Outcome.ADDED: "+", Outcome.CHANGED: "~", Outcome.UNCHANGED: "="}
 EPILOG = """\

@@ -11,9 +11,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from ollaproject.wire import clock, roles
-from proxy import keys
-from proxy.expiry import parse_expiry
-from proxy.limits import WORDS
+from proxy.access import keys
+from proxy.access.expiry import parse_expiry
+from proxy.limits.limits import WORDS
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.core.management.base import BaseCommand
 
 from ollaproject.wire import clock
-from proxy import figures
-from proxy.keys import pepper_is_old, state_of
-from proxy.limits import WORDS
+from proxy.access.keys import pepper_is_old, state_of
+from proxy.limits.limits import WORDS
 from proxy.models import ApiKey
+from proxy.status import figures
 
 if TYPE_CHECKING:
     from datetime import datetime

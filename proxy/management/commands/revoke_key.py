@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from proxy import keys
+from proxy.access import keys
 from proxy.models import ApiKey
 
 if TYPE_CHECKING:

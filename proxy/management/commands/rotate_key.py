@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from proxy import keys
-from proxy.expiry import parse_span
+from proxy.access import keys
+from proxy.access.expiry import parse_span
 from proxy.models import ApiKey
 
 if TYPE_CHECKING:

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from endpoints import routing_table
 from endpoints.models import Revision
-from endpoints.snapshot import install
-from proxy.explain import Request, explain, router_from_settings
-from proxy.explain_words import sentences
-from proxy.paths import surface_for
-from proxy.session_lookup import shared_session
+from endpoints.routing import routing_table
+from endpoints.routing.snapshot import install
+from proxy.request.paths import surface_for
+from proxy.routing.explain import Request, explain, router_from_settings
+from proxy.routing.explain_words import sentences
+from proxy.routing.session_lookup import shared_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.core.management.base import CommandParser
 
-    from proxy.explain import Explanation
-    from proxy.paths import Surface
+    from proxy.request.paths import Surface
+    from proxy.routing.explain import Explanation
 
 
 class Command(BaseCommand):

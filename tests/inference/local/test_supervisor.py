@@ -14,9 +14,9 @@ import psutil
 import pytest
 from django.conf import settings
 
-from endpoints import sleep
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
+from endpoints.routing import sleep
 from inference.local import wishes
 from inference.local.choices import Kind, State, Wanted
 from inference.local.held import held_bytes

@@ -1,0 +1,1 @@
+"""Whom to tell of what happens, and how it reaches them."""

@@ -1,0 +1,1 @@
+"""Names under which clients reach models, whatever these are called."""

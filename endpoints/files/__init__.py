@@ -1,0 +1,1 @@
+"""The fleet as a file: read, written, imported and exported."""

@@ -1,0 +1,1 @@
+"""What is known of models: from lists, details and names."""

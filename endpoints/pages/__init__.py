@@ -1,0 +1,1 @@
+"""The dashboard, the pages of endpoints, and what keeps them live."""

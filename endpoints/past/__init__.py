@@ -1,0 +1,1 @@
+"""What was: flips, checks, their sums, and what people changed."""

@@ -1,0 +1,1 @@
+"""The door's pages: requests, models, the playground."""

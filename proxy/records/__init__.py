@@ -1,0 +1,1 @@
+"""What came of requests: counted, summed up, written down and told to monitoring."""

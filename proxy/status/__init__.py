@@ -1,0 +1,1 @@
+"""What machines read about the gateway and its models."""

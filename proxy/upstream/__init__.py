@@ -1,0 +1,1 @@
+"""HTTP/1.1 to the endpoints, over connections of our own."""
