@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from endpoints.administration import (
     admin_files,
+    alert_admin,  # noqa: F401 - registers itself
     alias_admin,  # noqa: F401 - registers itself
     change_admin,  # noqa: F401 - registers itself
     status_page_admin,  # noqa: F401 - registers itself
@@ -25,7 +26,6 @@ from endpoints.administration.admin_filters import ModeFilter, StatusFilter
 from endpoints.administration.admin_operating import QUESTIONS, asking_action, bulk_action, page, url_of
 from endpoints.administration.admin_trial import trial
 from endpoints.administration.forms import EndpointForm
-from endpoints.alerts import alert_admin  # noqa: F401 - registers itself
 from endpoints.choices import SET_ASIDE, Mode
 from endpoints.models import Endpoint, EndpointHealth, HealthCheck, Transition
 from endpoints.pages.buttons import BUTTONS, press

@@ -14,9 +14,9 @@ from endpoints import secrets, validation
 from endpoints.alerts.alert_models import AlertChannel, AlertDelivery
 from endpoints.aliases.alias_models import AliasedModel, ModelAlias
 from endpoints.choices import AuthKind, Mode, Retry, Span, Status
-from endpoints.pages.status_page_row import StatusPage
 from endpoints.past.change_row import Change
 from endpoints.routing.revision_row import Revision
+from endpoints.status_page_row import StatusPage
 from ollaproject.wire import socket_urls
 
 __all__ = [

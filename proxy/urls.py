@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.urls import path
 
-from proxy.access import key_pages, oidc
-from proxy.pages import endpoint_traffic, figure_pages, model_pages, playground, request_pages
+from proxy.access import oidc
+from proxy.pages import endpoint_traffic, figure_pages, key_pages, model_pages, playground, request_pages
 from proxy.reports import usage_pages
 
 urlpatterns = [

@@ -231,8 +231,8 @@ def take_all(folder: Path) -> None:
     from example_fleet import FLEET, fill, keep_checking  # noqa: PLC0415
     from example_models import fill_models  # noqa: PLC0415
 
-    from endpoints.pages.status_page_row import StatusPage  # noqa: PLC0415
     from endpoints.past import rollup  # noqa: PLC0415
+    from endpoints.status_page_row import StatusPage  # noqa: PLC0415
     from ollaproject.wire.clock import now  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)

@@ -12,8 +12,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from endpoints.pages.status_page_row import StatusPage, new_token
 from endpoints.past import changes
+from endpoints.status_page_row import StatusPage, new_token
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

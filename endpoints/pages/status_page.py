@@ -22,9 +22,9 @@ from django.views.decorators.http import require_safe
 from endpoints.choices import ROUTABLE, SET_ASIDE, Status
 from endpoints.models import Endpoint, EndpointModel
 from endpoints.pages import drawings
-from endpoints.pages.status_page_row import StatusPage
 from endpoints.past import archive, history
 from endpoints.past.history import Flip, Kind
+from endpoints.status_page_row import StatusPage
 from ollaproject.wire.clock import now
 
 if TYPE_CHECKING:

@@ -12,10 +12,9 @@ from django.db import DatabaseError, InterfaceError
 
 from proxy import errors
 from proxy.boundary import READ_METHODS, GatewayConsumer
-from proxy.records import metrics
 from proxy.request import headers
 from proxy.routing.tables import routing_table_loaded
-from proxy.status import conditional, model_status, process_status, readiness, status, version
+from proxy.status import conditional, metrics, model_status, process_status, readiness, status, version
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

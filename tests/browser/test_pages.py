@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from bench.ports import free_port
 from endpoints.choices import Mode, Status
 from endpoints.models import Endpoint
-from endpoints.pages.status_page_row import StatusPage
+from endpoints.status_page_row import StatusPage
 from inference.local.choices import State
 from inference.models import LocalModel
 from ollaproject.wire import roles

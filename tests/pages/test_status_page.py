@@ -17,8 +17,8 @@ from django.test import Client
 from endpoints.choices import Mode, Status
 from endpoints.models import Change, Transition
 from endpoints.pages.status_page import current, together
-from endpoints.pages.status_page_row import StatusPage
 from endpoints.past.history import Flip
+from endpoints.status_page_row import StatusPage
 from ollaproject.wire.clock import now
 from tests.pages.fleet import add_endpoint, set_health
 

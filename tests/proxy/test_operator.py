@@ -16,9 +16,9 @@ from endpoints.choices import Status
 from endpoints.models import Endpoint, EndpointHealth
 from ollaproject.wire import clock
 from proxy.records.counts import Counts
-from proxy.records.metrics import render
 from proxy.records.shared_counts import Traffic
 from proxy.status import conditional, figures
+from proxy.status.metrics import render
 from proxy.status.status import fleet, system_status
 from tests.fakes import answers
 from tests.proxy.conftest import CHAT, chat_body, target_for

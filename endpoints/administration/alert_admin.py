@@ -13,8 +13,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from endpoints.administration.admin_history import ToLookAt
+from endpoints.administration.alert_form import AlertChannelForm
 from endpoints.alerts import alert_channels, alerts
-from endpoints.alerts.alert_form import AlertChannelForm
 from endpoints.alerts.alert_models import AlertChannel, AlertDelivery, ChannelKind
 from endpoints.templatetags.fleet import clock
 from ollaproject.fieldsets import without
