@@ -169,7 +169,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         answering = self._answering = asyncio.create_task(self.respond(body))
         watching = asyncio.create_task(cancel_on_disconnect(receive, answering))
         try:
-            await answering
+            with self.serving.cancellable(self, (self.request_id,) if self.uses_model else ()):
+                await answering
         except asyncio.CancelledError:
             if self._cancelled and answering.cancelled():
                 raise ApiError(CLIENT_CLOSED_REQUEST, "request_cancelled", "It was cancelled.") from None
