@@ -64,6 +64,8 @@ class Backend:
         self.grammars = Grammars(
             chat.tokenizer.backend_tokenizer, width=chat.vocabulary_size, ends=self.stop_tokens
         )
+        self.xtc_special_tokens = (*chat.tokenizer.encode("\n"), *self.stop_tokens)
+        """What XTC never removes, as mlx_lm.server has it."""
         self._scheduler = scheduler
         self._embeddings = None if encoder is None else EmbeddingQueue(encoder)
 

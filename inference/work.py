@@ -22,27 +22,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen. The defaults are OpenAI's."""
+    """How the next token is chosen. The defaults are OpenAI's.
+
+    A `..._context_size` is how many of the last tokens of prompt and completion its penalty looks at, 0 for
+    all; None: those of the completion, but for repetitions all. `bad_words` are the tokens of each.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    min_tokens_to_keep: int = 1
+    top_a: float = 0.0
+    typical_p: float = 1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    xtc_special_tokens: tuple[int, ...] = ()
     seed: int | None = None
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     repetition_penalty: float = 1.0
+    frequency_context_size: int | None = None
+    presence_context_size: int | None = None
+    repetition_context_size: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
+    allowed_token_ids: tuple[int, ...] | None = None
+    bad_words: tuple[tuple[int, ...], ...] = ()
+
+
+class ThoughtLimit(NamedTuple):
+    """How many tokens a thought may have between its two markers, which are tokens."""
+
+    tokens: int
+    start: tuple[int, ...]
+    end: tuple[int, ...]
 
 
 class Token(NamedTuple):
-    """A generated token. `logprob` and `likeliest` (id and log probability) only when the row asked for
-    them.
+    """A token that was generated, or one of the prompt. `logprob` and `likeliest` (id and log probability)
+    only when the row asked for them. `rank` is its place among all tokens, of the likeliest 1, and likewise.
     """
 
     id: int
     logprob: float | None = None
     likeliest: tuple[tuple[int, float], ...] = ()
+    rank: int | None = None
 
 
 class Step(NamedTuple):
@@ -85,8 +109,9 @@ class Row:
     choice: int = 0
     min_tokens: int = 0
     top_logprobs: int | None = None
-    scores_prompt: bool = False
-    """Whether the prompt's own tokens are to be judged as well, with as many alternatives as the answer's."""
+    prompt_logprobs: int | None = None
+    """Whether the prompt's own tokens are to be judged as well, and with how many alternatives."""
+    ranks_prompt: bool = False
     prompt_odds: list[Token] = field(default_factory=list)
     """Kept on the engine thread until the first message: the prompt's tokens, judged. Nothing comes before
     the first one, so it has no probability."""
@@ -96,6 +121,7 @@ class Row:
     """The tokens behind which the grammar begins, such as the end of a thought."""
     guided_again: bool = False
     """Whether the grammar, once it has come to its end, begins anew behind the next of these tokens."""
+    thought_limit: ThoughtLimit | None = None
     cancelled: bool = False
     said: list[int] = field(default_factory=list)
     """Kept on the engine thread: the tokens that were delivered. With the prompt they are all that another
@@ -114,7 +140,7 @@ class Row:
     @property
     def must_be_judged(self) -> bool:
         """Whether its prompt has to be read from its beginning, because its tokens are to be judged."""
-        return self.scores_prompt and len(self.prompt_odds) < len(self.prompt)
+        return self.prompt_logprobs is not None and len(self.prompt_odds) < len(self.prompt)
 
     def fail(self, error: EngineError) -> None:
         self.deliver(Step(error=error))

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from inference.generation.sampling import Draw
     from inference.work import Step
 
-NOT_SHARED = ("deliver", "matcher", "cancelled", "said", "restarts", "stuck", "cached_tokens", "prompt_odds")
+NOT_SHARED = (
+    *("deliver", "matcher", "thought_limit", "cancelled", "said", "restarts", "stuck", "cached_tokens"),
+    "prompt_odds",
+)
 FIRST = 0
 OUT_OF_STEP = "The machines that run this model together are out of step. Start it again."
 
@@ -150,7 +153,7 @@ class TurnScheduler(Scheduler):
         for number, values in turn.came.items():
             row = self._rows[number] = _copy(number, values)
             if rows is not None:
-                row.matcher = rows[number].matcher
+                row.matcher, row.thought_limit = rows[number].matcher, rows[number].thought_limit
             self.add(row)
         for number, why in turn.stuck.items():
             self._rows[number].agreed = why
@@ -270,13 +273,16 @@ def _values(row: Row) -> dict[str, Any]:
 
 
 def _copy(number: int, values: dict[str, Any]) -> TurnRow:
-    sampling = values["sampling"]
-    biases = tuple((token, bias) for token, bias in sampling["logit_bias"])
     tuples = {name: tuple(values[name]) for name in ("stop_tokens", "guided_after")}
-    chosen = Sampling(**{**sampling, "logit_bias": biases})
+    chosen = Sampling(**{name: _as_tuples(value) for name, value in values["sampling"].items()})
     row = TurnRow(**{**values, **tuples, "sampling": chosen}, deliver=_to_nobody)
     row.number = number
     return row
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON has lists where there were tuples."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _to_nobody(step: Any) -> None:

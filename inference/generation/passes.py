@@ -108,10 +108,13 @@ def _judge(one: Reading, chunk: list[int], logits: Any) -> None:
     following = [*chunk[1:], *one.unread[:1]] if one.unread else [*chunk[1:], one.last]
     following = following[: len(row.prompt) - len(row.prompt_odds)]  # not what the answer has said already
     logprobs = logprobs_of(logits[: len(following)])
-    chosen: Any = mx.take_along_axis(logprobs, mx.array(following)[:, None], axis=-1)[:, 0].tolist()
+    chosen: Any = mx.take_along_axis(logprobs, mx.array(following)[:, None], axis=-1)[:, 0]
     likeliest: list[tuple[tuple[int, float], ...]] = [()] * len(following)
-    if row.top_logprobs:
-        ids, values = top_tokens(logprobs, row.top_logprobs)
+    if row.prompt_logprobs:
+        ids, values = top_tokens(logprobs, row.prompt_logprobs)
         pairs = zip(ids.tolist(), values.tolist(), strict=True)
         likeliest = [tuple(zip(*pair, strict=True)) for pair in pairs]
-    row.prompt_odds += map(Token, following, chosen, likeliest)
+    ranks: list[int | None] = [None] * len(following)
+    if row.ranks_prompt:
+        ranks = (logprobs >= chosen[:, None]).sum(axis=-1).tolist()
+    row.prompt_odds += map(Token, following, chosen.tolist(), likeliest, ranks)

@@ -1,10 +1,9 @@
-"""Choosing the next tokens of a whole batch, as OpenAI defines it: penalties over the completion, temperature
-first, then top_p.
+"""Choosing the next tokens of a whole batch, as OpenAI defines it: temperature first, then top_p.
 
 Imports mlx: loaded by the model process only. Rows may ask for different things and still be drawn
 together. Every token of every row is drawn with a number of its own, made of the row's seed and the token's
-place, so it depends neither on the neighbours nor on how the row came to this place. The vocabulary is never
-sorted, and only rows that ask for penalties or biases pay for them.
+place, so it depends neither on the neighbours nor on how the row came to this place. The vocabulary is not
+sorted, but for rows that want typical tokens (see truncation.py), and rows pay only for what they ask for.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
 
+from inference.generation.truncation import cut
 from inference.hardware.on_cpu import logsumexp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from inference.work import Sampling
-
-    LogitsProcessor = Callable[[Any, Any], Any]  # tokens so far, logits [1, vocabulary] -> logits
 
 NUCLEUS_LIMIT = 1024
 """top_p, top_k and min_p choose among this many of the likeliest tokens. Sorting the whole vocabulary
@@ -30,6 +28,8 @@ GREEDY_BELOW = 1e-4
 """A temperature this close to 0 means the likeliest token: dividing by it would overflow."""
 SEED_BITS = 64
 SEED_MASK = 2**SEED_BITS - 1
+COIN = 0x51F15EED0C01
+"""What makes of a token's number another one, for what is tossed and not drawn."""
 KEY_MASK = 2**32 - 1
 NO_LIMIT = 2**31 - 1
 LEAST_LOGPROB = -9999.0
@@ -44,13 +44,29 @@ class Draw(NamedTuple):
     place: int
 
     @property
+    def top_k(self) -> int:
+        return self.sampling.top_k or NO_LIMIT
+
+    @property
     def is_greedy(self) -> bool:
-        return self.sampling.temperature < GREEDY_BELOW or self.sampling.top_k == 1
+        return self.sampling.temperature < GREEDY_BELOW or (self.sampling.top_k == 1 and not self.is_cut)
 
     @property
     def is_free(self) -> bool:
-        """Whether any token of the vocabulary may come."""
+        """Whether top_p, min_p and top_k leave every token of the vocabulary."""
         return self.sampling.top_p >= 1 and self.sampling.min_p <= 0 and self.sampling.top_k <= 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there is more that may not come."""
+        asked = self.sampling
+        return asked.typical_p < 1 or asked.top_a > 0 or asked.min_tokens_to_keep > 1 or self.excludes
+
+    @property
+    def excludes(self) -> bool:
+        """Whether XTC leaves out the likeliest tokens here: that is tossed for each token of the answer."""
+        share = self.sampling.xtc_probability
+        return share > 0 and _mixed(_mixed(self.seed + self.place) ^ COIN) < share * (SEED_MASK + 1)
 
 
 def seed_of(sampling: Sampling, choice: int = 0) -> int:
@@ -62,10 +78,10 @@ def seed_of(sampling: Sampling, choice: int = 0) -> int:
 
 def draw(logits: Any, draws: Sequence[Draw]) -> Any:
     """One token id per row of `logits` [rows, vocabulary], as uint32 [rows]; nothing is computed yet."""
-    kinds = [_greedy if one.is_greedy else _free if one.is_free else _nucleus for one in draws]
+    kinds = [_kind_of(one) for one in draws]
     drawn: list[Any] = []
     places: list[int] = []
-    for kind in (_greedy, _free, _nucleus):
+    for kind in (_greedy, _free, _nucleus, _cut, _cut_nucleus):
         rows = [place for place, one in enumerate(kinds) if one is kind]
         if rows:
             theirs = logits if len(rows) == len(draws) else logits[mx.array(rows)]
@@ -77,6 +93,14 @@ def draw(logits: Any, draws: Sequence[Draw]) -> Any:
     return mx.concatenate(drawn)[mx.array(order)]
 
 
+def _kind_of(one: Draw) -> Callable[[Any, Sequence[Draw]], Any]:
+    if one.is_greedy:
+        return _greedy
+    if one.is_cut:
+        return _cut if one.is_free else _cut_nucleus
+    return _free if one.is_free else _nucleus
+
+
 def _greedy(logits: Any, draws: Sequence[Draw]) -> Any:  # noqa: ARG001 -- all kinds are called alike
     return mx.argmax(logits, axis=-1)
 
@@ -85,18 +109,48 @@ def _free(logits: Any, draws: Sequence[Draw]) -> Any:
     return mx.argmax(_scaled(logits, draws) + _noise(draws, logits.shape[-1]), axis=-1)
 
 
+def _cut(logits: Any, draws: Sequence[Draw]) -> Any:
+    scores = cut(_scaled(logits, draws), mx.arange(logits.shape[-1])[None], draws)
+    return mx.argmax(scores + _noise(draws, logits.shape[-1]), axis=-1)
+
+
 def _nucleus(logits: Any, draws: Sequence[Draw]) -> Any:
+    tokens, values, probabilities = _candidates(logits, draws)
+    rank = mx.arange(values.shape[-1])
+    keep = _is_in_top_p(probabilities, draws)
+    keep = keep & (probabilities >= _column([one.sampling.min_p for one in draws]) * probabilities[:, :1])
+    keep = keep & (rank < _column([one.top_k for one in draws]))
+    return _chosen(mx.where(keep | (rank == 0), values, -mx.inf), tokens, draws)  # the first always stays
+
+
+def _cut_nucleus(logits: Any, draws: Sequence[Draw]) -> Any:
+    """Where XTC leaves tokens out, `top_k` counts those that are left, as in mlx-lm."""
+    tokens, values, probabilities = _candidates(logits, draws)
+    rank = mx.arange(values.shape[-1])
+    least = _column([one.sampling.min_p for one in draws]) * probabilities[:, :1]
+    spared = rank < _column([one.sampling.min_tokens_to_keep for one in draws])
+    keep = _is_in_top_p(probabilities, draws) & ((probabilities >= least) | spared)
+    keep = keep & (rank < _column([NO_LIMIT if one.excludes else one.top_k for one in draws]))
+    scores = cut(mx.where(keep | (rank == 0), values, -mx.inf), tokens, draws)
+    left = mx.cumsum((scores > -mx.inf).astype(mx.int32), axis=-1) <= _column([one.top_k for one in draws])
+    return _chosen(mx.where(left, scores, -mx.inf), tokens, draws)
+
+
+def _candidates(logits: Any, draws: Sequence[Draw]) -> tuple[Any, Any, Any]:
+    """The likeliest tokens of each row, likeliest first, their log probabilities and their probabilities."""
     scaled = _scaled(logits, draws)
     tokens, values = _likeliest(scaled, min(NUCLEUS_LIMIT, scaled.shape[-1]))
     values = values - logsumexp(scaled)
-    probabilities = mx.exp(values)
+    return tokens, values, mx.exp(values)
+
+
+def _is_in_top_p(probabilities: Any, draws: Sequence[Draw]) -> Any:
     before = mx.cumsum(probabilities, axis=-1) - probabilities
-    rank = mx.arange(values.shape[-1])
-    keep = before < _column([one.sampling.top_p for one in draws])
-    keep = keep & (probabilities >= _column([one.sampling.min_p for one in draws]) * probabilities[:, :1])
-    keep = keep & (rank < _column([one.sampling.top_k or NO_LIMIT for one in draws]))
-    values = mx.where(keep | (rank == 0), values, -mx.inf)  # the first one always stays
-    chosen = mx.argmax(values + _noise_of(draws, tokens), axis=-1)
+    return before < _column([one.sampling.top_p for one in draws])
+
+
+def _chosen(scores: Any, tokens: Any, draws: Sequence[Draw]) -> Any:
+    chosen = mx.argmax(scores + _noise_of(draws, tokens), axis=-1)
     return mx.take_along_axis(tokens, chosen[:, None], axis=-1)[:, 0]
 
 
@@ -160,63 +214,3 @@ def _likeliest(values: Any, count: int) -> tuple[Any, Any]:
         return mx.take_along_axis(tokens, order, axis=-1), mx.take_along_axis(top, order, axis=-1)
     tokens = mx.argsort(-values, axis=-1)
     return tokens, mx.take_along_axis(values, tokens, axis=-1)
-
-
-def processors_for(
-    sampling: Sampling, *, prompt_length: int, min_tokens: int = 0, stop_tokens: tuple[int, ...] = ()
-) -> list[LogitsProcessor]:
-    """What changes a row's logits before its sampler: nothing, for most rows."""
-    processors: list[LogitsProcessor] = []
-    if sampling.repetition_penalty != 1:
-        processors.append(_repetition(sampling.repetition_penalty))
-    if sampling.frequency_penalty or sampling.presence_penalty:
-        processors.append(_penalties(sampling.frequency_penalty, sampling.presence_penalty, prompt_length))
-    if sampling.logit_bias:
-        processors.append(_biases(sampling.logit_bias))
-    if min_tokens and stop_tokens:
-        processors.append(_not_yet(stop_tokens, prompt_length + min_tokens))
-    return processors
-
-
-def _penalties(frequency: float, presence: float, prompt_length: int) -> LogitsProcessor:
-    """OpenAI's formula: logit - count * frequency - (count > 0) * presence, counted over the completion
-    only.
-    """
-
-    def penalise(tokens: Any, logits: Any) -> Any:
-        completion = tokens[prompt_length:]
-        if completion.size == 0:
-            return logits
-        counts = mx.zeros(logits.shape[-1:], dtype=mx.float32).at[completion].add(1.0)
-        return logits - counts * frequency - (counts > 0) * presence
-
-    return penalise
-
-
-def _repetition(penalty: float) -> LogitsProcessor:
-    """The penalty of the CTRL paper, over prompt and completion: positive logits divided, negative ones
-    multiplied.
-    """
-
-    def penalise(tokens: Any, logits: Any) -> Any:
-        seen = logits[:, tokens]
-        logits[:, tokens] = mx.where(seen > 0, seen / penalty, seen * penalty)
-        return logits
-
-    return penalise
-
-
-def _biases(biases: tuple[tuple[int, float], ...]) -> LogitsProcessor:
-    tokens = mx.array([token for token, _ in biases])
-    values = mx.array([value for _, value in biases])
-    return lambda _tokens, logits: logits.at[:, tokens].add(values)
-
-
-def _not_yet(stop_tokens: tuple[int, ...], first_position: int) -> LogitsProcessor:
-    """No stop token before the sequence has `first_position` tokens."""
-    banned = mx.array(stop_tokens)
-
-    def ban(tokens: Any, logits: Any) -> Any:
-        return logits if tokens.size >= first_position else logits.at[:, banned].add(-mx.inf)
-
-    return ban

@@ -13,13 +13,15 @@ import mlx.core as mx
 from mlx_lm.models.cache import TokenBuffer
 
 from inference.generation.guide import Guide
-from inference.generation.sampling import Draw, processors_for, seed_of
+from inference.generation.processors import processors_for
+from inference.generation.sampling import Draw, seed_of
+from inference.generation.thoughts import Thoughts
 from inference.hardware.on_cpu import computes_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inference.generation.sampling import LogitsProcessor
+    from inference.generation.processors import LogitsProcessor
     from inference.work import Row
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class Seat:
     tokens: list[int]
     seed: int
     guide: Guide | None = None
+    thoughts: Thoughts | None = None
     has_begun: bool = False
     _processors: list[LogitsProcessor] = field(default_factory=list)
     _history: TokenBuffer | None = None  # what the processors look at, on the device
@@ -54,6 +57,7 @@ class Seat:
             tokens[:known],
             row.seed,
             guide=None if row.matcher is None else Guide(row, row.matcher),
+            thoughts=None if row.thought_limit is None else Thoughts(tokens, row.thought_limit),
             _processors=processors,
             _history=TokenBuffer(tokens[:-1]) if processors else None,
         )
@@ -61,7 +65,12 @@ class Seat:
     @property
     def is_plain(self) -> bool:
         """Whether nothing changes its logits."""
-        return not self._processors and self.guide is None
+        return not self._processors and not self._listens
+
+    @property
+    def _listens(self) -> bool:
+        """Whether it has to know what is said as it is said."""
+        return self.guide is not None or self.thoughts is not None
 
     def draw(self, ahead: int = 1) -> Draw:
         """How to draw the token behind those that the caches hold and so many `ahead` of them."""
@@ -77,8 +86,11 @@ class Seat:
                 history = self._history.update_and_fetch(token)
                 for processor in self._processors:
                     logits = processor(history, logits)
-            if self.guide is not None:  # the last, so that nothing opens what it has closed
-                logits = self.guide(token.tolist() if self.has_begun else [], logits)
+            said = token.tolist() if self.has_begun and self._listens else []
+            if self.guide is not None:  # behind those, so that nothing opens what it has closed
+                logits = self.guide(said, logits)
+            if self.thoughts is not None:  # a grammar lets thoughts be
+                logits = self.thoughts(said, logits)
         except Exception as error:
             logger.exception("The logits of a request could not be processed.")
             self.row.stuck = f"This request's sampling failed: {error}."

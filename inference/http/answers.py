@@ -36,7 +36,9 @@ class ShownToken(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What a choice has grown by. `tokens` is empty unless logprobs were asked for."""
+    """What a choice has grown by. `tokens` is empty unless logprobs were asked for, and `ids` unless they
+    were: those of all tokens that have come since the last piece, whatever they have become.
+    """
 
     choice: Choice
     text: str
@@ -44,6 +46,7 @@ class Piece(NamedTuple):
     finish_reason: str | None
     reasoning: str = ""
     calls: tuple[ToolCall, ...] = ()
+    ids: tuple[int, ...] = ()
 
 
 class Choice:
@@ -62,12 +65,14 @@ class Choice:
         self._marks = manner.marks if manner is not None else frozenset()
         self._speech = Speech(manner) if manner is not None else None
         self._detokenizer = backend.vocabulary.detokenizer()
-        self._stops = StopMatcher(generating.stops)
+        self._asked = generating.of_vllm
+        self._stops = StopMatcher(generating.stops, shows_match=self._asked.includes_stop)
         self._stop_tokens = generating.stop_tokens
         self._min_tokens = generating.min_tokens
         self._stop_token: int | None = None
         self._with_tokens = generating.top_logprobs is not None
         self._pending: list[ShownToken] = []
+        self._ids: list[int] = []
         self._read = 0  # characters that the tokens have said
         self._shown = 0  # characters given out
 
@@ -79,6 +84,11 @@ class Choice:
         if step.stop_token in self._stop_tokens:
             self._stop_token = step.stop_token
         text = self._say(step.token) if step.token is not None else ""
+        if step.stop_token is not None and self._asked.includes_stop:
+            text += self._text_of(step.stop_token)
+        if self._asked.returns_ids:
+            self._ids += [step.token.id] if step.token else []
+            self._ids += [] if step.stop_token is None else [step.stop_token]
         if step.finish_reason is not None:
             text += self._detokenizer.flush()
         said = self._understand(text, step)
@@ -89,7 +99,8 @@ class Choice:
         self._shown += len(shown)
         tokens = self._tokens_shown()
         if shown or tokens or said.reasoning or said.calls or self.finish_reason:
-            return Piece(self, shown, tokens, self.finish_reason, said.reasoning, said.calls)
+            ids, self._ids = tuple(self._ids), []
+            return Piece(self, shown, tokens, self.finish_reason, said.reasoning, said.calls, ids)
         return None
 
     @property
@@ -129,9 +140,9 @@ class Choice:
         return said
 
     def _text_of(self, token: int) -> str:
-        """Special tokens are not text, unless they are what thoughts and calls are made of."""
+        """Special tokens are not text, unless thoughts and calls are made of them, or they are asked for."""
         is_mark = token in self._marks or (self._speech is not None and self._speech.is_calling)
-        if is_mark and self._vocabulary.is_special(token):
+        if (is_mark or self._asked.shows_special) and self._vocabulary.is_special(token):
             return self._detokenizer.flush() + self._vocabulary.text_of(token)
         return self._detokenizer.add(token)
 
@@ -224,18 +235,26 @@ class Answer:
         row = Row(
             prompt=ready.tokens[place],
             max_tokens=ready.room[place],
-            sampling=generating.sampling,
+            sampling=ready.sampling,
             stop_tokens=(*stop_tokens, *generating.stop_tokens),
             choice=choice,
             min_tokens=generating.min_tokens,
             top_logprobs=generating.top_logprobs,
-            scores_prompt=ready.echoes[place] is not None and generating.top_logprobs is not None,
+            prompt_logprobs=_prompt_logprobs(generating, is_echoed=ready.echoes[place] is not None),
+            ranks_prompt=generating.of_vllm.prompt_logprobs is not None,
             matcher=ready.matcher,
             guided_after=ready.guided_after,
             guided_again=ready.guided_again,
+            thought_limit=ready.thought_limit,
             deliver=lambda step: self._queue.put_nowait((index, step)),
         )
         return Choice(row, generating, backend, index=index, manner=ready.manner)
+
+
+def _prompt_logprobs(generating: Generating, *, is_echoed: bool) -> int | None:
+    """With how many alternatives the prompt's tokens are judged, if they are."""
+    asked = [generating.of_vllm.prompt_logprobs, generating.top_logprobs if is_echoed else None]
+    return max((count for count in asked if count is not None), default=None)
 
 
 def _too_many(error: TooManyAnswers, *, prompts: int, n: int) -> ApiError:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     Check = Callable[[int, Callable[[], str]], None]
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-TOOL_ROLES = {"tool": "tool"}
+TOOL_ROLES = {"tool": "tool", "function": "tool"}
+OLD_CALL_ID = "call00000"
+"""Of calls that came before calls had ids. Some templates want one, of nine characters."""
 PASSED_ON = ("tool_call_id", "name", "reasoning_content")
 
 
@@ -97,12 +99,18 @@ def _plain_message(message: Any, path: str, roles: Mapping[str, str]) -> dict[st
     if role not in roles:
         known = ", ".join(f"'{known}'" for known in roles)
         raise invalid_value(f"{path}.role", f"'{path}.role' is '{role}', but this model knows {known} only.")
-    for name in ("function_call", "audio") if "tool" in roles else ("function_call", "audio", "tool_calls"):
+    for name in ("audio",) if "tool" in roles else ("function_call", "audio", "tool_calls"):
         if fields.get(name):
             raise invalid_value(f"{path}.{name}", f"'{path}.{name}' is not supported with this model.")
     plain: dict[str, Any] = {"role": roles[role]}
     plain |= {name: fields.string(name) for name in PASSED_ON if fields.get(name) is not None}
-    calls = _tool_calls(fields.get("tool_calls"), f"{path}.tool_calls")
+    if role == "function":
+        plain.setdefault("tool_call_id", OLD_CALL_ID)
+    if fields.get("function_call"):
+        function = fields.require_object("function_call")
+        calls = [{"id": OLD_CALL_ID, **_made_call(function, f"{path}.function_call")}]
+    else:
+        calls = _tool_calls(fields.get("tool_calls"), f"{path}.tool_calls")
     content = "" if calls and fields.get("content") is None else fields.get("content")
     told = {**plain, "content": _text(content, f"{path}.content")}
     return {**told, "tool_calls": calls} if calls else told
@@ -120,14 +128,17 @@ def _tool_calls(calls: Any, path: str) -> list[dict[str, Any]]:
 def _tool_call(call: Any, path: str) -> dict[str, Any]:
     if not isinstance(call, dict):
         raise invalid_type(path, "an object", call)
-    function = Fields(call, prefix=f"{path}.").require_object("function")
-    place = f"{path}.function.arguments"
+    made = _made_call(Fields(call, prefix=f"{path}.").require_object("function"), f"{path}.function")
+    return {"id": call["id"], **made} if isinstance(call.get("id"), str) else made
+
+
+def _made_call(function: Fields, path: str) -> dict[str, Any]:
+    place = f"{path}.arguments"
     try:
         arguments = json.loads(function.string("arguments") or "{}")
     except ValueError as error:
         raise invalid_value(place, f"'{place}' is not JSON: {error}.") from None
-    made = {"type": "function", "function": {"name": function.string("name"), "arguments": arguments}}
-    return {"id": call["id"], **made} if isinstance(call.get("id"), str) else made
+    return {"type": "function", "function": {"name": function.string("name"), "arguments": arguments}}
 
 
 def _text(content: Any, path: str) -> str:

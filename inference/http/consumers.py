@@ -11,8 +11,11 @@ from inference.embeddings.matryoshka import cut
 from inference.http import prompts, schema, shapes
 from inference.http.answers import Answer
 from inference.http.boundary import NOT_FOUND, OK, RETRY_AFTER_SECONDS, UNAVAILABLE, Consumer
+from inference.http.completion_shape import CompletionShape
 from inference.http.embedding_shape import embeddings
 from inference.http.fields import read_object
+from inference.http.functions import FunctionShape
+from inference.http.renamed import OF_FUNCTIONS, named_as
 from inference.work import EmbeddingJob, Vectors
 from ollaproject.wire.openai_errors import ApiError
 
@@ -104,7 +107,7 @@ class Generation(Consumer):
             chunks = [chunk for piece in pieces for chunk in shape.growth(piece)]
             if not self.streaming:
                 await self.start_stream()
-                chunks = shape.opening(range(len(answer.choices))) + chunks
+                chunks = shape.opening(answer.choices) + chunks
             await self.send_chunks(shape.encode(chunks, answer))
         await self.send_chunks(shape.ending(answer), last=True)
 
@@ -116,8 +119,10 @@ class ChatCompletions(Generation):
         backend = self.serving.engine.backend
         usual = backend.chat.usual
         request = await self.serving.understand(body, lambda body: schema.read_chat(read_object(body), usual))
-        ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
-        await self.answer(request.generating, ready, shapes.ChatShape(request.generating, backend.vocabulary))
+        with named_as(OF_FUNCTIONS if request.calls_functions else {}):
+            ready = await self.serving.tokenize(prompts.chat_prompt, backend, request)
+        shape = FunctionShape if request.calls_functions else shapes.ChatShape
+        await self.answer(request.generating, ready, shape(request.generating, backend.vocabulary))
 
 
 class Completions(Generation):
@@ -131,7 +136,7 @@ class Completions(Generation):
         )
         ready = await self.serving.tokenize(prompts.completion_prompts, backend, request)
         echoes = [echo for echo in ready.echoes for _ in range(request.generating.n)]
-        shape = shapes.CompletionShape(request.generating, backend.vocabulary, echoes)
+        shape = CompletionShape(request.generating, backend.vocabulary, echoes)
         await self.answer(request.generating, ready, shape)
 
 

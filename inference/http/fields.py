@@ -57,6 +57,18 @@ def check_strings(name: str, values: list[Any]) -> None:
             raise invalid_type(f"{name}[{place}]", "a string", value)
 
 
+def token_ids(name: str, value: Any) -> list[int]:
+    """`value`, if it is a list of what may be token ids; else ApiError with the one that is none named."""
+    if not isinstance(value, list):
+        raise invalid_type(name, "an array of token ids", value)
+    for place, token in enumerate(value):
+        if isinstance(token, bool) or not isinstance(token, int):
+            raise invalid_type(f"{name}[{place}]", "a token id", token)
+        if token < 0:
+            raise invalid_value(f"{name}[{place}]", f"'{name}[{place}]' must be a token id, not {token}.")
+    return value
+
+
 def unsupported(name: str, message: str) -> ApiError:
     return ApiError(BAD_REQUEST, "unsupported_parameter", message, param=name)
 

@@ -5,7 +5,7 @@ These functions take milliseconds on long texts, so they run on the tokenizing t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from inference.http.chat_template import prompt_tokens
 from inference.http.fields import BAD_REQUEST, invalid_value
 from inference.http.manner import call_opening, fence_of, manner_of
 from inference.http.tools import answer_or_calls, call_grammar, strict_grammar
+from inference.http.vllm_fields import refuse_to_cut, sampling_of, thought_limit_of
+from inference.work import Sampling
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from inference.http.speech import Manner
     from inference.http.structure import Structure
     from inference.http.tools import Tools
+    from inference.http.vllm_fields import Truncation
+    from inference.work import ThoughtLimit
 
 NOT_FOUND = 404
 
@@ -37,8 +41,9 @@ class Prompts:
     """Of each prompt: its token ids, how many tokens an answer may have, and its text, None unless it is
     echoed.
 
-    `matcher` is the grammar that all answers must follow, once they have said `guided_after`, or whenever
-    they have, if `guided_again`. `manner` is how the model speaks, when not everything it says is content.
+    `sampling` is the request's, in the model's tokens. `matcher` is the grammar that all answers must follow,
+    once they have said `guided_after`, or whenever they have, if `guided_again`. `manner` is how the model
+    speaks, when not everything it says is content.
     """
 
     tokens: list[list[int]]
@@ -48,14 +53,17 @@ class Prompts:
     guided_after: tuple[int, ...] = ()
     guided_again: bool = False
     manner: Manner | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    thought_limit: ThoughtLimit | None = None
 
 
 def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
-    _check_generating(backend, request.generating)
+    sampling = _checked_sampling(backend, request.generating)
     check = partial(check_length, backend, wanted=request.generating.max_tokens, param="messages")
     tokens, manner = conversation_tokens(
         backend, request.messages, request.template_arguments, request.tools, request.ending, check=check
     )
+    refuse_to_cut(tokens, request.truncation)
     is_thinking = manner is not None and manner.is_thinking
     matcher, calls_only = _chat_matcher(backend, request)
     after: tuple[int, ...] = ()
@@ -71,6 +79,8 @@ def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
         guided_after=after,
         guided_again=calls_only,
         manner=manner,
+        sampling=sampling,
+        thought_limit=thought_limit_of(backend, request.generating),
     )
 
 
@@ -96,14 +106,21 @@ def conversation_tokens(
 
 
 def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
-    _check_generating(backend, request.generating)
+    sampling, wanted = _checked_sampling(backend, request.generating), request.generating.max_tokens
     lists = [
-        _tokens_of(backend, prompt, request.generating.max_tokens, special=request.add_special_tokens)
+        _tokens_of(backend, prompt, wanted, special=request.add_special_tokens, truncation=request.truncation)
         for prompt in request.prompts
     ]
-    room = [_room(backend, tokens, request.generating.max_tokens, param="prompt") for tokens in lists]
-    echoes = [_text_of(backend, prompt) if request.echo else None for prompt in request.prompts]
-    return Prompts(lists, room, echoes, matcher=_matcher(backend, request.generating.structure))
+    room = [_room(backend, tokens, wanted, param="prompt") for tokens in lists]
+    shown = request.prompts if request.truncation is None else lists
+    return Prompts(
+        lists,
+        room,
+        [_text_of(backend, prompt) if request.echo else None for prompt in shown],
+        matcher=_matcher(backend, request.generating.structure),
+        sampling=sampling,
+        thought_limit=thought_limit_of(backend, request.generating),
+    )
 
 
 def encoder_for(backend: Backend, request: EmbeddingRequest) -> Encoder:
@@ -135,10 +152,12 @@ def check_model(backend: Backend, name: str | None) -> None:
     raise ApiError(NOT_FOUND, "model_not_found", message, param="model")
 
 
-def _check_generating(backend: Backend, generating: Generating) -> None:
+def _checked_sampling(backend: Backend, generating: Generating) -> Sampling:
     check_model(backend, generating.model)
     check_ids(backend, "logit_bias", [token for token, _ in generating.sampling.logit_bias])
     check_ids(backend, "stop_token_ids", generating.stop_tokens)
+    check_ids(backend, "allowed_token_ids", generating.sampling.allowed_token_ids or ())
+    return sampling_of(backend, generating)
 
 
 def _chat_matcher(backend: Backend, request: ChatRequest) -> tuple[LLMatcher | None, bool]:
@@ -173,12 +192,22 @@ def check_ids(backend: Backend, param: str, tokens: list[int] | tuple[int, ...])
         )
 
 
-def _tokens_of(backend: Backend, prompt: str | list[int], wanted: int | None, *, special: bool) -> list[int]:
+def _tokens_of(
+    backend: Backend,
+    prompt: str | list[int],
+    wanted: int | None,
+    *,
+    special: bool,
+    truncation: Truncation | None,
+) -> list[int]:
+    most = backend.chat.context_length - (wanted or 0)
     if isinstance(prompt, list):
         check_ids(backend, "prompt", prompt)
-        return prompt
-    check_length(backend, len(prompt), lambda: prompt, wanted=wanted, param="prompt")
-    tokens: list[int] = backend.chat.tokenizer.encode(prompt, add_special_tokens=special)
+        return prompt if truncation is None else truncation.cut(prompt, most=most)
+    encode = partial(backend.chat.tokenizer.encode, add_special_tokens=special)
+    if truncation is None:
+        check_length(backend, len(prompt), lambda: prompt, wanted=wanted, param="prompt")
+    tokens: list[int] = encode(prompt) if truncation is None else truncation.read(prompt, encode, most=most)
     if not tokens:
         raise invalid_value("prompt", "'prompt' must not be empty.")
     return tokens

@@ -16,6 +16,11 @@ OF_MESSAGES: Mapping[str, str] = {
     "reasoning_effort": "output_config.effort",
     "response_format.json_schema.schema": "output_config.format.schema",
 }
+OF_FUNCTIONS: Mapping[str, str] = {
+    "tools": "functions",
+    "tool_choice": "function_call",
+    "tool_choice.function": "function_call",
+}
 OF_RESPONSES: Mapping[str, str] = {
     "max_tokens": "max_output_tokens",
     "reasoning_effort": "reasoning.effort",
@@ -25,7 +30,7 @@ OF_RESPONSES: Mapping[str, str] = {
 }
 ITEMS = "input"
 """Of a response. Its items are not the chat's messages one by one, so no place is named."""
-FUNCTION = re.compile(r"(?<=^tools)(\[\d+\])\.function\b")
+FUNCTION = re.compile(r"^((?:tools|functions)\[\d+\])\.function\b")
 
 
 @contextmanager
@@ -49,5 +54,6 @@ def _field(param: str, names: Mapping[str, str], *, messages: str) -> str:
         return messages
     for name in sorted(names, key=len, reverse=True):
         if param == name or param.startswith((f"{name}.", f"{name}[")):
-            return names[name] + param[len(name) :]
+            param = names[name] + param[len(name) :]
+            break
     return FUNCTION.sub(r"\1", param)

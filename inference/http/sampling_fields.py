@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import ModelBroken
-from inference.http.fields import Fields, invalid_value, unsupported
+from inference.http.fields import Fields, invalid_value, token_ids, unsupported
 from inference.loading.model_folder import read_json
 from inference.work import Sampling
 from ollaproject.wire.openai_errors import ApiError
@@ -24,11 +24,15 @@ logger = logging.getLogger(__name__)
 
 MAX_LOGIT_BIASES = 1024
 LARGEST_SEED = 2**63 - 1
-LARGEST_TOP_K = 2**31 - 1  # more than any vocabulary has; what is larger is no number for MLX
+LARGEST_COUNT = 2**31 - 1  # more than any vocabulary or context has; what is larger is no number for MLX
 ADVICE_FILE = "generation_config.json"
 # What such a file may say of sampling; the rest of it is about other things.
 ADVICE_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-DEFAULT_NAMES = (*ADVICE_NAMES, "frequency_penalty", "presence_penalty")
+CONTEXT_SIZES = ("frequency_context_size", "presence_context_size", "repetition_context_size")
+DEFAULT_NAMES = (
+    *(*ADVICE_NAMES, "frequency_penalty", "presence_penalty", *CONTEXT_SIZES),
+    *("min_tokens_to_keep", "top_a", "typical_p", "xtc_probability", "xtc_threshold"),
+)
 OPENAI = Sampling()
 
 
@@ -38,8 +42,13 @@ def read_sampling(fields: Fields, usual: Sampling = OPENAI) -> Sampling:
     return Sampling(
         temperature=fields.number("temperature", default=usual.temperature, low=0, high=2),
         top_p=fields.number("top_p", default=usual.top_p, low=0, high=1),
-        top_k=usual.top_k if top_k is None else min(max(top_k, 0), LARGEST_TOP_K),
+        top_k=usual.top_k if top_k is None else min(max(top_k, 0), LARGEST_COUNT),
         min_p=fields.number("min_p", default=usual.min_p, low=0, high=1),
+        min_tokens_to_keep=_count(fields, "min_tokens_to_keep", low=1) or usual.min_tokens_to_keep,
+        top_a=fields.number("top_a", default=usual.top_a, low=0, high=1),
+        typical_p=fields.number("typical_p", default=usual.typical_p, low=0, high=1),
+        xtc_probability=fields.number("xtc_probability", default=usual.xtc_probability, low=0, high=1),
+        xtc_threshold=fields.number("xtc_threshold", default=usual.xtc_threshold, low=0, high=0.5),
         seed=fields.integer("seed", low=-LARGEST_SEED, high=LARGEST_SEED),
         frequency_penalty=fields.number("frequency_penalty", default=usual.frequency_penalty, low=-2, high=2),
         presence_penalty=fields.number("presence_penalty", default=usual.presence_penalty, low=-2, high=2),
@@ -47,7 +56,29 @@ def read_sampling(fields: Fields, usual: Sampling = OPENAI) -> Sampling:
             "repetition_penalty", default=usual.repetition_penalty, low=0.01, high=10
         ),
         logit_bias=_logit_bias(fields.object("logit_bias")),
+        frequency_context_size=_context_size(fields, "frequency_context_size", usual),
+        presence_context_size=_context_size(fields, "presence_context_size", usual),
+        repetition_context_size=_context_size(fields, "repetition_context_size", usual),
+        allowed_token_ids=_allowed(fields.get("allowed_token_ids")),
     )
+
+
+def _context_size(fields: Fields, name: str, usual: Sampling) -> int | None:
+    given, default = _count(fields, name, low=0), getattr(usual, name)
+    return default if given is None else given
+
+
+def _count(fields: Fields, name: str, *, low: int) -> int | None:
+    given = fields.integer(name, low=low)
+    return None if given is None else min(given, LARGEST_COUNT)
+
+
+def _allowed(tokens: Any) -> tuple[int, ...] | None:
+    if tokens is None:
+        return None
+    if not (allowed := token_ids("allowed_token_ids", tokens)):
+        raise invalid_value("allowed_token_ids", "'allowed_token_ids' must name at least one token.")
+    return tuple(allowed)
 
 
 def check_defaults(given: Mapping[str, Any]) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from inference.http.fields import Fields, check_strings, invalid_type, invalid_value, unsupported
+from inference.http.fields import Fields, check_strings, invalid_type, invalid_value, token_ids, unsupported
+from inference.http.functions import read_functions
 from inference.http.refused import REFUSED, REFUSED_ON_COMPLETIONS, REFUSED_ON_EMBEDDINGS, refuse
 from inference.http.sampling_fields import OPENAI, read_sampling
 from inference.http.structure import Structure, check_ending, read_structure
 from inference.http.tools import Tools, read_tools
+from inference.http.vllm_fields import OfVllm, Truncation, read_of_vllm, read_truncation
 
 if TYPE_CHECKING:
     from inference.http.chat_template import Ending
@@ -51,17 +53,22 @@ class Generating:
     continuous_usage: bool
     top_logprobs: int | None
     structure: Structure | None
+    of_vllm: OfVllm
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """`ending` is what follows the last message: the beginning of an answer, nothing, or the rest of it."""
+    """`ending` is what follows the last message: the beginning of an answer, nothing, or the rest of it.
+    `calls_functions`: its `tools` were `functions`, and so are its answer's calls.
+    """
 
     generating: Generating
     messages: list[dict[str, Any]]
     tools: Tools = field(default_factory=Tools)
+    calls_functions: bool = False
     template_arguments: dict[str, Any] = field(default_factory=dict)
     ending: Ending = "generation_prompt"
+    truncation: Truncation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class CompletionRequest:
     prompts: list[str | list[int]]
     echo: bool
     add_special_tokens: bool
+    truncation: Truncation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +101,10 @@ def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
         raise invalid_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
     # Both are looked at, though only one counts.
     most = [fields.integer(name, low=1) for name in ("max_completion_tokens", "max_tokens")]
-    tools = read_tools(fields)
+    functions = read_functions(fields)
+    tools = read_tools(fields) if functions is None else functions
     if tools.forced:
-        check_ending(fields, "tool_choice")
+        check_ending(fields, "tool_choice" if functions is None else "function_call")
     return ChatRequest(
         generating=_generating(
             fields,
@@ -105,8 +114,10 @@ def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
         ),
         messages=messages,
         tools=tools,
+        calls_functions=functions is not None,
         template_arguments=template_arguments(fields),
         ending=ending_of(fields),
+        truncation=read_truncation(fields),
     )
 
 
@@ -155,8 +166,9 @@ def read_completion(body: dict[str, Any], usual: Sampling = OPENAI) -> Completio
             "best_of", "'best_of' other than 'n' is not supported: ask for 'n' choices and keep the best one."
         )
     prompts = _prompts("prompt", fields.require("prompt"), most=MAX_PROMPTS)
+    special = fields.boolean("add_special_tokens", default=True)
     return CompletionRequest(
-        generating, prompts, echo, add_special_tokens=fields.boolean("add_special_tokens", default=True)
+        generating, prompts, echo, add_special_tokens=special, truncation=read_truncation(fields)
     )
 
 
@@ -201,6 +213,7 @@ def _generating(
         continuous_usage=options is not None and options.boolean("continuous_usage_stats"),
         top_logprobs=top_logprobs,
         structure=read_structure(fields),
+        of_vllm=read_of_vllm(fields, stream=stream),
     )
 
 
@@ -220,18 +233,6 @@ def _stops(value: Any) -> tuple[str, ...]:
 
 def _stop_tokens(value: Any) -> tuple[int, ...]:
     return () if value is None else tuple(token_ids("stop_token_ids", value))
-
-
-def token_ids(name: str, value: Any) -> list[int]:
-    """`value`, if it is a list of what may be token ids; else ApiError with the one that is none named."""
-    if not isinstance(value, list):
-        raise invalid_type(name, "an array of token ids", value)
-    for place, token in enumerate(value):
-        if isinstance(token, bool) or not isinstance(token, int):
-            raise invalid_type(f"{name}[{place}]", "a token id", token)
-        if token < 0:
-            raise invalid_value(f"{name}[{place}]", f"'{name}[{place}]' must be a token id, not {token}.")
-    return value
 
 
 def _prompts(name: str, value: Any, *, most: int) -> list[str | list[int]]:

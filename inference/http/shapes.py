@@ -6,13 +6,12 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from inference.http.answers import ShownToken
 from ollaproject.wire import sse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inference.http.answers import Answer, Choice, Piece
+    from inference.http.answers import Answer, Choice, Piece, ShownToken
     from inference.http.detokenize import Vocabulary
     from inference.http.schema import Generating
     from inference.http.speech import ToolCall
@@ -63,6 +62,7 @@ class Shape:
         self._model = generating.model
         self._continuous_usage = generating.continuous_usage
         self._top = generating.top_logprobs
+        self._of_vllm = generating.of_vllm
 
     def whole(self, choices: list[dict[str, Any]], answer: Answer) -> dict[str, Any]:
         """The answer that is not streamed."""
@@ -93,7 +93,7 @@ class Shape:
         last = sse.event(self.usage_chunk(answer)) if self._include_usage else b""
         return last + sse.DONE
 
-    def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
+    def opening(self, choices: Sequence[Choice]) -> list[dict[str, Any]]:
         """The chunks before any text."""
         raise NotImplementedError
 
@@ -104,6 +104,36 @@ class Shape:
     def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
         """A whole choice."""
         raise NotImplementedError
+
+    def _prompt_ids(self, choice: Choice) -> dict[str, Any]:
+        """vLLM's `prompt_token_ids`, if they are wanted."""
+        return {"prompt_token_ids": choice.row.prompt} if self._of_vllm.returns_ids else {}
+
+    def _prompt_logprobs(self, choice: Choice) -> dict[str, Any]:
+        """vLLM's `prompt_logprobs`, if they are wanted."""
+        most = self._of_vllm.prompt_logprobs
+        if most is None:
+            return {}
+        judged = [self._judged(token, most) for token in choice.row.prompt_odds]
+        return {"prompt_logprobs": judged}
+
+    def _judged(self, token: Token, most: int) -> dict[str, Any] | None:
+        """A token of the prompt and the likeliest in its place, by their ids. None for the first one."""
+        if token.logprob is None:
+            return None
+        ranked: dict[int, tuple[float, int | None]]
+        ranked = {id_: (logprob, rank) for rank, (id_, logprob) in enumerate(token.likeliest[:most], start=1)}
+        ranked = {token.id: (token.logprob, token.rank), **ranked}
+        return {
+            str(id_): {"logprob": logprob, "rank": rank, "decoded_token": self._vocabulary.text_of(id_)}
+            for id_, (logprob, rank) in ranked.items()
+        }
+
+    def _ids(self, *pieces: Piece) -> dict[str, Any]:
+        """vLLM's `token_ids`: what was said in `pieces`, whatever it has become."""
+        return (
+            {"token_ids": [id_ for piece in pieces for id_ in piece.ids]} if self._of_vllm.returns_ids else {}
+        )
 
     def _envelope(self, kind: str) -> dict[str, Any]:
         return {
@@ -119,8 +149,13 @@ class ChatShape(Shape):
     object = "chat.completion"
     chunk_object = "chat.completion.chunk"
 
-    def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
-        return [self._delta(index, {"role": "assistant"}) for index in indexes]
+    def whole(self, choices: list[dict[str, Any]], answer: Answer) -> dict[str, Any]:
+        first = answer.choices[0]
+        return {**super().whole(choices, answer), **self._prompt_ids(first), **self._prompt_logprobs(first)}
+
+    def opening(self, choices: Sequence[Choice]) -> list[dict[str, Any]]:
+        first, *others = (self._delta(choice.index, {"role": "assistant"}) for choice in choices)
+        return [{**first, **self._prompt_ids(choices[0])}, *others]
 
     def growth(self, piece: Piece) -> list[dict[str, Any]]:
         chunks = []
@@ -135,8 +170,11 @@ class ChatShape(Shape):
         ]
         if piece.finish_reason:
             last = self._delta(piece.choice.index, {}, finish_reason=piece.finish_reason)
-            last["choices"][0] |= _stop_reason(piece)
+            last["choices"][0] |= stop_reason(piece)
             chunks.append(last)
+        if piece.ids:
+            chunks = chunks or [self._delta(piece.choice.index, {})]
+            chunks[0]["choices"][0] |= self._ids(piece)
         return chunks
 
     def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
@@ -154,7 +192,8 @@ class ChatShape(Shape):
             "message": message,
             "logprobs": self._logprobs(tokens),
             "finish_reason": pieces[-1].finish_reason,
-            **_stop_reason(pieces[-1]),
+            **stop_reason(pieces[-1]),
+            **self._ids(*pieces),
         }
 
     def _delta(
@@ -181,13 +220,13 @@ class ChatShape(Shape):
 
     def _named(self, token: int, logprob: float | None) -> dict[str, Any]:
         return {
-            "token": self._vocabulary.text_of(token),
+            "token": f"token_id:{token}" if self._of_vllm.names_by_ids else self._vocabulary.text_of(token),
             "logprob": logprob,
             "bytes": self._vocabulary.raw_bytes_of(token),
         }
 
 
-def _stop_reason(piece: Piece) -> dict[str, str | int]:
+def stop_reason(piece: Piece) -> dict[str, str | int]:
     """Which stop string or token ended a choice, as vLLM says it; nothing when none did."""
     matched = piece.choice.stop_reason if piece.finish_reason else None
     return {} if matched is None else {"stop_reason": matched}
@@ -211,84 +250,3 @@ def _call_deltas(call: ToolCall) -> list[dict[str, Any]]:
     if call.arguments:
         deltas.append({"index": call.place, "function": {"arguments": call.arguments}})
     return deltas
-
-
-class CompletionShape(Shape):
-    id_prefix = "cmpl"
-    object = "text_completion"
-    chunk_object = "text_completion"
-
-    def __init__(self, generating: Generating, vocabulary: Vocabulary, echoes: list[str | None]) -> None:
-        """`echoes` is the text to show before each choice, None where none is wanted."""
-        super().__init__(generating, vocabulary)
-        self._echoes = echoes
-        self._echoed: set[int] = set()
-
-    def opening(self, indexes: Sequence[int]) -> list[dict[str, Any]]:  # noqa: ARG002 -- echoes come one by one
-        return []
-
-    def growth(self, piece: Piece) -> list[dict[str, Any]]:
-        choice, chunks = piece.choice, []
-        echo = self._echoes[choice.index]
-        if echo is not None and choice.index not in self._echoed:
-            self._echoed.add(choice.index)
-            chunks.append(self.chunk([self._text(choice.index, echo, tokens=self._of_prompt(choice))]))
-        tokens = _behind(echo or "", piece.tokens)
-        said = self._text(choice.index, piece.text, tokens=tokens, finish_reason=piece.finish_reason)
-        return [*chunks, self.chunk([{**said, **_stop_reason(piece)}])]
-
-    def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
-        echo, last = self._echoes[index], pieces[-1]
-        tokens = [] if echo is None else self._of_prompt(last.choice)
-        tokens += _behind(echo or "", [token for piece in pieces for token in piece.tokens])
-        text = (echo or "") + "".join(piece.text for piece in pieces)
-        whole = self._text(index, text, tokens=tokens, finish_reason=last.finish_reason)
-        return {**whole, **_stop_reason(last)}
-
-    def _of_prompt(self, choice: Choice) -> list[ShownToken]:
-        """The prompt's tokens, where they were judged, and where their texts begin.
-
-        A special token is part of the text only where a prompt that is text has it by name.
-        """
-        echo, vocabulary = self._echoes[choice.index] or "", self._vocabulary
-        detokenizer, shown, offset = vocabulary.detokenizer(), [], 0
-        for token in choice.row.prompt_odds:
-            shown.append(ShownToken(token, offset))
-            name = vocabulary.text_of(token.id) if vocabulary.is_special(token.id) else ""
-            offset += len(name) if echo.startswith(name, offset) else 0
-            offset += len(detokenizer.add(token.id))
-        return shown
-
-    def _text(
-        self,
-        index: int,
-        text: str,
-        *,
-        tokens: Sequence[ShownToken] = (),
-        finish_reason: str | None = None,
-    ) -> dict[str, Any]:
-        logprobs = self._logprobs(tokens) if self._top is not None else None
-        return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
-
-    def _logprobs(self, tokens: Sequence[ShownToken]) -> dict[str, Any]:
-        name = self._vocabulary.name_of
-        return {
-            "tokens": [name(shown.token.id) for shown in tokens],
-            "token_logprobs": [shown.token.logprob for shown in tokens],
-            "top_logprobs": [
-                None
-                if shown.token.logprob is None  # the first one of a prompt
-                else {name(token): logprob for token, logprob in _with_itself(shown.token).items()}
-                for shown in tokens
-            ],
-            "text_offset": [shown.offset for shown in tokens],
-        }
-
-
-def _with_itself(token: Token) -> dict[int, float | None]:
-    """The likeliest tokens and the one that came, so one more than were asked for, as OpenAI has it."""
-    return {**dict(token.likeliest), token.id: token.logprob}
-
-
-def _behind(echo: str, tokens: Sequence[ShownToken]) -> list[ShownToken]:
-    return [shown._replace(offset=shown.offset + len(echo)) for shown in tokens]

@@ -1,4 +1,5 @@
-"""Stop strings, matched on text: across token borders, never shown, held back only while one may be growing.
+"""Stop strings, matched on text: across token borders, shown only if they are to be, held back only while one
+may be growing.
 
 Of several matches the one that is complete first ends the text, and of those that end together the longest.
 So the result does not depend on how the text was cut into pieces, and a stream says what a whole answer
@@ -9,10 +10,13 @@ from __future__ import annotations
 
 
 class StopMatcher:
-    """Reads a text piece by piece and gives back what may be shown of it."""
+    """Reads a text piece by piece and gives back what may be shown of it: with the stop string that ends it,
+    if it `shows_match`.
+    """
 
-    def __init__(self, stops: tuple[str, ...]) -> None:
+    def __init__(self, stops: tuple[str, ...], *, shows_match: bool = False) -> None:
         self._stops = stops
+        self._shows_match = shows_match
         self._held = ""
         self.matched: str | None = None
         """The stop string that ended the text."""
@@ -30,7 +34,7 @@ class StopMatcher:
         if may_end and (match := self._first_match(text)) is not None:
             start, self.matched = match
             self._held = ""
-            return text[:start]
+            return text[: start + len(self.matched)] if self._shows_match else text[:start]
         held = self._growing(text)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from inference.http import prompts
 from inference.http.boundary import OK, Consumer
-from inference.http.fields import Fields, invalid_type, invalid_value, read_object, unsupported
+from inference.http.fields import Fields, invalid_type, invalid_value, read_object, token_ids, unsupported
 from inference.http.refused import REFUSED_ON_TOKENIZE, refuse
-from inference.http.schema import ending_of, template_arguments, token_ids
+from inference.http.schema import ending_of, template_arguments
 from inference.http.tools import Tools, read_tools
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -22,6 +23,16 @@ PUSHED = {"logit_bias": {str(ONE): 100, str(OTHER): 99}}
 """It says ONE for ever, unless something speaks for OTHER."""
 ENDING = {"logit_bias": {str(EOS): 100}}
 HOT = {"temperature": 2, "seed": 7}
+LIKELY = {
+    "logit_bias": {str(ONE): 14, str(OTHER): 11.5},
+    "temperature": 1,
+    "seed": 7,
+    "return_token_ids": True,
+}
+"""ONE comes nine times out of ten, and OTHER half of the other times."""
+STERN = {"repetition_penalty": 10, "max_tokens": 20}
+LINE = {"logit_bias": {str(token): 100 - token % 10 for token in range(ONE, ONE + 5)}}
+"""It says these one after another, as far as a penalty drives it."""
 
 
 class Case(NamedTuple):
@@ -58,6 +69,14 @@ def stops_at_once(with_it: Json, _: Json) -> bool:
     return (text(with_it), end(with_it), with_it["choices"][0]["stop_reason"]) == ("", "stop", ONE)
 
 
+def says_only_one(with_it: Json, without: Json) -> bool:
+    return set(with_it["choices"][0]["token_ids"]) == {ONE} and differs(with_it, without)
+
+
+def never_says_one(with_it: Json, without: Json) -> bool:
+    return ONE not in with_it["choices"][0]["token_ids"] and ONE in without["choices"][0]["token_ids"]
+
+
 def scores(with_it: Json, without: Json) -> bool:
     """It says nothing, and judges the prompt as it does when it goes on."""
     odds, longer = (answer["choices"][0]["logprobs"] for answer in (with_it, without))
@@ -81,7 +100,16 @@ HONOURED = [
     Case("frequency_penalty", {"frequency_penalty": 2}, differs, PUSHED),
     Case("presence_penalty", {"presence_penalty": 2}, differs, PUSHED),
     Case("repetition_penalty", {"repetition_penalty": 1.5}, differs, PUSHED),
+    Case("repetition_context_size", {"repetition_context_size": 1}, differs, STERN),
+    Case("presence_context_size", {"presence_context_size": 1}, differs, LINE | {"presence_penalty": 2}),
+    Case("frequency_context_size", {"frequency_context_size": 1}, differs, LINE | {"frequency_penalty": 2}),
+    Case("min_tokens_to_keep", {"min_tokens_to_keep": 50}, differs, HOT | {"min_p": 1}),
+    Case("top_a", {"top_a": 1}, says_only_one, LIKELY | {"temperature": 1.3}),
+    Case("typical_p", {"typical_p": 0.01}, differs, HOT),
+    Case("xtc", {"xtc_probability": 1, "xtc_threshold": 0.01}, never_says_one, LIKELY),
+    Case("xtc_threshold", {"xtc_threshold": 0.01}, differs, LIKELY | {"xtc_probability": 1}),
     Case("logit_bias", PUSHED, differs),
+    Case("allowed_token_ids", {"allowed_token_ids": [OTHER]}, differs, PUSHED),
     Case("n", {"n": 3}, lambda a, b: (len(a["choices"]), tokens(a)) == (3, 3 * tokens(b))),
     Case("ignore_eos", {"ignore_eos": True}, lambda a, b: (end(a), end(b)) == ("length", "stop"), ENDING),
     Case("min_tokens", {"min_tokens": 4}, lambda a, b: tokens(a) == 5 and tokens(b) == 1, ENDING),
@@ -110,6 +138,25 @@ OUT_OF_RANGE: dict[str, Any] = {
     "frequency_penalty": 3,
     "presence_penalty": -3,
     "repetition_penalty": 0,
+    "repetition_context_size": -1,
+    "presence_context_size": 0.5,
+    "frequency_context_size": -1,
+    "min_tokens_to_keep": 0,
+    "top_a": 1.1,
+    "typical_p": -0.1,
+    "xtc_probability": 1.1,
+    "xtc_threshold": 0.6,
+    "allowed_token_ids": [],
+    "bad_words": [""],
+    "include_stop_str_in_output": "yes",
+    "prompt_logprobs": -1,
+    "return_token_ids": 1,
+    "return_tokens_as_token_ids": 1,
+    "skip_special_tokens": 0,
+    "spaces_between_special_tokens": 0,
+    "thinking_token_budget": -2,
+    "truncate_prompt_tokens": 0,
+    "truncation_side": "middle",
     "logit_bias": {"300": 101},
     "n": 17,
     "ignore_eos": 1,
@@ -163,7 +210,7 @@ def test_it_is_refused_by_name_when_it_is_wrong(tiny_http: httpx.Client, name: s
     response = tiny_http.post("/v1/completions", json=body)
     error = response.json()["error"]
     assert (response.status_code, error["type"]) == (400, "invalid_request_error")
-    assert error["param"].partition(".")[0] == name
+    assert re.split(r"[.\[]", error["param"])[0] == name
     assert name in error["message"]
 
 

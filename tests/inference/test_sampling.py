@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from inference.generation.sampling import NUCLEUS_LIMIT, Draw, draw, processors_for, seed_of, top_tokens
+from inference.generation.sampling import NUCLEUS_LIMIT, Draw, draw, seed_of, top_tokens
 from inference.work import Sampling
 
 VOCABULARY = 5000
@@ -132,46 +132,6 @@ def test_the_last_bits_of_the_logits_do_not_change_what_a_seed_draws(sampling: S
 
 def test_rows_without_a_seed_differ() -> None:
     assert len({seed_of(Sampling()) for _ in range(50)}) == 50
-
-
-def test_penalties_follow_the_formula_and_look_at_the_completion_only(logits: mx.array) -> None:
-    prompt, completion = [1, 2, 2, 3], [3, 4, 4, 4]
-    sampling = Sampling(frequency_penalty=0.5, presence_penalty=0.25)
-    (penalise,) = processors_for(sampling, prompt_length=len(prompt))
-    expected = np.array(logits[0], dtype=np.float64)
-    for token in set(completion):
-        expected[token] -= completion.count(token) * 0.5 + 0.25
-    result = np.array(penalise(mx.array(prompt + completion), logits)[0])
-    assert np.allclose(result, expected, atol=1e-5)
-
-
-def test_penalties_change_nothing_before_the_first_token(logits: mx.array) -> None:
-    (penalise,) = processors_for(Sampling(presence_penalty=2), prompt_length=3)
-    assert mx.array_equal(penalise(mx.array([1, 2, 3]), logits), logits)
-
-
-def test_repetition_penalty_counts_prompt_and_completion_once(logits: mx.array) -> None:
-    (penalise,) = processors_for(Sampling(repetition_penalty=1.3), prompt_length=2)
-    expected = np.array(logits[0])
-    for token in (1, 2, 9):
-        expected[token] = expected[token] / 1.3 if expected[token] > 0 else expected[token] * 1.3
-    assert np.allclose(np.array(penalise(mx.array([1, 2, 9, 9]), logits)[0]), expected, atol=1e-5)
-
-
-def test_logit_bias_is_added_and_can_ban_a_token(logits: mx.array) -> None:
-    best = likeliest(logits)
-    (bias,) = processors_for(Sampling(logit_bias=((best, -100.0), (3, 100.0))), prompt_length=1)
-    assert likeliest(bias(mx.array([1]), logits)) == 3
-
-
-def test_min_tokens_bans_stop_tokens_until_there_are_enough(logits: mx.array) -> None:
-    (ban,) = processors_for(Sampling(), prompt_length=2, min_tokens=2, stop_tokens=(7,))
-    assert ban(mx.array([1, 1, 5]), logits)[0, 7].item() == -mx.inf
-    assert ban(mx.array([1, 1, 5, 5]), logits)[0, 7].item() == logits[0, 7].item()
-
-
-def test_rows_that_ask_for_nothing_have_no_processors() -> None:
-    assert processors_for(Sampling(temperature=0.3, top_p=0.5, seed=1), prompt_length=9) == []
 
 
 def test_top_tokens_are_the_likeliest_in_order(logits: mx.array) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,6 @@ from inference.http.sampling_fields import usual_sampling
 from inference.http.schema import read_chat
 from inference.server_arguments import Unreadable, check
 from inference.work import Sampling
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 ADVICE = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "eos_token_id": 2}
@@ -44,6 +42,14 @@ def test_the_operator_wins_over_the_model(tmp_path: Path) -> None:
 
     assert usual_sampling(folder, {"temperature": 0.2}) == Sampling(temperature=0.2)
     assert usual_sampling(folder, {}) == Sampling()
+
+
+def test_the_operator_may_have_all_answers_sampled_as_mlx_lm_does() -> None:
+    usual = usual_sampling(Path(), {"xtc_probability": 0.5, "repetition_context_size": 20, "top_a": 0.1})
+
+    assert usual == Sampling(xtc_probability=0.5, repetition_context_size=20, top_a=0.1)
+    asked = {**CHAT, "xtc_probability": 0, "repetition_context_size": 0}
+    assert read_chat(asked, usual).generating.sampling == Sampling(repetition_context_size=0, top_a=0.1)
 
 
 @pytest.mark.parametrize("advice", [None, [1], {"temperature": None, "max_new_tokens": 5}])

@@ -97,7 +97,7 @@ def test_a_prompts_tokens_are_judged_as_one_pass_of_the_model_judges_them(
     model: Any, scheduler: Scheduler
 ) -> None:
     judged = [
-        row(some_prompt(length, seed=length), 4, scores_prompt=True, top_logprobs=3)
+        row(some_prompt(length, seed=length), 4, prompt_logprobs=3, top_logprobs=3)
         for length in (1, 2, 9, 90)
     ]
     for one in [*judged, row(some_prompt(90, seed=90))]:
@@ -117,7 +117,7 @@ def test_a_prompts_tokens_are_judged_as_one_pass_of_the_model_judges_them(
 
 def test_a_prompt_that_is_known_is_judged_all_the_same(scheduler: Scheduler) -> None:
     prompt = some_prompt(60, seed=60)
-    first, again = (row(prompt, 2, scores_prompt=True, top_logprobs=0) for _ in range(2))
+    first, again = (row(prompt, 2, prompt_logprobs=0, top_logprobs=0) for _ in range(2))
     scheduler.add(first)
     until_idle(scheduler)
     scheduler.add(again)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -41,6 +42,16 @@ def test_two_machines_run_a_model_together_as_one_endpoint(
     expected = generate(alone.model, alone.tokenizer, question["prompt"], max_tokens=12).strip()
     assert [ask("both", question), ask("both", question)] == [expected, expected]
     assert ask("both", {**question, "guided_choice": ["left", "right"]}) in ("left", "right")
+    sampled = {"temperature": 1, "xtc_probability": 0.5, "presence_penalty": 1, "presence_context_size": 4}
+    banned = {
+        "allowed_token_ids": alone.tokenizer.encode(" one two"),
+        "bad_words": ["one one", "three"],
+        "logit_bias": {"300": 1},
+    }
+    said = ask("both", {**question, **sampled, **banned}).split()
+    assert len(said) == 12
+    assert set(said) <= {"one", "two"}
+    assert ("one", "one") not in pairwise(said)
 
     os.kill(ranks[1].pid, signal.SIGKILL)  # one that the other waits for
     supervisor.until(lambda: status_of(model).state == State.FAILED)
