@@ -24,6 +24,8 @@ CELERY = (
     str(settings.BASE_DIR),
 )
 WORKER_THREADS = 4
+# `serve` has run Django's system checks. Each of the others would load all pages to repeat them.
+CHECKED = {"CELERY_SKIP_CHECKS": "true"}
 
 # The web process stops first, while the model can still finish what is streaming.
 WEB_STOPS, THE_REST_STOPS = 1, 2
@@ -39,10 +41,10 @@ def programs(listener: socket.socket, *, web_processes: int = 1, with_models: bo
             Program(name, web, WEB_STOPS, inherited_fds=(listener.fileno(),))
             for name in _names(web_processes)
         ),
-        Program("worker", worker, THE_REST_STOPS),
-        Program("beat", beat, THE_REST_STOPS),
+        Program("worker", worker, THE_REST_STOPS, CHECKED),
+        Program("beat", beat, THE_REST_STOPS, CHECKED),
     ]
-    models = Program("models", (*MANAGE, "serve_models"), THE_REST_STOPS)
+    models = Program("models", (*MANAGE, "serve_models", "--skip-checks"), THE_REST_STOPS)
     return [*found, models] if with_models else found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,10 @@ KEPT = {"OLLA_MODELS_DIR"}
 for name in [name for name in os.environ if name.startswith("OLLA_") and name not in KEPT]:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         del os.environ[name]
+
+# Hundreds of processes are started from here: each would compile all of the source again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 os.environ.setdefault("OLLA_HOME", tempfile.mkdtemp(prefix="olla-test-"))
 # The demo models are large and never change: one copy serves every run.

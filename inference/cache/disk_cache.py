@@ -95,10 +95,11 @@ class DiskCache:
         head = self._heads[piece.path]
         try:
             span, state = kv_file.read(piece.path)
-            os.utime(piece.path)
         except (BadFile, OSError, KeyError, ValueError) as error:
             self._forget(piece.path, f"{error}")
             return None
+        with contextlib.suppress(OSError):  # it can be read all the same
+            os.utime(piece.path)
         _, rest = span.split(piece.start - head.start)
         part, _ = rest.split(piece.end - piece.start)
         return part, state if piece.end == head.end else None
@@ -124,6 +125,8 @@ class DiskCache:
         fresh, self._fresh = self._fresh, []
         for path, (sequence, start, span, state) in fresh:
             contents = kv_file.contents_of(sequence, start, span, state)
+            if contents.nbytes > self._max_bytes:
+                continue  # it would push out everything else, and then itself
             try:
                 self._waiting.put_nowait((path, contents))
             except queue.Full:
@@ -144,8 +147,9 @@ class DiskCache:
         """What an earlier process has left."""
         long_ago = time.time() - ABANDONED_SECONDS
         for partial in self._folder.glob("*.part"):
-            if partial.stat().st_mtime < long_ago:
-                partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process may be faster
+                if partial.stat().st_mtime < long_ago:
+                    partial.unlink()
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             try:
                 head = kv_file.read_head(path)
@@ -156,9 +160,13 @@ class DiskCache:
                 self._heads[path] = head
 
     def _forget(self, path: Path, reason: str) -> None:
-        logger.warning("%s is left out of the prompt cache, and removed: %s.", path, reason)
         self._heads.pop(path, None)
-        path.unlink(missing_ok=True)
+        removed = ", and removed"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # such as on a disk that has become read-only
+            removed = ""
+        logger.warning("%s is left out of the prompt cache%s: %s.", path, removed, reason)
 
     # --- On the writer's thread ---
 

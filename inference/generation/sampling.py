@@ -32,6 +32,8 @@ COIN = 0x51F15EED0C01
 """What makes of a token's number another one, for what is tossed and not drawn."""
 KEY_MASK = 2**32 - 1
 NO_LIMIT = 2**31 - 1
+LEAST_LOGPROB = -9999.0
+"""What OpenAI says of a token that is next to impossible. JSON knows no infinity."""
 
 
 class Draw(NamedTuple):
@@ -193,9 +195,9 @@ def _mixed(number: int) -> int:
 
 
 def logprobs_of(logits: Any) -> Any:
-    """Log probabilities, float32, of `logits` [rows, vocabulary]."""
+    """Log probabilities, float32, of `logits` [rows, vocabulary]; of what may not come the least there is."""
     logits = logits.astype(mx.float32)
-    return logits - logsumexp(logits)
+    return mx.maximum(logits - logsumexp(logits), LEAST_LOGPROB)
 
 
 def top_tokens(logprobs: Any, count: int) -> tuple[Any, Any]:

@@ -68,6 +68,7 @@ class Choice:
         self._asked = generating.of_vllm
         self._stops = StopMatcher(generating.stops, shows_match=self._asked.includes_stop)
         self._stop_tokens = generating.stop_tokens
+        self._min_tokens = generating.min_tokens
         self._stop_token: int | None = None
         self._with_tokens = generating.top_logprobs is not None
         self._pending: list[ShownToken] = []
@@ -91,7 +92,7 @@ class Choice:
         if step.finish_reason is not None:
             text += self._detokenizer.flush()
         said = self._understand(text, step)
-        shown = self._stops.feed(said.content)
+        shown = self._stops.feed(said.content, may_end=self.completion_tokens > self._min_tokens)
         self.finish_reason = self._reason_to_finish(step, said)
         if self.finish_reason is not None and self._stops.matched is None:
             shown += self._stops.flush()
@@ -239,7 +240,7 @@ class Answer:
             choice=choice,
             min_tokens=generating.min_tokens,
             top_logprobs=generating.top_logprobs,
-            prompt_logprobs=_prompt_logprobs(generating, is_echoed=bool(ready.echoes[place])),
+            prompt_logprobs=_prompt_logprobs(generating, is_echoed=ready.echoes[place] is not None),
             ranks_prompt=generating.of_vllm.prompt_logprobs is not None,
             matcher=ready.matcher,
             guided_after=ready.guided_after,

@@ -108,17 +108,18 @@ def _plain_message(message: Any, path: str, roles: Mapping[str, str]) -> dict[st
         plain.setdefault("tool_call_id", OLD_CALL_ID)
     if fields.get("function_call"):
         function = fields.require_object("function_call")
-        call = {"id": OLD_CALL_ID, **_made_call(function, f"{path}.function_call")}
-        content = _text(fields.get("content") or "", f"{path}.content")
-        return {**plain, "content": content, "tool_calls": [call]}
-    if not fields.get("tool_calls"):
-        return {**plain, "content": _text(fields.get("content"), f"{path}.content")}
-    calls = _tool_calls(fields.get("tool_calls"), f"{path}.tool_calls")
-    return {**plain, "content": _text(fields.get("content") or "", f"{path}.content"), "tool_calls": calls}
+        calls = [{"id": OLD_CALL_ID, **_made_call(function, f"{path}.function_call")}]
+    else:
+        calls = _tool_calls(fields.get("tool_calls"), f"{path}.tool_calls")
+    content = "" if calls and fields.get("content") is None else fields.get("content")
+    told = {**plain, "content": _text(content, f"{path}.content")}
+    return {**told, "tool_calls": calls} if calls else told
 
 
 def _tool_calls(calls: Any, path: str) -> list[dict[str, Any]]:
     """Calls that the model made before. Templates want their arguments as objects, not as JSON in strings."""
+    if calls is None:
+        return []
     if not isinstance(calls, list):
         raise invalid_type(path, "an array of objects", calls)
     return [_tool_call(call, f"{path}[{place}]") for place, call in enumerate(calls)]

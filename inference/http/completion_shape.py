@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inference.http.answers import Choice, Piece
     from inference.http.detokenize import Vocabulary
     from inference.http.schema import Generating
+    from inference.work import Token
 
 
 class CompletionShape(Shape):
@@ -20,8 +21,8 @@ class CompletionShape(Shape):
     object = "text_completion"
     chunk_object = "text_completion"
 
-    def __init__(self, generating: Generating, vocabulary: Vocabulary, echoes: list[str]) -> None:
-        """`echoes` is the text to show before each choice."""
+    def __init__(self, generating: Generating, vocabulary: Vocabulary, echoes: list[str | None]) -> None:
+        """`echoes` is the text to show before each choice, None where none is wanted."""
         super().__init__(generating, vocabulary)
         self._echoes = echoes
         self._begun: set[int] = set()
@@ -32,9 +33,9 @@ class CompletionShape(Shape):
     def growth(self, piece: Piece) -> list[dict[str, Any]]:
         choice, chunks = piece.choice, []
         echo = self._echoes[choice.index]
-        if echo and choice.index not in self._begun:
+        if echo is not None and choice.index not in self._begun:
             chunks.append(self.chunk([self._text(choice.index, echo, tokens=self._of_prompt(choice))]))
-        tokens = _behind(echo, piece.tokens)
+        tokens = _behind(echo or "", piece.tokens)
         said = self._text(choice.index, piece.text, tokens=tokens, finish_reason=piece.finish_reason)
         chunks.append(self.chunk([{**said, **stop_reason(piece), **self._ids(piece)}]))
         if choice.index not in self._begun:
@@ -44,9 +45,9 @@ class CompletionShape(Shape):
 
     def choice(self, index: int, pieces: list[Piece]) -> dict[str, Any]:
         echo, last = self._echoes[index], pieces[-1]
-        tokens = self._of_prompt(last.choice) if echo else []
-        tokens += _behind(echo, [token for piece in pieces for token in piece.tokens])
-        text = echo + "".join(piece.text for piece in pieces)
+        tokens = [] if echo is None else self._of_prompt(last.choice)
+        tokens += _behind(echo or "", [token for piece in pieces for token in piece.tokens])
+        text = (echo or "") + "".join(piece.text for piece in pieces)
         whole = self._text(index, text, tokens=tokens, finish_reason=last.finish_reason)
         asked = {**self._ids(*pieces), **self._prompt_ids(last.choice), **self._prompt_logprobs(last.choice)}
         return {**whole, **stop_reason(last), **asked}
@@ -56,7 +57,7 @@ class CompletionShape(Shape):
 
         A special token is part of the text only where a prompt that is text has it by name.
         """
-        echo, vocabulary = self._echoes[choice.index], self._vocabulary
+        echo, vocabulary = self._echoes[choice.index] or "", self._vocabulary
         detokenizer, shown, offset = vocabulary.detokenizer(), [], 0
         for token in choice.row.prompt_odds:
             shown.append(ShownToken(token, offset))
@@ -84,11 +85,16 @@ class CompletionShape(Shape):
             "top_logprobs": [
                 None
                 if shown.token.logprob is None  # the first one of a prompt
-                else {name(token): logprob for token, logprob in shown.token.likeliest[: self._top]}
+                else {name(token): logprob for token, logprob in _with_itself(shown.token, self._top).items()}
                 for shown in tokens
             ],
             "text_offset": [shown.offset for shown in tokens],
         }
+
+
+def _with_itself(token: Token, most: int | None) -> dict[int, float | None]:
+    """`most` of the likeliest tokens and the one that came, so one more than asked for, as OpenAI has it."""
+    return {**dict(token.likeliest[:most]), token.id: token.logprob}
 
 
 def _behind(echo: str, tokens: Sequence[ShownToken]) -> list[ShownToken]:

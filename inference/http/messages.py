@@ -12,10 +12,10 @@ from inference.http.shapes import ChatShape
 from inference.http.tokenizing import count_tokens, read_tokenize
 from ollaproject.wire import sse
 from ollaproject.wire.anthropic import counting, errors
-from ollaproject.wire.anthropic.answer import message_of
+from ollaproject.wire.anthropic.answer import message_of, new_id
 from ollaproject.wire.anthropic.request import to_chat
 from ollaproject.wire.anthropic.stream import MessageStream
-from ollaproject.wire.chat import TranslationError, Usage, chunk_of
+from ollaproject.wire.chat import Details, TranslationError, Usage, chunk_of
 from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
@@ -33,7 +33,12 @@ class MessageShape(ChatShape):
     def __init__(self, generating: Generating, vocabulary: Vocabulary, asked: Asked) -> None:
         super().__init__(generating, vocabulary)
         self._asked = asked
+        self._name = new_id()
         self._told: MessageStream | None = None
+
+    @property
+    def id(self) -> str:
+        return self._name
 
     def whole(self, choices: list[dict[str, Any]], answer: Answer) -> dict[str, Any]:
         completion = chunk_of(super().whole(choices, answer))
@@ -44,9 +49,13 @@ class MessageShape(ChatShape):
 
     def encode(self, chunks: list[dict[str, Any]], answer: Answer) -> bytes:
         if self._told is None:
-            usage = Usage(prompt_tokens=answer.prompt_tokens)
+            known = Details(cached_tokens=answer.cached_tokens)
+            usage = Usage(prompt_tokens=answer.prompt_tokens, prompt_tokens_details=known)
             self._told = MessageStream(
-                model=self._asked.model, usage=usage, hides_thoughts=self._asked.hides_thoughts
+                model=self._asked.model,
+                usage=usage,
+                hides_thoughts=self._asked.hides_thoughts,
+                name=self._name,
             )
         return b"".join([self._told.feed(chunk_of(chunk)) for chunk in chunks])
 

@@ -38,7 +38,8 @@ NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Of each prompt: its token ids, how many tokens an answer may have, and its text if it is echoed.
+    """Of each prompt: its token ids, how many tokens an answer may have, and its text, None unless it is
+    echoed.
 
     `sampling` is the request's, in the model's tokens. `matcher` is the grammar that all answers must follow,
     once they have said `guided_after`, or whenever they have, if `guided_again`. `manner` is how the model
@@ -47,7 +48,7 @@ class Prompts:
 
     tokens: list[list[int]]
     room: list[int]
-    echoes: list[str]
+    echoes: list[str | None]
     matcher: LLMatcher | None = None
     guided_after: tuple[int, ...] = ()
     guided_again: bool = False
@@ -73,7 +74,7 @@ def chat_prompt(backend: Backend, request: ChatRequest) -> Prompts:
     return Prompts(
         [tokens],
         [_room(backend, tokens, request.generating.max_tokens, param="messages")],
-        [""],
+        [None],
         matcher=matcher,
         guided_after=after,
         guided_again=calls_only,
@@ -115,7 +116,7 @@ def completion_prompts(backend: Backend, request: CompletionRequest) -> Prompts:
     return Prompts(
         lists,
         room,
-        [_text_of(backend, prompt) if request.echo else "" for prompt in shown],
+        [_text_of(backend, prompt) if request.echo else None for prompt in shown],
         matcher=_matcher(backend, request.generating.structure),
         sampling=sampling,
         thought_limit=thought_limit_of(backend, request.generating),

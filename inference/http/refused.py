@@ -60,6 +60,10 @@ REFUSED_ON_EMBEDDINGS: Mapping[str, tuple[Any, ...]] = {
     "truncate_prompt_tokens": (),
     "use_activation": (),
 }
+REFUSED_ON_TOKENIZE: Mapping[str, tuple[Any, ...]] = {
+    "chat_template": (),
+    "documents": ([],),
+}
 
 
 def refuse(fields: Fields, refused: Mapping[str, tuple[Any, ...]]) -> None:

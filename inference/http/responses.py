@@ -31,6 +31,10 @@ class ResponseShape(ChatShape):
         self._asked = asked
         self.told = ResponseStream(asked)
 
+    @property
+    def id(self) -> str:
+        return self.told.id
+
     def whole(self, choices: list[dict[str, Any]], answer: Answer) -> dict[str, Any]:
         return response_of(chunk_of(super().whole(choices, answer)), self._asked)
 

@@ -6,12 +6,13 @@ takes for whatever a request leaves out. `serve_model --sampling-defaults` says 
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from inference.errors import ModelBroken
 from inference.http.fields import Fields, invalid_value, token_ids, unsupported
+from inference.loading.model_folder import read_json
 from inference.work import Sampling
 from ollaproject.wire.openai_errors import ApiError
 
@@ -111,11 +112,11 @@ def usual_sampling(folder: Path, chosen: Mapping[str, Any] | None) -> Sampling:
 
 
 def _advice(folder: Path) -> dict[str, Any]:
+    """It need not be there, and the model is as good without it."""
     try:
-        said = json.loads((folder / ADVICE_FILE).read_text())
-    except (OSError, ValueError):  # it need not be there, and the model is as good without it
-        return {}
-    if not isinstance(said, dict):
+        said = read_json(folder / ADVICE_FILE) or {}
+    except ModelBroken as error:
+        logger.warning("What the model's makers advise is passed over: %s", error)
         return {}
     return {name: said[name] for name in ADVICE_NAMES if said.get(name) is not None}
 

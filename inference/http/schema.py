@@ -99,6 +99,8 @@ def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
     wanted = fields.boolean("logprobs")
     if top is not None and not wanted:
         raise invalid_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
+    # Both are looked at, though only one counts.
+    most = [fields.integer(name, low=1) for name in ("max_completion_tokens", "max_tokens")]
     functions = read_functions(fields)
     tools = read_tools(fields) if functions is None else functions
     if tools.forced:
@@ -107,7 +109,7 @@ def read_chat(body: dict[str, Any], usual: Sampling = OPENAI) -> ChatRequest:
         generating=_generating(
             fields,
             usual,
-            max_tokens=fields.integer("max_completion_tokens", low=1) or fields.integer("max_tokens", low=1),
+            max_tokens=most[0] or most[1],
             top_logprobs=(top or 0) if wanted else None,
         ),
         messages=messages,

@@ -21,14 +21,17 @@ class StopMatcher:
         self.matched: str | None = None
         """The stop string that ended the text."""
 
-    def feed(self, piece: str) -> str:
-        """The text that can be shown now. Nothing after a match."""
+    def feed(self, piece: str, *, may_end: bool = True) -> str:
+        """The text that can be shown now. Nothing after a match.
+
+        A stop string that is complete before it `may_end` the text is text like any other.
+        """
         if self.matched is not None:
             return ""
         if not self._stops:
             return piece
         text = self._held + piece
-        if (match := self._first_match(text)) is not None:
+        if may_end and (match := self._first_match(text)) is not None:
             start, self.matched = match
             self._held = ""
             return text[: start + len(self.matched)] if self._shows_match else text[:start]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from llguidance import LLMatcher
 
-from inference.http.fields import check_strings, invalid_type, invalid_value, unsupported
+from inference.http.fields import BAD_REQUEST, check_strings, invalid_type, invalid_value, unsupported
+from ollaproject.wire.openai_errors import ApiError
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -65,9 +66,17 @@ def check_ending(fields: Fields, param: str) -> None:
             raise unsupported(name, message)
 
 
-def json_grammar(schema: Any, *, lenient: bool = False) -> str:
-    """JSON that conforms to `schema`; `lenient` lets keywords pass that cannot be enforced."""
-    return LLMatcher.grammar_from_json_schema(schema, overrides=_options(lenient=lenient))
+def json_grammar(schema: Any, param: str, *, lenient: bool = False) -> str:
+    """JSON that conforms to `schema`; `lenient` lets keywords pass that cannot be enforced.
+
+    ApiError that names `param` when it holds an integer of more than 64 bits.
+    """
+    try:
+        return LLMatcher.grammar_from_json_schema(schema, overrides=_options(lenient=lenient))
+    except ValueError as error:
+        raise ApiError(
+            BAD_REQUEST, "invalid_grammar", f"'{param}' cannot be followed: {error}.", param=param
+        ) from None
 
 
 def json_until(schema: dict[str, Any], *, end: int) -> str:
@@ -98,14 +107,18 @@ def _response_format(fields: Fields) -> Structure | None:
     if kind == "text":
         return None
     if kind == "json_object":
-        return Structure("response_format", json_grammar(ANY_OBJECT))
+        if chosen.get("schema") is not None:
+            message = "'response_format.schema' is for the type 'json_schema', as 'json_schema.schema'."
+            raise unsupported("response_format.schema", message)
+        return Structure("response_format", json_grammar(ANY_OBJECT, "response_format"))
     if kind != "json_schema":
         known = "'text', 'json_object' or 'json_schema'"
         raise invalid_value("response_format.type", f"'response_format.type' must be {known}, not '{kind}'.")
     described = chosen.require_object("json_schema")
     schema = described.require_object("schema")
     described.boolean("strict")  # the schema is always honoured, so only the type matters
-    return Structure("response_format.json_schema.schema", json_grammar(schema.as_dict()))
+    param = "response_format.json_schema.schema"
+    return Structure(param, json_grammar(schema.as_dict(), param))
 
 
 def _structured_outputs(fields: Fields) -> Structure | None:
@@ -127,9 +140,9 @@ def _asks_nothing(kind: str, value: Any) -> bool:
 def _guided(param: str, kind: str, value: Any) -> Structure:
     match kind:
         case "json":
-            return Structure(param, json_grammar(_schema(param, value)))
+            return Structure(param, json_grammar(_schema(param, value), param))
         case "json_object" if value is True:
-            return Structure(param, json_grammar(ANY_OBJECT))
+            return Structure(param, json_grammar(ANY_OBJECT, param))
         case "json_object":
             raise invalid_type(param, "a boolean", value)
         case "regex":
@@ -172,10 +185,15 @@ def _text(param: str, value: Any) -> str:
     return value
 
 
+def _lark_string(text: str) -> str:
+    """In Lark's notation, which is JSON's but for DEL: it has no place there as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _choice(param: str, value: Any) -> str:
     if not isinstance(value, list):
         raise invalid_type(param, "an array of strings", value)
     check_strings(param, value)
     if not 0 < len(value) <= MAX_CHOICES or not all(value):
         raise invalid_value(param, f"'{param}' must hold 1 to {MAX_CHOICES} strings, none of them empty.")
-    return "start: " + " | ".join(json.dumps(each, ensure_ascii=False) for each in value)
+    return "start: " + " | ".join(map(_lark_string, value))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inference.http import prompts
 from inference.http.boundary import OK, Consumer
 from inference.http.fields import Fields, invalid_type, invalid_value, read_object, token_ids, unsupported
+from inference.http.refused import REFUSED_ON_TOKENIZE, refuse
 from inference.http.schema import ending_of, template_arguments
 from inference.http.tools import Tools, read_tools
 
@@ -34,6 +35,7 @@ class TokenizeRequest:
 def read_tokenize(body: dict[str, Any]) -> TokenizeRequest:
     """A /tokenize body; ApiError when it is not a good one."""
     fields = Fields(body)
+    refuse(fields, REFUSED_ON_TOKENIZE)
     prompt, messages = fields.get("prompt"), fields.get("messages")
     if (prompt is None) == (messages is None):
         raise invalid_value("prompt", "Give either 'prompt' or 'messages', and not both.")

@@ -56,7 +56,7 @@ def call_grammar(tools: Tools) -> Structure:
     `strict` is asked for.
     """
     lenient = not all(function.get("strict") for function in tools.callable)
-    return Structure("tools", json_grammar(_any_call(tools.callable), lenient=lenient))
+    return Structure("tools", json_grammar(_any_call(tools.callable), "tools", lenient=lenient))
 
 
 def strict_grammar(tools: Tools, *, end: int) -> Structure | None:

@@ -25,6 +25,7 @@ HUB_IGNORED = ["onnx/*", "openvino/*", "original/*"]
 WEIGHT_FILES = "model*.safetensors"
 WEIGHT_INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tiktoken.model", "*.tiktoken", "vocab.json")
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 ENCODER_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
 HEADER_LENGTH_BYTES = 8
 # A disk, a quota, a file as large as its file system can have: none of it passes by itself.
@@ -91,9 +92,11 @@ def check_role(config: dict[str, Any], *, embeds: bool, name: str) -> None:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raise ModelBroken when the folder holds no tokenizer of any kind."""
+    """Raise ModelBroken when the folder holds no tokenizer of any kind, or says of it what is no JSON."""
     if not any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES):
         raise ModelBroken(f"{folder} has no tokenizer: neither tokenizer.json nor tokenizer.model is there.")
+    for name in TOKENIZER_SETTINGS:
+        read_json(folder / name)
 
 
 def check_weights(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from django.conf import settings
 
 from bench.ports import free_port
 
@@ -41,6 +42,14 @@ class Gateway:
     model_port: int = field(default_factory=free_port)
     process: subprocess.Popen[str] | None = None
     printed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """What every home would compile anew, and never changes, is kept for all in the one of this run."""
+        for name in ("cache", "locale"):
+            kept = settings.OLLA_HOME / name
+            kept.mkdir(exist_ok=True)
+            if not (self.home / name).exists():
+                (self.home / name).symlink_to(kept)
 
     def __enter__(self) -> Gateway:
         self.start()

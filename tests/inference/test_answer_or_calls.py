@@ -37,7 +37,7 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 FORMAT = {"type": "json_schema", "json_schema": {"name": "sky", "strict": True, "schema": SCHEMA}}
-ANSWER = Structure("response_format", json_grammar(SCHEMA))
+ANSWER = Structure("response_format", json_grammar(SCHEMA, "response_format"))
 OFFERED = Tools(TOOLS, [TOOLS[0]["function"]])
 
 

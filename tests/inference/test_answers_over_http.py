@@ -201,7 +201,7 @@ def test_echo_with_logprobs_judges_the_prompt_too(tiny_http: httpx.Client) -> No
         assert odds["text_offset"] == [len("".join(odds["tokens"][:n])) for n in range(len(odds["tokens"]))]
         assert (odds["token_logprobs"][0], odds["top_logprobs"][0]) == (None, None)
         assert all(value < 0 for value in odds["token_logprobs"][1:])
-        assert all(len(likeliest) == 2 for likeliest in odds["top_logprobs"][1:])
+        assert all(2 <= len(likeliest) <= 3 for likeliest in odds["top_logprobs"][1:])
         parts = [event["choices"][0] for event in streamed if event["choices"][0]["index"] == choice["index"]]
         assert "".join(part["text"] for part in parts) == choice["text"]
         for name, values in odds.items():

@@ -84,6 +84,14 @@ def test_files_keep_within_their_size_and_the_latest_stay(tmp_path: Path) -> Non
     assert ask(tmp_path, "llama", prompts[0]) == [0]
 
 
+def test_what_is_larger_than_all_files_may_be_pushes_none_out(tmp_path: Path) -> None:
+    short, long = text(60, seed=1), text(400, seed=2)
+    ask(tmp_path, "llama", short)
+    (one,) = tmp_path.glob("*.safetensors")
+    assert ask(tmp_path, "llama", long, disk_bytes=one.stat().st_size + 100) == [0]
+    assert ask(tmp_path, "llama", short) == [59]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "header", "empty"])
 def test_a_damaged_file_is_told_and_done_without(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
@@ -104,6 +112,23 @@ def test_a_damaged_file_is_told_and_done_without(
     assert ask(tmp_path, "llama", prompt) == [0]
     assert f"{path} is left out of the prompt cache, and removed" in caplog.text
     assert ask(tmp_path, "llama", prompt) == [59]  # it was written anew
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_what_cannot_be_read_nor_removed_is_done_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, runs: bool
+) -> None:
+    prompt = text(60, seed=5)
+    ask(tmp_path, "llama", prompt)
+    (path,) = tmp_path.glob("*.safetensors")
+    running = scheduler_on(tmp_path, "llama")
+    path.unlink()
+    path.mkdir()  # as a disk that has become read-only, it can be neither read nor unlinked
+    scheduler = running if runs else scheduler_on(tmp_path, "llama")
+    assert answer(scheduler, prompt) == (alone("llama", prompt), 0)
+    scheduler.close()
+    running.close()
+    assert f"{path} is left out of the prompt cache: " in caplog.text
 
 
 def test_another_model_gets_nothing_of_it(tmp_path: Path) -> None:

@@ -150,15 +150,16 @@ def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("file", "content", "sentence"),
     [
-        ("{", r"config\.json cannot be read: Expecting"),
-        ("[]", r"config\.json does not hold a JSON object"),
-        ("{}", r"config\.json does not say which model_type it is"),
+        ("config.json", "{", r"/config\.json cannot be read: Expecting"),
+        ("config.json", "[]", r"/config\.json does not hold a JSON object"),
+        ("config.json", "{}", r"/config\.json does not say which model_type it is"),
+        ("tokenizer_config.json", "{", r"/tokenizer_config\.json cannot be read: Expecting"),
     ],
 )
-def test_a_damaged_config_is_named(folder: Path, content: str, sentence: str) -> None:
-    (folder / "config.json").write_text(content)
+def test_a_damaged_config_is_named(folder: Path, file: str, content: str, sentence: str) -> None:
+    (folder / file).write_text(content)
 
     with pytest.raises(ModelBroken, match=sentence):
         load(folder)

@@ -67,8 +67,12 @@ def test_a_message_and_its_stream_say_the_same(tiny_http: httpx.Client) -> None:
     assert message["content"] == whole["content"]
     assert message["stop_reason"] == whole["stop_reason"] == "max_tokens"
     assert message["usage"]["output_tokens"] == whole["usage"]["output_tokens"] == 12
-    start = events[0]["message"]["usage"]
-    assert start["input_tokens"] == sum(
+    start, end = events[0]["message"]["usage"], events[-2]["usage"]
+    assert start["cache_read_input_tokens"] > 0  # the first request has left the prompt
+    assert {name: end[name] for name in start if name != "output_tokens"} == {
+        name: start[name] for name in start if name != "output_tokens"
+    }
+    assert start["input_tokens"] + start["cache_read_input_tokens"] == sum(
         whole["usage"][name] for name in ("input_tokens", "cache_read_input_tokens")
     )
     assert streamed.headers["request-id"] == streamed.headers["x-request-id"]

@@ -196,6 +196,15 @@ def test_up_to_16_stop_strings_are_honoured(tiny_http: httpx.Client) -> None:
     assert answer["choices"][0]["stop_reason"] == whole[3:6]
 
 
+def test_a_stop_string_waits_for_min_tokens(tiny_http: httpx.Client) -> None:
+    """As vLLM has it: what is complete within the first ones is text like any other."""
+    one = text(ask(tiny_http, {**PUSHED, "max_tokens": 1}))
+    early = ask(tiny_http, {**PUSHED, "stop": one})
+    late = ask(tiny_http, {**PUSHED, "stop": one, "min_tokens": 4})
+    assert (text(early), tokens(early), end(early)) == ("", 1, "stop")
+    assert (text(late), tokens(late), end(late)) == (one * 4, 5, "stop")
+
+
 @pytest.mark.parametrize("name", OUT_OF_RANGE)
 def test_it_is_refused_by_name_when_it_is_wrong(tiny_http: httpx.Client, name: str) -> None:
     body = {"model": TINY, "prompt": PROMPT, name: OUT_OF_RANGE[name]}

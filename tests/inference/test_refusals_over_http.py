@@ -48,6 +48,7 @@ def test_a_chat_server_says_that_it_makes_no_embeddings(tiny_client: openai.Open
         ([{"content": "hi"}], "messages[0].role"),
         ([*USER, {"role": "user", "content": [{"type": "image_url"}]}], "messages[1].content[0].type"),
         ([{"role": "user", "content": [{"type": "text"}]}], "messages[0].content[0].text"),
+        ([{"role": "assistant", "content": "hi", "tool_calls": {}}], "messages[0].tool_calls"),
     ],
 )
 def test_messages_are_checked_one_by_one(tiny_http: httpx.Client, messages: Any, param: str) -> None:

@@ -42,6 +42,16 @@ def test_a_response_and_its_stream_say_the_same(tiny_client: openai.OpenAI) -> N
     ]
 
 
+def test_what_the_sdk_puts_together_of_a_stream_is_the_text_so_far(tiny_client: openai.OpenAI) -> None:
+    said = ""
+    with tiny_client.responses.stream(model=TINY, input="Say something.", max_output_tokens=16) as events:
+        for event in events:
+            if event.type == "response.output_text.delta":
+                said += event.delta
+                assert event.snapshot == said
+    assert said
+
+
 def test_what_would_need_a_memory_is_refused(tiny_client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         tiny_client.responses.create(model=TINY, input="And?", previous_response_id="resp_1")
@@ -91,6 +101,26 @@ def test_a_cancelled_stream_says_so_and_frees_its_place(tiny_http: httpx.Client,
     assert cancelled.json()["cancelled"] is True
     assert "request_cancelled" in "".join(rest[-2:])
     assert tiny_http.delete(f"/v1/requests/{name}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/responses", {"input": "Say something.", "max_output_tokens": 400}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "Hi."}], "max_tokens": 400}),
+    ],
+)
+def test_a_stream_is_cancelled_by_the_id_that_its_api_gave_it(
+    tiny_http: httpx.Client, path: str, body: dict[str, Any]
+) -> None:
+    with tiny_http.stream("POST", path, json={"model": TINY, "stream": True, **body}) as answer:
+        lines = answer.iter_lines()
+        name = next(line for line in lines if '"id":"' in line).split('"id":"')[1].split('"')[0]
+        assert tiny_http.delete(f"/v1/requests/{name}").json()["cancelled"]
+        rest: list[str] = []
+        with pytest.raises(httpx.RemoteProtocolError, match="peer closed"):
+            rest.extend(lines)
+    assert "It was cancelled" in "".join(rest)
 
 
 def test_a_cancelled_plain_answer_is_an_error(tiny_http: httpx.Client) -> None:

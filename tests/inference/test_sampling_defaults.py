@@ -69,6 +69,13 @@ def test_advice_that_cannot_be_followed_is_passed_over_with_a_warning(
     assert "'temperature'" in caplog.text
 
 
+def test_advice_that_cannot_be_read_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "generation_config.json").write_text('{"temperature": 0.6')
+    with caplog.at_level(logging.WARNING, "inference"):
+        assert usual_sampling(tmp_path, None) == Sampling()
+    assert str(tmp_path / "generation_config.json") in caplog.text
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

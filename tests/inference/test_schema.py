@@ -58,6 +58,7 @@ COMPLETION: dict[str, Any] = {"model": "m", "prompt": "hi"}
         ({"logit_bias": {"1": 101}}, "logit_bias.1", "decimal_above_max_value"),
         ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "integer_above_max_value"),
+        ({"max_completion_tokens": 5, "max_tokens": "5"}, "max_tokens", "invalid_type"),
         ({"messages": "hi"}, "messages", "invalid_type"),
         ({"messages": None}, "messages", "missing_required_parameter"),
         ({"model": None}, "model", "missing_required_parameter"),

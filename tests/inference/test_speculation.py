@@ -137,12 +137,15 @@ def test_sampled_answers_have_the_distribution_of_plain_decoding(sampling: Sampl
     """The first two tokens of many answers, against the product of the model's own probabilities."""
     model, prompt = model_of("llama"), text(9, seed=7)
     plain, guessed = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
+    with_guesses, without = scheduler_of(model, Oracle(model)), scheduler_of(model, None)
     for seed in range(60):
         chosen = replace(sampling, seed=seed)
-        (one,) = said_by(model, Oracle(model), row(prompt, max_tokens=6, sampling=chosen))
-        (other,) = said_by(model, None, row(prompt, max_tokens=6, sampling=chosen))
+        (one,) = answers(with_guesses, row(prompt, max_tokens=6, sampling=chosen))
+        (other,) = answers(without, row(prompt, max_tokens=6, sampling=chosen))
         guessed[tuple(one)] += 1
         plain[tuple(other)] += 1
+    with_guesses.close()
+    without.close()
     assert guessed == plain  # not only in distribution: every token is drawn with the same number
     assert len(plain) > 1
 
@@ -152,10 +155,12 @@ def test_a_token_that_was_guessed_comes_as_often_as_the_model_says() -> None:
     model, prompt = model_of("llama"), text(9, seed=8)
     speculation = Oracle(model)  # guesses the likeliest token, which a temperature often refuses
     answered: Counter[tuple[int, ...]] = Counter()
+    scheduler = scheduler_of(model, speculation)
     for seed in range(400):
         sampling = Sampling(temperature=1.5, top_k=4, seed=seed)
-        (said,) = said_by(model, speculation, row(prompt, max_tokens=2, sampling=sampling))
+        (said,) = answers(scheduler, row(prompt, max_tokens=2, sampling=sampling))
         answered[tuple(said)] += 1
+    scheduler.close()
     ((first, draws),) = Counter(one for one, _ in answered.elements()).most_common(1)
     logits = np.array(model(mx.array([[*prompt, first]]))[0, -1], dtype=np.float64)
     likeliest = np.argsort(-logits)[:4]

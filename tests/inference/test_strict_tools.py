@@ -96,6 +96,13 @@ def test_what_a_strict_schema_asks_for_and_cannot_be_enforced_is_refused(client:
     assert post(client, made(tools=[tool], max_tokens=4))["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_number_that_no_schema_can_hold_is_refused_by_name(client: openai.OpenAI, *, strict: bool) -> None:
+    function = {"name": "far", "parameters": {"type": "object", "properties": {"n": {"const": 10**40}}}}
+    tool = {"type": "function", "function": {**function, "strict": strict}}
+    assert refused(client, made(tools=[tool], tool_choice="required")) == "tools"
+
+
 def test_beside_a_strict_tool_the_others_are_called_by_their_names(
     client: openai.OpenAI, begins_calls: dict[str, Any]
 ) -> None:

@@ -87,6 +87,7 @@ def test_any_json_object_begins_like_one(tiny_http: httpx.Client) -> None:
         ({"structured_outputs": {"regex": "(ja|nein)!"}}, "(ja|nein)!"),
         ({"structured_outputs": {"choice": ["left", 'a "right"\n', "\\"]}}, 'left|a "right"\n|\\\\'),
         ({"guided_choice": ["é日", "🌍"]}, "é日|🌍"),
+        ({"guided_choice": ["\x7f\\\b"]}, "\x7f\\\\\b"),
         ({"guided_grammar": 'start: "a" "b"+ "c"\n'}, "ab+c"),
         ({"structured_outputs": {"json": {"enum": [12, True]}}}, "12|true"),
         ({"guided_json": '{"const": "x"}'}, '"x"'),
@@ -131,6 +132,17 @@ def test_all_choices_follow_the_grammar_each_for_itself(tiny_http: httpx.Client)
             "response_format.json_schema.schema",
             "invalid_grammar",
         ),
+        (
+            {"response_format": json_schema({"const": 10**40})},
+            "response_format.json_schema.schema",
+            "invalid_grammar",
+        ),
+        (
+            {"response_format": {"type": "json_object", "schema": {"type": "integer"}}},
+            "response_format.schema",
+            "unsupported_parameter",
+        ),
+        ({"guided_json": {"maximum": -(10**40)}}, "guided_json", "invalid_grammar"),
         ({"guided_regex": "(a|b"}, "guided_regex", "invalid_grammar"),
         ({"guided_regex": "(((a{1000}){1000}){1000}){1000}"}, "guided_regex", "invalid_grammar"),
         (

@@ -65,6 +65,7 @@ def test_the_pieces_of_a_text_are_given_when_asked_for(tiny_http: httpx.Client) 
         ("/detokenize", {}, "tokens"),
         ("/tokenize", {"messages": MESSAGES, "add_special_tokens": True}, "add_special_tokens"),
         ("/tokenize", {"messages": MESSAGES, "continue_final_message": True}, "continue_final_message"),
+        ("/tokenize", {"messages": MESSAGES, "chat_template": "{{ messages }}"}, "chat_template"),
         ("/detokenize", {"tokens": ["a"]}, "tokens[0]"),
         ("/detokenize", {"tokens": [10**6]}, "tokens"),
     ],

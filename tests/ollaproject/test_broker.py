@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery.worker import state
 from kombu import Connection, Exchange, Queue
 
 if TYPE_CHECKING:
@@ -92,3 +94,25 @@ def test_no_binding_is_lost_when_processes_bind_at_once(folder: Path) -> None:
     with connection(folder) as broker:
         table = broker.default_channel.get_table("shared")  # type: ignore[attr-defined]
     assert sorted(binding.queue for binding in table) == names
+
+
+def test_a_worker_that_is_told_to_stop_waits_for_nothing_more(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[object] = []
+    # A queue of its own: kombu takes one that another test has bound for bound in this folder, too.
+    with connection(folder) as broker, broker.SimpleQueue("stopping") as queue:
+        queue.consumer.register_callback(lambda body, _message: heard.append(body))
+        queue.consumer.consume()
+        with pytest.raises(TimeoutError):
+            broker.drain_events(timeout=0.1)
+        queue.put("last")
+        monkeypatch.setattr(state, "should_stop", 0)  # as Celery does when a signal comes
+        began = time.monotonic()
+
+        broker.drain_events(timeout=GET_SECONDS)
+        with pytest.raises(TimeoutError):
+            broker.drain_events(timeout=GET_SECONDS)
+
+        assert heard == ["last"]
+        assert time.monotonic() - began < GET_SECONDS / 2

@@ -56,6 +56,10 @@ def test_a_stream_is_the_whole_response_in_pieces(answer: tuple[Json, list[Json]
     ]
     for event in events:
         EVENTS.validate_python(event)
+    added: list[Json] = [
+        event.get("item") or event["part"] for event in events if event["type"].endswith(".added")
+    ]
+    assert {each.get("arguments") or each.get("text") or "" for each in added} <= {""}
     Response.model_validate(whole, strict=True)
 
 

@@ -27,7 +27,7 @@ def message_of(completion: Completion, *, model: str, hides_thoughts: bool = Fal
     blocks = whole_blocks(choice.message)
     reason, sequence = stopped(choice, called=any(block.kind is Kind.CALL for block in blocks))
     return {
-        **opening(model),
+        **opening(model, new_id()),
         "content": [_content(block, hides_thoughts=hides_thoughts) for block in blocks],
         "stop_reason": reason,
         "stop_sequence": sequence,
@@ -35,10 +35,14 @@ def message_of(completion: Completion, *, model: str, hides_thoughts: bool = Fal
     }
 
 
-def opening(model: str) -> Json:
-    """What a message is before anything has been said."""
+def new_id() -> str:
+    return f"msg_{secrets.token_hex(12)}"
+
+
+def opening(model: str, name: str) -> Json:
+    """What a message is before anything has been said. `name` is its id."""
     return {
-        "id": f"msg_{secrets.token_hex(12)}",
+        "id": name,
         "type": "message",
         "role": "assistant",
         "model": model,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ollaproject.wire.anthropic.answer import opening, stopped, usage_of
+from ollaproject.wire.anthropic.answer import new_id, opening, stopped, usage_of
 from ollaproject.wire.anthropic.cut_call import begins_object
 from ollaproject.wire.blocks import Kind, Step
 from ollaproject.wire.event_stream import EventStream
@@ -27,10 +27,13 @@ DELTAS = {
 
 
 class MessageStream(EventStream):
-    """One message."""
+    """One message. `name` is its id, a new one by default."""
 
-    def __init__(self, *, model: str, usage: Usage | None = None, hides_thoughts: bool = False) -> None:
+    def __init__(
+        self, *, model: str, usage: Usage | None = None, hides_thoughts: bool = False, name: str = ""
+    ) -> None:
         super().__init__(usage)
+        self._name = name or new_id()
         self._model = model
         self._hides_thoughts = hides_thoughts
         self._begun = False
@@ -42,7 +45,10 @@ class MessageStream(EventStream):
             return []
         self._begun = True
         return [
-            {"type": "message_start", "message": {**opening(self._model), "usage": usage_of(self._usage)}}
+            {
+                "type": "message_start",
+                "message": {**opening(self._model, self._name), "usage": usage_of(self._usage)},
+            }
         ]
 
     def _last(self, end: Choice) -> list[Json]:

@@ -6,6 +6,7 @@ output_item.done; at the end completed, incomplete or failed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ollaproject.wire import sse
@@ -48,6 +49,11 @@ class ResponseStream(EventStream):
         self._item_id = ""
         self._number = 0
 
+    @property
+    def id(self) -> str:
+        """The response's."""
+        return str(self._response["id"])
+
     def fail(self, message: str, code: str | None) -> bytes:
         """What a stream says when it cannot go on."""
         error = {"code": code or "server_error", "message": message}
@@ -81,14 +87,17 @@ class ResponseStream(EventStream):
     def _events(self, happened: BlockEvent) -> list[Json]:
         step, block, text = happened
         if step is Step.OPENED:
-            self._item_id = item_id(block)
-            item = item_of(block, self._item_id, self._asked, status="in_progress")
-            added = {"type": "response.output_item.added", "output_index": block.index, "item": item}
-            return [added, *self._part("added", block)]
+            return self._opened(replace(block, text=""))  # the block has grown meanwhile
         if step is Step.GREW:
             logprobs: Json = {"logprobs": []} if block.kind is Kind.TEXT else {}
             return [{"type": f"{GROWTH[block.kind]}.delta", **self._place(block), "delta": text, **logprobs}]
         return self._closed(block)
+
+    def _opened(self, block: Block) -> list[Json]:
+        self._item_id = item_id(block)
+        item = item_of(block, self._item_id, self._asked, status="in_progress")
+        added = {"type": "response.output_item.added", "output_index": block.index, "item": item}
+        return [added, *self._part("added", block)]
 
     def _closed(self, block: Block) -> list[Json]:
         ends_cut = self._end is not None and self._end.finish_reason in INCOMPLETE
