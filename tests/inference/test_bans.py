@@ -76,6 +76,16 @@ def test_the_others_in_the_batch_go_on(tiny_http: httpx.Client) -> None:
     assert refusal(failed, 400)["param"] == "bad_words"
 
 
+def test_a_repetition_penalty_of_0_is_none_as_in_mlx_lm(tiny_http: httpx.Client) -> None:
+    """It is what mlx_lm.server has where a request says nothing."""
+    body = completion(max_tokens=12, logit_bias={"300": 100, "301": 99})
+    said = [
+        ask(tiny_http, COMPLETIONS, {**body, "repetition_penalty": penalty})["choices"]
+        for penalty in (0, 0.0, 1, 5)
+    ]
+    assert said[0] == said[1] == said[2] != said[3]
+
+
 def test_log_probabilities_are_numbers_even_where_nothing_may_come() -> None:
     rows = mx.array([[-mx.inf] * 3, [0.0, -mx.inf, 0.0]])
     expected = [[LEAST_LOGPROB] * 3, [np.log(0.5), LEAST_LOGPROB, np.log(0.5)]]

@@ -137,7 +137,7 @@ OUT_OF_RANGE: dict[str, Any] = {
     "seed": "one",
     "frequency_penalty": 3,
     "presence_penalty": -3,
-    "repetition_penalty": 0,
+    "repetition_penalty": 0.001,
     "repetition_context_size": -1,
     "presence_context_size": 0.5,
     "frequency_context_size": -1,
