@@ -25,6 +25,7 @@ from inference.errors import (
     InputInvalid,
     InputTooLong,
     NoChatModel,
+    NothingLeft,
 )
 from inference.http.fields import BAD_REQUEST
 from inference.http.meter import Meter
@@ -274,8 +275,9 @@ def _translated(error: InferenceError) -> ApiError:
         return ApiError(NOT_FOUND, "model_not_found", str(error), param="model")
     if isinstance(error, InputTooLong):
         return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
-    if isinstance(error, InputInvalid):
-        return ApiError(BAD_REQUEST, "invalid_value", str(error), param="input")
+    if isinstance(error, InputInvalid | NothingLeft):
+        param = error.param if isinstance(error, NothingLeft) else "input"
+        return ApiError(BAD_REQUEST, "invalid_value", str(error), param=param)
     if isinstance(error, GrammarFailed):
         return ApiError(BAD_REQUEST, "invalid_grammar", str(error))
     later = {"Retry-After": RETRY_AFTER_SECONDS}

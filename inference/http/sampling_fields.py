@@ -62,10 +62,11 @@ def read_sampling(fields: Fields, usual: Sampling = OPENAI) -> Sampling:
 
 
 def _repetition_penalty(fields: Fields, usual: Sampling) -> float:
-    """Of mlx_lm.server 0 is the default, and means none."""
-    if fields.get("repetition_penalty") in (0, 0.0) and fields.get("repetition_penalty") is not False:
+    """0 is mlx_lm.server's word for none, as 1 is everybody's."""
+    name = "repetition_penalty"
+    if fields.number(name, default=usual.repetition_penalty, low=0, high=10) == 0:
         return OPENAI.repetition_penalty
-    return fields.number("repetition_penalty", default=usual.repetition_penalty, low=0.01, high=10)
+    return fields.number(name, default=usual.repetition_penalty, low=0.01, high=10)
 
 
 def _context_size(fields: Fields, name: str, usual: Sampling) -> int | None:
