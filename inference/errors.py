@@ -15,7 +15,8 @@ InferenceError
     ├── EngineStopping     the server is shutting down
     ├── EngineOverloaded   too many answers would wait
     └── GenerationFailed   the model failed on this request; the others in its batch go on
-        └── GrammarFailed     its grammar turned out not to be one that can be followed to its end
+        ├── GrammarFailed     its grammar turned out not to be one that can be followed to its end
+        └── NothingLeft       what it bans leaves no token that may come
 """
 
 from __future__ import annotations
@@ -92,3 +93,14 @@ class GenerationFailed(EngineError):
 
 class GrammarFailed(GenerationFailed):
     """The request's grammar turned out, in the middle of an answer, not to be one that can be followed."""
+
+
+class NothingLeft(GenerationFailed):
+    """What the request bans left, in the middle of an answer, no token that may come.
+
+    `param` is the field that bans them.
+    """
+
+    def __init__(self, message: str, *, param: str) -> None:
+        super().__init__(message)
+        self.param = param

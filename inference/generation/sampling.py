@@ -197,7 +197,8 @@ def _mixed(number: int) -> int:
 def logprobs_of(logits: Any) -> Any:
     """Log probabilities, float32, of `logits` [rows, vocabulary]; of what may not come the least there is."""
     logits = logits.astype(mx.float32)
-    return mx.maximum(logits - logsumexp(logits), LEAST_LOGPROB)
+    logprobs = mx.maximum(logits - logsumexp(logits), LEAST_LOGPROB)
+    return mx.where(logits > -mx.inf, logprobs, LEAST_LOGPROB)  # a number even where nothing may come
 
 
 def top_tokens(logprobs: Any, count: int) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ import mlx.core as mx
 
 from inference.cache.kept_state import can_batch, fresh_caches
 from inference.cache.prompt_cache import Reuse
-from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed, GrammarFailed
+from inference.errors import FAILED, OUT_OF_MEMORY, GenerationFailed
 from inference.generation.batch import Batch
 from inference.generation.budget import Budget
 from inference.generation.mixer import Mixer
@@ -259,6 +259,8 @@ class Scheduler:
     def _step_of(self, made: Made) -> Step:
         row = made.seat.row
         self._suspects.note_step(row)
+        if made.seat.is_at_dead_end:
+            return Step(error=made.seat.failure)
         if made.token in row.stop_tokens:
             return Step(finish_reason="stop", stop_token=made.token)
         row.said.append(made.token)
@@ -266,9 +268,7 @@ class Scheduler:
         if len(row.said) >= row.max_tokens:
             return Step(token, "length")
         if row.stuck is not None:
-            guide = made.seat.guide
-            failed = GrammarFailed if guide is not None and guide.has_failed() else GenerationFailed
-            return Step(error=failed(row.stuck))
+            return Step(error=made.seat.failure)
         return Step(token)
 
     def _end(self, seats: list[Seat]) -> None:

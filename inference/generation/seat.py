@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 from mlx_lm.models.cache import TokenBuffer
 
+from inference.errors import GenerationFailed, GrammarFailed, NothingLeft
 from inference.generation.guide import Guide
 from inference.generation.processors import processors_for
 from inference.generation.sampling import Draw, seed_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+BANS = ("allowed_token_ids", "bad_words")
+
 
 @dataclass(slots=True, eq=False)
 class Seat:
@@ -39,6 +42,8 @@ class Seat:
     has_begun: bool = False
     _processors: list[LogitsProcessor] = field(default_factory=list)
     _history: TokenBuffer | None = None  # what the processors look at, on the device
+    _bans: tuple[str, ...] = ()  # the fields that ban tokens
+    _dead_end: int | None = None  # behind so many tokens of the answer nothing may come
 
     @classmethod
     def of(cls, row: Row, *, known: int) -> Seat:
@@ -60,6 +65,7 @@ class Seat:
             thoughts=None if row.thought_limit is None else Thoughts(tokens, row.thought_limit),
             _processors=processors,
             _history=TokenBuffer(tokens[:-1]) if processors else None,
+            _bans=tuple(name for name in BANS if getattr(row.sampling, name)),
         )
 
     @property
@@ -72,6 +78,26 @@ class Seat:
         """Whether it has to know what is said as it is said."""
         return self.guide is not None or self.thoughts is not None
 
+    @property
+    def _may_contradict_itself(self) -> bool:
+        """Whether several things close what may come, so that nothing may be left of it."""
+        return len(self._bans) + (self.guide is not None) > 1 and bool(self._bans)
+
+    @property
+    def is_at_dead_end(self) -> bool:
+        """Whether the token that has just been made was drawn from nothing, and is not to be told."""
+        return self.row.stuck is not None and self._dead_end == len(self.row.said)
+
+    @property
+    def failure(self) -> GenerationFailed:
+        """Why its row is stuck."""
+        why = str(self.row.stuck)
+        if self._dead_end is not None:
+            return NothingLeft(why, param=self._bans[0])
+        return (GrammarFailed if self.guide is not None and self.guide.has_failed() else GenerationFailed)(
+            why
+        )
+
     def draw(self, ahead: int = 1) -> Draw:
         """How to draw the token behind those that the caches hold and so many `ahead` of them."""
         return Draw(self.row.sampling, self.seed, len(self.tokens) + ahead - len(self.row.prompt))
@@ -81,6 +107,8 @@ class Seat:
 
         Never raises: a row that cannot be processed is stuck, and fails alone.
         """
+        if self._dead_end is not None:
+            return logits
         try:
             if self._history is not None:
                 history = self._history.update_and_fetch(token)
@@ -91,10 +119,23 @@ class Seat:
                 logits = self.guide(said, logits)
             if self.thoughts is not None:  # a grammar lets thoughts be
                 logits = self.thoughts(said, logits)
+            if self._may_contradict_itself:
+                self._look_for_a_way_on(logits)
         except Exception as error:
             logger.exception("The logits of a request could not be processed.")
             self.row.stuck = f"This request's sampling failed: {error}."
         return logits
+
+    def _look_for_a_way_on(self, logits: Any) -> None:
+        """Without one the row is stuck: of nothing but -inf the first token would be drawn."""
+        if self._history is None or self.row.stuck is not None or (logits > -mx.inf).any().item():
+            return
+        self._dead_end = self._history.tokens.size - len(self.row.prompt)
+        banning = " and ".join(f"'{name}'" for name in self._bans) + (
+            " leave" if self._bans[1:] else " leaves"
+        )
+        of_what = "" if self.guide is None else " of what the grammar of this request allows"
+        self.row.stuck = f"{banning} nothing to be said{of_what}."
 
 
 def processed(places: Sequence[Seat | None], logits: Any, tokens: Any) -> Any:

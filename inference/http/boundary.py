@@ -25,6 +25,7 @@ from inference.errors import (
     InputInvalid,
     InputTooLong,
     NoChatModel,
+    NothingLeft,
 )
 from inference.http.fields import BAD_REQUEST
 from inference.http.meter import Meter
@@ -169,7 +170,8 @@ class Consumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels publishes n
         answering = self._answering = asyncio.create_task(self.respond(body))
         watching = asyncio.create_task(cancel_on_disconnect(receive, answering))
         try:
-            await answering
+            with self.serving.cancellable(self, (self.request_id,) if self.uses_model else ()):
+                await answering
         except asyncio.CancelledError:
             if self._cancelled and answering.cancelled():
                 raise ApiError(CLIENT_CLOSED_REQUEST, "request_cancelled", "It was cancelled.") from None
@@ -273,8 +275,9 @@ def _translated(error: InferenceError) -> ApiError:
         return ApiError(NOT_FOUND, "model_not_found", str(error), param="model")
     if isinstance(error, InputTooLong):
         return ApiError(BAD_REQUEST, "context_length_exceeded", str(error), param="input")
-    if isinstance(error, InputInvalid):
-        return ApiError(BAD_REQUEST, "invalid_value", str(error), param="input")
+    if isinstance(error, InputInvalid | NothingLeft):
+        param = error.param if isinstance(error, NothingLeft) else "input"
+        return ApiError(BAD_REQUEST, "invalid_value", str(error), param=param)
     if isinstance(error, GrammarFailed):
         return ApiError(BAD_REQUEST, "invalid_grammar", str(error))
     later = {"Retry-After": RETRY_AFTER_SECONDS}

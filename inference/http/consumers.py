@@ -86,7 +86,7 @@ class Generation(Consumer):
         engine, meter = self.serving.engine, self.serving.meter
         with (
             Answer(engine, meter, generating=generating, ready=ready) as answer,
-            self.serving.cancellable(self, (self.request_id, shape.id)),
+            self.serving.cancellable(self, (shape.id,)),
         ):
             try:
                 await (self._stream(answer, shape) if generating.stream else self._whole(answer, shape))

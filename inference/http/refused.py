@@ -21,10 +21,13 @@ REFUSED_EVERYWHERE: Mapping[str, tuple[Any, ...]] = {
     "guided_whitespace_pattern": (),
     "length_penalty": (1,),
     "logits_processors": ([],),
+    "logprob_token_ids": (),
     "moderation": (),
     "priority": (0,),
+    "repetition_detection": (),
     "use_beam_search": (False,),
     "vllm_xargs": ({},),
+    "watermarking": (False,),
 }
 REFUSED: Mapping[str, tuple[Any, ...]] = {
     **REFUSED_EVERYWHERE,

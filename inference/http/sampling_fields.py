@@ -52,15 +52,21 @@ def read_sampling(fields: Fields, usual: Sampling = OPENAI) -> Sampling:
         seed=fields.integer("seed", low=-LARGEST_SEED, high=LARGEST_SEED),
         frequency_penalty=fields.number("frequency_penalty", default=usual.frequency_penalty, low=-2, high=2),
         presence_penalty=fields.number("presence_penalty", default=usual.presence_penalty, low=-2, high=2),
-        repetition_penalty=fields.number(
-            "repetition_penalty", default=usual.repetition_penalty, low=0.01, high=10
-        ),
+        repetition_penalty=_repetition_penalty(fields, usual),
         logit_bias=_logit_bias(fields.object("logit_bias")),
         frequency_context_size=_context_size(fields, "frequency_context_size", usual),
         presence_context_size=_context_size(fields, "presence_context_size", usual),
         repetition_context_size=_context_size(fields, "repetition_context_size", usual),
         allowed_token_ids=_allowed(fields.get("allowed_token_ids")),
     )
+
+
+def _repetition_penalty(fields: Fields, usual: Sampling) -> float:
+    """0 is mlx_lm.server's word for none, as 1 is everybody's."""
+    name = "repetition_penalty"
+    if fields.number(name, default=usual.repetition_penalty, low=0, high=10) == 0:
+        return OPENAI.repetition_penalty
+    return fields.number(name, default=usual.repetition_penalty, low=0.01, high=10)
 
 
 def _context_size(fields: Fields, name: str, usual: Sampling) -> int | None:

@@ -65,7 +65,7 @@ class Manner:
 class Speech:
     """One choice. `elsewhere` is how many characters were not content: thoughts, calls, and markers.
 
-    White space beside a marker belongs to the marker.
+    White space beside a marker belongs to the marker, unless content stands before it and behind it.
     """
 
     def __init__(self, manner: Manner) -> None:
@@ -77,6 +77,8 @@ class Speech:
         self._count = 0
         self._growing: Growing | None = None
         self._before = 0  # calls that came before those which are growing
+        self._has_talked = False
+        self._gap = ""  # white space beside markers since then
         self.elsewhere = 0
 
     @property
@@ -154,7 +156,7 @@ class Speech:
         except Exception:  # noqa: BLE001 -- mlx-lm's parsers raise whatever a wrong text makes them stumble over
             self._state = "content"
             self.elsewhere -= 0 if self._manner.calls_only else len(start)
-            return shown
+            return self._joined(shown)
         self.elsewhere += len(shown) - (0 if self._manner.calls_only else len(start))
         wants_more = self._manner.parallel and not self._manner.calls_only
         self._state = "content" if wants_more or not is_whole else "over"
@@ -205,19 +207,35 @@ class Speech:
     def _take_until(self, markers: Sequence[str], *, last: bool) -> tuple[str, str]:
         """The text before the first of `markers`, and that marker; or what cannot belong to one any more."""
         if self._follows_marker:
-            self._drop(len(self._held) - len(self._held.lstrip()))
+            self._drop_blank(len(self._held) - len(self._held.lstrip()))
             self._follows_marker = not self._held
         places = [(self._held.find(marker), marker) for marker in markers if marker in self._held]
         if places:
             place, marker = min(places)
             text = self._held[:place].rstrip()
             self._held = self._held[len(text) :]
-            self._drop(place - len(text) + len(marker))
+            joined = self._joined(text)
+            self._drop_blank(place - len(text))
+            self._drop(len(marker))
             self._follows_marker = True
-            return text, marker
+            return joined, marker
         safe = self._held if last else self._held[: len(self._held) - _growing(self._held, markers)].rstrip()
         self._held = self._held[len(safe) :]
-        return safe, ""
+        return self._joined(safe), ""
+
+    def _joined(self, text: str) -> str:
+        """`text`, and if it is content, before it what stood between it and the content before."""
+        if not text or self._state != "content":
+            return text
+        gap = self._gap if self._has_talked else ""
+        self._has_talked, self._gap = True, ""
+        self.elsewhere -= len(gap)
+        return gap + text
+
+    def _drop_blank(self, characters: int) -> None:
+        if self._state == "content":
+            self._gap += self._held[:characters]
+        self._drop(characters)
 
     def _drop(self, characters: int) -> None:
         self.elsewhere += characters

@@ -174,9 +174,10 @@ def _tokens_of_words(backend: Backend, words: tuple[str, ...]) -> tuple[tuple[in
 
 
 def _check_something_is_left(backend: Backend, generating: Generating, sampling: Sampling) -> None:
-    left = set(sampling.allowed_token_ids or ()) - {word[-1] for word in sampling.bad_words}
+    never = {word[0] for word in sampling.bad_words if len(word) == 1}  # of others it depends on what is said
+    left = set(sampling.allowed_token_ids or ()) - never
     if not left:
-        raise invalid_value("bad_words", "'bad_words' may leave nothing to be said of 'allowed_token_ids'.")
+        raise invalid_value("bad_words", "'bad_words' leaves nothing to be said of 'allowed_token_ids'.")
     stops = {*generating.stop_tokens, *(() if generating.ignore_eos else backend.stop_tokens)}
     if generating.min_tokens and left <= stops:
         message = "'min_tokens' leaves nothing to be said of 'allowed_token_ids', which end the answer."

@@ -115,7 +115,10 @@ def check_weights(folder: Path) -> list[Path]:
             f"{missing[0]} for one. Download the model again."
         )
     for file in files:
-        _check_length(file)
+        try:
+            _check_length(file)
+        except OSError as error:
+            raise ModelBroken(f"{file} cannot be read: {error.strerror}.") from error
     return files
 
 

@@ -64,7 +64,6 @@ def test_the_demo_knows_the_capital_of_france() -> None:
 
 def test_a_folder_gives_the_model_its_name(folder: Path) -> None:
     loaded = load(folder)
-
     assert loaded.name == "tiny"
     assert loaded.path == folder.resolve()
 
@@ -75,14 +74,12 @@ def test_the_served_name_wins(folder: Path) -> None:
 
 def test_it_says_how_long_a_context_and_how_wide_the_logits_are(folder: Path) -> None:
     loaded = load(folder)
-
     assert loaded.context_length == CONTEXT
     assert loaded.vocabulary_size == len(vocabulary())
 
 
 def test_it_was_created_when_its_weights_were_written(folder: Path) -> None:
     created = int((folder / "model.safetensors").stat().st_mtime)
-
     assert load(folder).created == load(folder).created == created
 
 
@@ -189,9 +186,12 @@ def test_code_that_comes_with_a_model_is_not_run(folder: Path, tmp_path: Path) -
 
 
 def test_missing_weights_are_named(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-
+    weights = folder / "model.safetensors"
+    weights.unlink()
     with pytest.raises(ModelBroken, match=r"has no weights: no model\*\.safetensors is there\.$"):
+        load(folder)
+    weights.symlink_to("gone")  # as where the files of a hub's cache were cleared away
+    with pytest.raises(ModelBroken, match=r"/model\.safetensors cannot be read: No such file"):
         load(folder)
 
 

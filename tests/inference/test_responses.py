@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
 import pytest
 
-from tests.inference.conftest import TINY
+from tests.inference.conftest import DEMO_EMBEDDING, TINY
 from tests.inference.test_answers_over_http import chat
 from tests.inference.test_answers_over_http import events as chunks_of
+
+if TYPE_CHECKING:
+    from tests.inference.servers import Running
 
 
 def test_a_response_and_its_stream_say_the_same(tiny_client: openai.OpenAI) -> None:
@@ -140,6 +143,30 @@ def test_a_cancelled_plain_answer_is_an_error(tiny_http: httpx.Client) -> None:
 
     assert answers[0].status_code == 499
     assert answers[0].json()["error"]["code"] == "request_cancelled"
+
+
+def test_an_embedding_is_cancelled_by_its_id_as_well(demo_server: Running) -> None:
+    refused: list[openai.APIStatusError] = []
+
+    def ask(client: openai.OpenAI) -> None:
+        texts = ["The quick brown fox jumps over the lazy dog. " * 20] * 100
+        try:
+            client.embeddings.create(
+                model=DEMO_EMBEDDING, input=texts, extra_headers={"x-request-id": "mine-vectors"}
+            )
+        except openai.APIStatusError as error:
+            refused.append(error)
+
+    url = f"{demo_server.url}/v1"
+    with openai.OpenAI(base_url=url, api_key="not-needed", max_retries=0) as client:
+        asking = threading.Thread(target=ask, args=[client])
+        asking.start()
+        cancel = f"{demo_server.url}/v1/requests/mine-vectors"
+        while httpx.delete(cancel).status_code == 404 and asking.is_alive():
+            pass
+        asking.join()
+
+    assert [(error.status_code, error.code) for error in refused] == [(499, "request_cancelled")]
 
 
 def test_requests_of_the_same_id_are_cancelled_together(tiny_http: httpx.Client) -> None:

@@ -56,7 +56,10 @@ TIME: tuple[str, dict[str, Any]] = ("time", {})
         ),
         (TOOLS, f"<tool_call>{CALL}", ("", "", [WEATHER])),
         (TOOLS, '<tool_call>{"name": "wea', ('<tool_call>{"name": "wea', "", [])),
-        (TOOLS, "<tool_call>nothing</tool_call> more", ("<tool_call>nothing</tool_call>more", "", [])),
+        (TOOLS, "<tool_call>nothing</tool_call> more", ("<tool_call>nothing</tool_call> more", "", [])),
+        (TOOLS, "a <tool_call>nothing</tool_call>\n b", ("a <tool_call>nothing</tool_call>\n b", "", [])),
+        (TOOLS, f"I look. <tool_call>{CALL}</tool_call>\nDone.\n", ("I look. \nDone.", "", [WEATHER])),
+        (THINKS, "<think>Hm.</think> One <think> Hm? </think>two", ("One two", "Hm.Hm?", [])),
         (
             TOOLS,
             '<tool_call>{"arguments": {}}</tool_call>',
