@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from inference.http.manner import Fence
 
 MAX_TOOLS = 128
-DEFINITIONS = ("$defs", "definitions")
+DATA = ("const", "default", "enum", "examples")
+"""Keywords of a schema whose values are no schemas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,18 @@ def answer_or_calls(answer: Structure, tools: Tools, fence: Fence) -> Structure:
 
 
 def _any_call(functions: list[dict[str, Any]]) -> dict[str, Any]:
-    """The schema of a call of one of them."""
-    definitions: dict[str, Any] = {}
-    calls = []
-    for function in functions:
-        parameters = dict(function.get("parameters") or {"type": "object"})
-        for group in DEFINITIONS:
-            definitions.setdefault(group, {}).update(parameters.pop(group, {}))
-        properties = {"name": {"const": function["name"]}, "arguments": parameters}
+    """The schema of a call of one of them. Each tool's own is kept whole, as a definition: what it refers to
+    is its own, whatever others call theirs.
+    """
+    definitions, calls = {}, []
+    for place, function in enumerate(functions):
+        root = f"#/$defs/{place}"
+        try:
+            definitions[str(place)] = _moved(function.get("parameters") or {"type": "object"}, root)
+        except RecursionError:
+            message = f"The parameters of '{function['name']}' are nested too deeply."
+            raise invalid_value("tools", message) from None
+        properties = {"name": {"const": function["name"]}, "arguments": {"$ref": root}}
         calls.append(
             {
                 "type": "object",
@@ -111,7 +116,20 @@ def _any_call(functions: list[dict[str, Any]]) -> dict[str, Any]:
                 "additionalProperties": False,
             }
         )
-    return {"anyOf": calls, **{group: entries for group, entries in definitions.items() if entries}}
+    return {"anyOf": calls, "$defs": definitions}
+
+
+def _moved(schema: Any, root: str) -> Any:
+    """A schema whose references to its own root, which was `#`, are to `root`."""
+    if isinstance(schema, list):
+        return [_moved(each, root) for each in schema]
+    if not isinstance(schema, dict) or "$id" in schema:  # with an `$id`, `#` goes on to mean its own root
+        return schema
+    moved = {key: value if key in DATA else _moved(value, root) for key, value in schema.items()}
+    target = schema.get("$ref")
+    if isinstance(target, str) and (target == "#" or target.startswith("#/")):
+        moved["$ref"] = root + target[1:]
+    return moved
 
 
 def _by_word(
