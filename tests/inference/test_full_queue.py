@@ -13,9 +13,9 @@ from inference.errors import EngineOverloaded, TooManyAnswers
 from inference.generation.room import HEADROOM_TOKENS, Room
 from inference.hardware.memory import KvCost
 from inference.work import EmbeddingJob
+from tests.inference.cache.test_prompt_cache import row, text
+from tests.inference.hardware.test_memory import scheduler_within
 from tests.inference.test_engine import TROUBLE, engine_of, last, make_row
-from tests.inference.test_memory import scheduler_within
-from tests.inference.test_prompt_cache import row, text
 from tests.inference.tiny_models import tiny_model
 
 if TYPE_CHECKING:

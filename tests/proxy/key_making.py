@@ -6,8 +6,8 @@ from typing import Any
 
 from ollaproject.wire.openai_errors import ApiError
 from proxy.access import key_table, keys
+from tests.proxy.access.test_access import request_from
 from tests.proxy.conftest import open_guard
-from tests.proxy.test_access import request_from
 
 REMOTE = "192.168.0.7"
 

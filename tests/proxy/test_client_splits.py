@@ -22,7 +22,7 @@ from ollaproject.wire.asgi import ClientDisconnected
 from ollaproject.wire.openai_errors import ApiError
 from proxy.call import Call
 from proxy.request.bodies import Spool, data_of
-from tests.proxy.test_connection import pieces_of
+from tests.proxy.upstream.test_connection import pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
