@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     Likeliest = tuple[tuple[int, float], ...]  # ids and log probabilities
 
 
-LEAST = -9999.0
-"""What OpenAI says of a token that cannot come: JSON knows no infinity."""
-
-
 class Odds:
     """Of tokens that were drawn at the same time, for the rows that asked. Several can be added up."""
 
@@ -52,13 +48,8 @@ class Odds:
     def read(self) -> dict[Seat, tuple[float, Likeliest]]:
         found: dict[Seat, tuple[float, Likeliest]] = {}
         for seats, arrays in self._parts:
-            chosen, *likeliest = (_finite(array).tolist() for array in arrays)
+            chosen, *likeliest = (array.tolist() for array in arrays)
             pairs = [tuple(zip(*row, strict=True)) for row in zip(*likeliest, strict=True)]
             for place, seat in enumerate(seats):
                 found[seat] = chosen[place], pairs[place][: seat.row.top_logprobs] if pairs else ()
         return found
-
-
-def _finite(array: Any) -> Any:
-    """Log probabilities as they are told; ids as they are."""
-    return mx.maximum(array, LEAST) if mx.issubdtype(array.dtype, mx.floating) else array

@@ -94,9 +94,9 @@ class Seat:
         why = str(self.row.stuck)
         if self._dead_end is not None:
             return NothingLeft(why, param=self._bans[0])
-        return (GrammarFailed if self.guide is not None and self.guide.has_failed() else GenerationFailed)(
-            why
-        )
+        if self.guide is not None and self.guide.has_failed():
+            return GrammarFailed(why)
+        return GenerationFailed(why)
 
     def draw(self, ahead: int = 1) -> Draw:
         """How to draw the token behind those that the caches hold and so many `ahead` of them."""
@@ -131,11 +131,10 @@ class Seat:
         if self._history is None or self.row.stuck is not None or (logits > -mx.inf).any().item():
             return
         self._dead_end = self._history.tokens.size - len(self.row.prompt)
-        banning = " and ".join(f"'{name}'" for name in self._bans) + (
-            " leave" if self._bans[1:] else " leaves"
-        )
+        names = " and ".join(f"'{name}'" for name in self._bans)
+        leave = "leave" if self._bans[1:] else "leaves"
         of_what = "" if self.guide is None else " of what the grammar of this request allows"
-        self.row.stuck = f"{banning} nothing to be said{of_what}."
+        self.row.stuck = f"{names} {leave} nothing to be said{of_what}."
 
 
 def processed(places: Sequence[Seat | None], logits: Any, tokens: Any) -> Any:
